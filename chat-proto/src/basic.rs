@@ -1,0 +1,77 @@
+//! The `basic` dialect: four fields, no replies.
+use alloc::format;
+use alloc::string::String;
+use alloc::sync::Arc;
+
+use serde::Serialize;
+
+use crate::encoded::Encoded;
+use crate::entry::{Body, Entry};
+use crate::names::RoomName;
+use crate::server::ServerFrame;
+
+/// What a `basic` client asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BasicRequest {
+    /// Leave the current room, if any, and enter this one.
+    Join {
+        /// Which room.
+        room: RoomName,
+    },
+    /// Leave the current room.
+    Leave,
+    /// Say something in the current room.
+    Message {
+        /// What; may be empty.
+        content: Arc<str>,
+    },
+}
+
+/// The one shape that a `basic` client gets.
+#[derive(Serialize)]
+pub(crate) struct Shape<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    room: &'a str,
+    username: &'a str,
+    content: &'a str,
+}
+
+/// Shapes an entry.
+pub(crate) fn entry(entry: &Entry) -> Shape<'_> {
+    match &entry.body {
+        Body::Message { content, .. } => Shape {
+            kind: "message",
+            room: entry.room.as_str(),
+            username: &entry.username,
+            content,
+        },
+    }
+}
+
+/// Encodes a frame, or `None` for those that this dialect does not have.
+pub(crate) fn encode(frame: &ServerFrame) -> Option<Encoded> {
+    let notice = |kind, room: &RoomName, username: &str, what: &str| {
+        let content: String = format!("{username} {what} the room");
+        Some(Encoded::json(&Shape { kind, room: room.as_str(), username, content: &content }))
+    };
+    match frame {
+        ServerFrame::Entry(entry) => Some(entry.encoded(crate::Dialect::Basic).clone()),
+        ServerFrame::Join { room, member } => notice("join", room, &member.username, "joined"),
+        ServerFrame::Leave { room, member, .. } => notice("leave", room, &member.username, "left"),
+        ServerFrame::Welcome(_)
+        | ServerFrame::Joined(_)
+        | ServerFrame::Left { .. }
+        | ServerFrame::Ack { .. }
+        | ServerFrame::Page(_)
+        | ServerFrame::Members { .. }
+        | ServerFrame::Rooms { .. }
+        | ServerFrame::Pong { .. }
+        | ServerFrame::Error(_)
+        | ServerFrame::Typing { .. }
+        | ServerFrame::Gap { .. }
+        | ServerFrame::Bye { .. }
+        | ServerFrame::Ping
+        | ServerFrame::Unknown => None,
+    }
+}

@@ -1,0 +1,182 @@
+//! What a room's log holds.
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::sync::Arc;
+
+use once_cell::race::OnceBox;
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use crate::dialect::Dialect;
+use crate::encoded::Encoded;
+use crate::names::{DisplayName, Key, RoomName, UserId};
+use crate::position::{Seq, Timestamp};
+
+/// Something durable that happened in a room, at its place in the room's log.
+///
+/// Its encodings are made on first use and kept, so however many connections and workers share
+/// one `Arc<Entry>`, it is encoded once per dialect.
+#[derive(Debug)]
+pub struct Entry {
+    /// The room, as its log spells it.
+    pub room: RoomName,
+    /// Its place.
+    pub seq: Seq,
+    /// When the server took it; for reading only.
+    pub ts: Timestamp,
+    /// Who did it.
+    pub user: UserId,
+    /// What the user was called then.
+    pub username: DisplayName,
+    /// The idempotency key of the send, if the client gave one.
+    pub key: Option<Key>,
+    /// What happened.
+    pub body: Body,
+    wire: Wire,
+}
+
+/// What an entry says happened.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Body {
+    /// A user said something.
+    Message {
+        /// The text, as sent.
+        content: Arc<str>,
+        /// The entry it answers.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reply_to: Option<Seq>,
+    },
+}
+
+impl Body {
+    /// Returns about how many bytes it takes in memory and on the wire.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        match self {
+            Self::Message { content, .. } => content.len(),
+        }
+    }
+}
+
+/// Parts of an entry besides its body, in the order of [`Entry`]'s fields.
+impl Entry {
+    /// Makes an entry.
+    #[must_use]
+    pub fn new(
+        (room, seq, ts): (RoomName, Seq, Timestamp),
+        (user, username): (UserId, DisplayName),
+        key: Option<Key>,
+        body: Body,
+    ) -> Self {
+        Self { room, seq, ts, user, username, key, body, wire: Wire::default() }
+    }
+
+    /// Returns about how many bytes it takes in memory.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.body.size() + size_of::<Self>()
+    }
+
+    /// Returns its bytes in a dialect, made on the first call.
+    pub fn encoded(&self, dialect: Dialect) -> &Encoded {
+        let cell = match dialect {
+            Dialect::Basic => &self.wire.basic,
+            Dialect::V1 => &self.wire.v1,
+        };
+        cell.get_or_init(|| {
+            Box::new(match dialect {
+                Dialect::Basic => Encoded::json(&crate::basic::entry(self)),
+                Dialect::V1 => Encoded::json(self),
+            })
+        })
+    }
+}
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Self) -> bool {
+        self.room == other.room
+            && (self.seq, self.ts) == (other.seq, other.ts)
+            && (&self.user, &self.username) == (&other.user, &other.username)
+            && self.key == other.key
+            && self.body == other.body
+    }
+}
+impl Eq for Entry {}
+
+impl Serialize for Entry {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        match &self.body {
+            Body::Message { content, reply_to } => {
+                map.serialize_entry("type", "message")?;
+                self.serialize_head(&mut map)?;
+                map.serialize_entry("content", content)?;
+                if let Some(reply_to) = reply_to {
+                    map.serialize_entry("reply_to", reply_to)?;
+                }
+            }
+        }
+        if let Some(key) = &self.key {
+            map.serialize_entry("key", key)?;
+        }
+        map.end()
+    }
+}
+
+impl Entry {
+    fn serialize_head<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
+        map.serialize_entry("room", &self.room)?;
+        map.serialize_entry("seq", &self.seq)?;
+        map.serialize_entry("ts", &self.ts)?;
+        map.serialize_entry("user", &self.user)?;
+        map.serialize_entry("username", &self.username)
+    }
+}
+
+impl<'de> Deserialize<'de> for Entry {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Flat {
+            #[serde(rename = "type")]
+            kind: String,
+            room: RoomName,
+            seq: Seq,
+            ts: Timestamp,
+            user: UserId,
+            username: DisplayName,
+            key: Option<Key>,
+            content: Option<Arc<str>>,
+            reply_to: Option<Seq>,
+        }
+        let flat = Flat::deserialize(deserializer)?;
+        let body = match (flat.kind.as_str(), flat.content) {
+            ("message", Some(content)) => Body::Message { content, reply_to: flat.reply_to },
+            ("message", None) => return Err(de::Error::missing_field("content")),
+            (other, _) => return Err(de::Error::unknown_variant(other, &["message"])),
+        };
+        Ok(Self::new(
+            (flat.room, flat.seq, flat.ts),
+            (flat.user, flat.username),
+            flat.key,
+            body,
+        ))
+    }
+}
+
+/// The encodings, each made when first asked for.
+#[derive(Debug, Default)]
+struct Wire {
+    basic: OnceBox<Encoded>,
+    v1: OnceBox<Encoded>,
+}
+
+/// A session in a room, as others see it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Member {
+    /// The identity.
+    pub user: UserId,
+    /// The label.
+    pub username: DisplayName,
+}

@@ -1,0 +1,285 @@
+//! What a server sends.
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
+
+use crate::decode::{self, DecodeError};
+use crate::dialect::Dialect;
+use crate::encoded::Encoded;
+use crate::entry::{Entry, Member};
+use crate::error::{ErrorBody, ErrorCode};
+use crate::limits::Limits;
+use crate::names::{DisplayName, RequestId, RoomName, SessionId, UserId};
+use crate::position::{Epoch, Seq, Timestamp};
+use crate::{basic, tables};
+
+/// One frame to a client. Replies carry the `id` of their request, events carry none.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ServerFrame {
+    /// Reply to `hello`.
+    Welcome(Box<Welcome>),
+    /// Reply to `join`.
+    Joined(Box<Joined>),
+    /// Reply to `leave`.
+    Left {
+        /// The request's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        id: Option<RequestId>,
+        /// Which room.
+        room: RoomName,
+    },
+    /// Reply to `message` once it is in the log, and to `typing`.
+    Ack {
+        /// The request's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        id: Option<RequestId>,
+        /// Which room.
+        room: RoomName,
+        /// Where the log put it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        seq: Option<Seq>,
+        /// When the server took it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ts: Option<Timestamp>,
+        /// The key was known: this is the first send's reply.
+        #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+        duplicate: bool,
+    },
+    /// Reply to `history`.
+    Page(Box<Page>),
+    /// Reply to `members`.
+    Members {
+        /// The request's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        id: Option<RequestId>,
+        /// Which room.
+        room: RoomName,
+        /// Who is in it.
+        #[serde(flatten)]
+        view: MembersView,
+    },
+    /// Reply to `rooms`.
+    Rooms {
+        /// The request's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        id: Option<RequestId>,
+        /// In the order of their names.
+        rooms: Vec<RoomSummary>,
+        /// Whether there are more after the last one.
+        has_more: bool,
+    },
+    /// Reply to `ping`.
+    Pong {
+        /// The request's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        id: Option<RequestId>,
+    },
+    /// Reply to a request that was not done.
+    Error(Box<ErrorBody>),
+    /// Event: somebody entered a room.
+    Join {
+        /// Which room.
+        room: RoomName,
+        /// Who.
+        #[serde(flatten)]
+        member: Member,
+    },
+    /// Event: somebody left a room.
+    Leave {
+        /// Which room.
+        room: RoomName,
+        /// Who.
+        #[serde(flatten)]
+        member: Member,
+        /// Why.
+        reason: LeaveReason,
+    },
+    /// Event: somebody is typing, or has stopped.
+    Typing {
+        /// Which room.
+        room: RoomName,
+        /// Who.
+        #[serde(flatten)]
+        member: Member,
+        /// Begun or ended.
+        active: bool,
+    },
+    /// Event: these entries were not delivered; `history` has what is left of them.
+    Gap {
+        /// Which room.
+        room: RoomName,
+        /// The first missing entry.
+        from: Seq,
+        /// The last missing entry.
+        to: Seq,
+    },
+    /// Event: the server will close this connection.
+    Bye {
+        /// Why, as in [`CloseCode::reason`](crate::CloseCode::reason).
+        code: String,
+        /// Whether to come back.
+        reconnect: bool,
+        /// How long to wait before that, in milliseconds.
+        after_ms: u64,
+    },
+    /// Event: the heartbeat; answer with `pong`.
+    Ping,
+    /// A frame that this version does not know.
+    #[serde(skip)]
+    Unknown,
+    /// Event: something durable happened.
+    #[serde(untagged)]
+    Entry(Arc<Entry>),
+}
+
+/// The reply to `hello`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Welcome {
+    /// The request's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<RequestId>,
+    /// The session's secret name.
+    pub session: SessionId,
+    /// The identity.
+    pub user: UserId,
+    /// The label.
+    pub name: DisplayName,
+    /// Whether an earlier session goes on.
+    pub resumed: bool,
+    /// What an `ack` survives.
+    pub durability: Durability,
+    /// The server's `ping` comes this often, in milliseconds.
+    pub heartbeat_ms: u64,
+    /// The server's limits.
+    pub limits: Limits,
+    /// Which of the features asked for the server has.
+    pub features: Vec<String>,
+}
+
+/// What an `ack` survives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Durability {
+    /// Nothing: entries live in the server's memory.
+    Memory,
+    /// The end of the process, not a loss of power.
+    Process,
+    /// A loss of power.
+    Disk,
+    /// The loss of a node.
+    Replicated,
+}
+
+/// The reply to `join`: its history ends exactly where live events begin.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Joined {
+    /// The request's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<RequestId>,
+    /// The room as it is spelled.
+    pub room: RoomName,
+    /// Which log.
+    pub epoch: Epoch,
+    /// The last entry before the live events.
+    pub head: Seq,
+    /// Who is in it.
+    pub members: MembersView,
+    /// The newest entries up to `head`, in order.
+    pub events: Vec<Arc<Entry>>,
+    /// Whether there are older ones.
+    pub has_more_before: bool,
+}
+
+/// Who is in a room.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MembersView {
+    /// All of them.
+    pub count: u64,
+    /// At most `members_listed` of them, one entry per session.
+    pub members: Vec<Member>,
+}
+
+/// The reply to `history`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Page {
+    /// The request's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<RequestId>,
+    /// Which room.
+    pub room: RoomName,
+    /// Which log.
+    pub epoch: Epoch,
+    /// The entries, in order; an empty page is an answer too.
+    pub events: Vec<Arc<Entry>>,
+    /// Whether there are older ones.
+    pub has_more_before: bool,
+    /// Whether there are newer ones.
+    pub has_more_after: bool,
+}
+
+/// A room of the room list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoomSummary {
+    /// Its name.
+    pub room: RoomName,
+    /// How many are in it.
+    pub members: u64,
+}
+
+/// Why a member left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum LeaveReason {
+    /// It asked to.
+    Left,
+    /// Its connection ended.
+    Disconnected,
+    /// It did not take what was sent to it.
+    SlowConsumer,
+    /// Nothing was heard from it for too long.
+    TimedOut,
+    /// The server leaves service.
+    Draining,
+    /// A reason that this version does not know.
+    #[serde(other)]
+    Unknown,
+}
+
+impl ServerFrame {
+    /// Encodes the frame, or `None` if the dialect has no such frame.
+    #[must_use]
+    pub fn encode(&self, dialect: Dialect) -> Option<Encoded> {
+        match (dialect, self) {
+            (Dialect::Basic, _) => basic::encode(self),
+            (Dialect::V1, Self::Entry(entry)) => Some(entry.encoded(Dialect::V1).clone()),
+            (Dialect::V1, Self::Unknown) => None,
+            (Dialect::V1, _) => Some(Encoded::json(self)),
+        }
+    }
+
+    /// Reads a `chat.v1` frame; one of an unknown `type` reads as [`ServerFrame::Unknown`].
+    ///
+    /// # Errors
+    /// Says what is wrong and where.
+    pub fn decode(text: &str) -> Result<Self, DecodeError> {
+        let broken = |message: String| DecodeError { id: None, code: ErrorCode::BadFrame, message };
+        let Some(kind) = decode::kind(text) else {
+            return Err(broken("it is no JSON object with a `type`".into()));
+        };
+        let read = if kind.as_str() == "message" {
+            serde_json::from_str(text).map(|entry| Self::Entry(Arc::new(entry)))
+        } else if tables::SERVER_FRAMES.iter().any(|(name, _)| *name == kind.as_str()) {
+            serde_json::from_str(text)
+        } else {
+            return Ok(Self::Unknown);
+        };
+        read.map_err(|e| broken(format!("{}: {}", kind.as_str(), e.to_string())))
+    }
+}
