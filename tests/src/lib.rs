@@ -1,0 +1,1 @@
+//! Test support: conformance kits and what the end-to-end tests share.

@@ -1,0 +1,314 @@
+//! All that can happen to a Hub, and all that it can ask for.
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use chat_proto::{
+    ClientFrame, CloseCode, DecodeError, Dialect, DisplayName, Entry, Epoch, LeaveReason, Limits,
+    Member, RoomName, Seq, ServerFrame, SessionId, UserId,
+};
+
+use crate::ids::{ConnId, HubId, MemberId, Mono, Token};
+use crate::log::{AppendError, Appended, Draft, LogHead, LogPage, ReadError, ReadRange};
+use crate::roster::Roster;
+
+/// Something that happened.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A transport is ready. Its id must not be in use.
+    Connected {
+        /// The connection.
+        conn: ConnId,
+        /// A fresh secret name for the session that it begins.
+        session: SessionId,
+        /// The negotiated dialect; [`Dialect::Basic`] may yet become `V1` by a first `hello`.
+        dialect: Dialect,
+        /// Who it is.
+        identity: Identity,
+        /// How the peer can be asked for a sign of life without a frame.
+        probe: Probe,
+    },
+    /// A frame came.
+    Received {
+        /// From where.
+        conn: ConnId,
+        /// What.
+        frame: ClientFrame,
+    },
+    /// A text came that is no frame.
+    Malformed {
+        /// From where.
+        conn: ConnId,
+        /// What is wrong with it, in the dialect it was read in.
+        error: DecodeError,
+        /// The dialect it was read in.
+        dialect: Dialect,
+    },
+    /// Traffic came that is no frame (a WebSocket ping or pong): the peer lives.
+    Alive {
+        /// From where.
+        conn: ConnId,
+    },
+    /// The connection's outbox is over its high-water mark.
+    Congested {
+        /// Which.
+        conn: ConnId,
+    },
+    /// The outbox has room again, after [`Event::Congested`] or [`Action::AwaitDrain`].
+    Drained {
+        /// Which.
+        conn: ConnId,
+    },
+    /// The transport is gone.
+    Disconnected {
+        /// Which.
+        conn: ConnId,
+        /// Why.
+        why: LeaveReason,
+    },
+    /// The log answered an [`Action::Append`].
+    Appended {
+        /// Which.
+        token: Token,
+        /// What became of it.
+        result: Result<Appended, AppendError>,
+    },
+    /// The log answered an [`Action::Head`].
+    Head {
+        /// Which.
+        token: Token,
+        /// The ends of the log.
+        result: Result<LogHead, ReadError>,
+    },
+    /// The log answered an [`Action::Load`].
+    Loaded {
+        /// Which.
+        token: Token,
+        /// The entries.
+        result: Result<LogPage, ReadError>,
+    },
+    /// Another Hub said something.
+    Signal {
+        /// Who.
+        from: HubId,
+        /// What.
+        signal: Signal,
+    },
+    /// Signals may have been lost since the last one.
+    SignalsLost,
+    /// Leave service: everybody is to be gone by this time.
+    Drain {
+        /// When.
+        deadline: Mono,
+    },
+    /// New limits, already checked.
+    Reconfigure {
+        /// The limits.
+        limits: Limits,
+    },
+}
+
+/// Something to be done, in order.
+#[derive(Clone, Debug)]
+pub enum Action {
+    /// Put a frame into outboxes.
+    Send {
+        /// Whose: a snapshot, not a promise.
+        to: Recipients,
+        /// What; connections whose dialect has no such frame are skipped.
+        frame: ServerFrame,
+    },
+    /// Ask the peer for a sign of life below the frames (a WebSocket ping).
+    Probe {
+        /// Whom.
+        conn: ConnId,
+    },
+    /// Flush the outbox, then close. No event of this connection counts any more; the Hub has
+    /// forgotten it.
+    Close {
+        /// Which.
+        conn: ConnId,
+        /// Why.
+        code: CloseCode,
+    },
+    /// Read no further frames from a connection, until [`Action::Unpause`].
+    Pause {
+        /// Which.
+        conn: ConnId,
+    },
+    /// Read on.
+    Unpause {
+        /// Which.
+        conn: ConnId,
+    },
+    /// Answer [`Event::Drained`] once the outbox is below its low-water mark, at once if it is.
+    AwaitDrain {
+        /// Which.
+        conn: ConnId,
+    },
+    /// Offer drafts to the log. A room has at most one batch in flight.
+    Append {
+        /// Returned in [`Event::Appended`].
+        token: Token,
+        /// Which room.
+        room: RoomName,
+        /// What, in order.
+        drafts: Vec<Draft>,
+    },
+    /// Ask for the ends of a room's log.
+    Head {
+        /// Returned in [`Event::Head`].
+        token: Token,
+        /// Which room.
+        room: RoomName,
+    },
+    /// Read from a room's log.
+    Load {
+        /// Returned in [`Event::Loaded`].
+        token: Token,
+        /// Which room.
+        room: RoomName,
+        /// Which entries.
+        range: ReadRange,
+    },
+    /// Pass on this room's signals from now on.
+    Follow {
+        /// Which room.
+        room: RoomName,
+    },
+    /// Stop passing them on.
+    Unfollow {
+        /// Which room.
+        room: RoomName,
+    },
+    /// Tell other Hubs. It may be lost, repeated, delayed or reordered.
+    Signal {
+        /// Whom.
+        to: SignalTo,
+        /// What.
+        signal: Signal,
+    },
+    /// Everybody is gone after [`Event::Drain`].
+    DrainedAll,
+}
+
+/// Who gets a frame.
+#[derive(Clone, Debug)]
+pub enum Recipients {
+    /// One connection.
+    One(ConnId),
+    /// All of these.
+    All(Roster),
+    /// All of these but one.
+    AllBut(Roster, ConnId),
+}
+
+/// Which Hubs get a signal (never the one that sends it).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SignalTo {
+    /// Those that follow the room.
+    Followers(RoomName),
+    /// One Hub.
+    Hub(HubId),
+    /// All of them.
+    Everyone,
+}
+
+/// A lossy hint from Hub to Hub.
+#[derive(Clone, Debug)]
+pub enum Signal {
+    /// These entries are in the room's log, in order and without holes.
+    Committed {
+        /// Which log.
+        epoch: Epoch,
+        /// Which room.
+        room: RoomName,
+        /// The entries.
+        entries: Arc<[Arc<Entry>]>,
+    },
+    /// A member of the sender has come.
+    Came {
+        /// Which room.
+        room: RoomName,
+        /// Who.
+        id: MemberId,
+        /// Who, for people.
+        member: Member,
+        /// The sender's count of changes to its part of the roster, this one included.
+        version: u64,
+    },
+    /// A member of the sender has gone.
+    Went {
+        /// Which room.
+        room: RoomName,
+        /// Who.
+        id: MemberId,
+        /// Who, for people.
+        member: Member,
+        /// Why.
+        reason: LeaveReason,
+        /// The sender's count of changes to its part of the roster, this one included.
+        version: u64,
+    },
+    /// Tell me your part of the roster.
+    AskRoster {
+        /// Which room.
+        room: RoomName,
+    },
+    /// The sender's part of the roster.
+    Roster {
+        /// Which room.
+        room: RoomName,
+        /// All of its members.
+        count: u64,
+        /// At most `members_listed` of them.
+        members: Vec<(MemberId, Member)>,
+        /// The sender's count of changes so far.
+        version: u64,
+    },
+    /// How many members of a room the sender has, for the room list.
+    Census {
+        /// Which room.
+        room: RoomName,
+        /// How many; 0 means that it has forgotten the room.
+        count: u64,
+    },
+    /// A member of the sender types, or has stopped.
+    Typing {
+        /// Which room.
+        room: RoomName,
+        /// Who.
+        member: Member,
+        /// Begun or ended.
+        active: bool,
+    },
+    /// The room's log has grown to here.
+    Grown {
+        /// Which log.
+        epoch: Epoch,
+        /// Which room.
+        room: RoomName,
+        /// Its last entry.
+        last: Seq,
+    },
+}
+
+/// Who a connection is before it says `hello`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Identity {
+    /// Nobody checked: the name is what the peer says, the user id is made up for the session.
+    Guest {
+        /// A fresh user id.
+        user: UserId,
+        /// The name, if it was given with the connection.
+        name: Option<DisplayName>,
+    },
+}
+
+/// How a peer can be asked for a sign of life below the frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Probe {
+    /// The transport can ask, as a WebSocket ping does.
+    Transport,
+    /// It can't: a silent `basic` peer is left in peace.
+    None,
+}

@@ -1,0 +1,56 @@
+//! Names of things that the adapter makes and the Hub only compares.
+use chat_proto::Timestamp;
+
+/// A connection: the adapter's slot and the slot's generation, so that an id of a connection that
+/// is gone can't hit the one that took its slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnId {
+    /// Index into the adapter's table of connections; small, since the Hub keeps a table by it.
+    pub slot: u32,
+    /// How often the slot was used before.
+    pub generation: u32,
+}
+
+/// A Hub among the Hubs that share a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HubId(pub u32);
+
+/// Ties an answer of the log to its question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Token(pub u64);
+
+/// A session as other Hubs name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MemberId {
+    /// Where its connection is.
+    pub hub: HubId,
+    /// Its connection there.
+    pub conn: ConnId,
+}
+
+/// Monotonic time in milliseconds from some start: for deadlines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Mono(pub u64);
+
+impl Mono {
+    /// Returns the time this much later.
+    #[must_use]
+    pub const fn plus(self, ms: u64) -> Self {
+        Self(self.0.saturating_add(ms))
+    }
+
+    /// Returns the milliseconds since an earlier time, 0 if it is later.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+/// Both clocks, as they are when an event is handled. They can't be compared with each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Now {
+    /// For deadlines.
+    pub mono: Mono,
+    /// For people.
+    pub wall: Timestamp,
+}

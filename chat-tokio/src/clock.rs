@@ -1,0 +1,38 @@
+//! The only place that reads a clock.
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use chat_proto::Timestamp;
+use chat_state::{Mono, Now};
+
+/// Reads both clocks, the monotonic one from its own start.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    start: Instant,
+}
+
+impl Clock {
+    /// Starts a clock.
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the clock")]
+    pub fn start() -> Self {
+        Self { start: Instant::now() }
+    }
+
+    /// Reads both clocks.
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the clock")]
+    pub fn now(&self) -> Now {
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let mono = self.start.elapsed();
+        Now {
+            mono: Mono(mono.as_millis() as u64),
+            wall: Timestamp(wall.as_millis() as u64),
+        }
+    }
+
+    /// Returns when a deadline is due.
+    #[must_use]
+    pub fn instant(&self, deadline: Mono) -> Instant {
+        self.start + std::time::Duration::from_millis(deadline.0)
+    }
+}
