@@ -98,6 +98,8 @@ close_codes! {
     SlowConsumer = 4200, "slow_consumer";
     /// Nothing was heard from the peer for too long.
     HeartbeatTimeout = 4201, "heartbeat_timeout";
+    /// A room's log is another one than before: what was remembered of it counts no more.
+    LogReplaced = 4202, "log_replaced";
     /// A newer connection has taken the session over.
     Superseded = 4300, "superseded";
 }

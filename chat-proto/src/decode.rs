@@ -237,9 +237,8 @@ impl ParseName for str {
         field: &'static str,
         make: fn(&str) -> Result<T, NameError>,
     ) -> Result<T, DecodeError> {
-        make(self).map_err(|why| {
-            error(ErrorCode::InvalidName, format!("`{field}` can't be used: {why}"))
-        })
+        make(self)
+            .map_err(|why| error(ErrorCode::InvalidName, format!("`{field}` can't be used: {why}")))
     }
 }
 

@@ -48,9 +48,7 @@ impl Decoder {
         }
         match self.dialect {
             Dialect::Basic => decode::basic(text).map(ClientFrame::Basic),
-            Dialect::V1 => {
-                decode::v1(text).map(|(id, request)| ClientFrame::V1 { id, request })
-            }
+            Dialect::V1 => decode::v1(text).map(|(id, request)| ClientFrame::V1 { id, request }),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What a server sends.
 use alloc::boxed::Box;
 use alloc::format;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -280,6 +280,6 @@ impl ServerFrame {
         } else {
             return Ok(Self::Unknown);
         };
-        read.map_err(|e| broken(format!("{}: {}", kind.as_str(), e.to_string())))
+        read.map_err(|e| broken(format!("{}: {e}", kind.as_str())))
     }
 }

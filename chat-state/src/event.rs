@@ -272,6 +272,8 @@ pub enum Signal {
         /// How many; 0 means that it has forgotten the room.
         count: u64,
     },
+    /// Tell me all your counts.
+    AskCensus,
     /// A member of the sender types, or has stopped.
     Typing {
         /// Which room.

@@ -1,16 +1,64 @@
 //! The pure state machine of a room-chat server.
+//!
+//! # How to drive it
+//!
+//! A [`Hub`] gets [`Event`]s and answers [`Action`]s; what is uncertain (time, ids, secrets, what the
+//! log says) comes in with the events. The same events give the same actions.
+//!
+//! ```
+//! use chat_proto::{Dialect, SessionId, Timestamp, UserId};
+//! use chat_state::{Actions, Config, ConnId, Event, Hub, Identity, Mono, Now, Probe};
+//!
+//! let mut hub = Hub::new(Config::default());
+//! let mut actions = Actions::new();
+//! let now = Now { mono: Mono(0), wall: Timestamp(1_700_000_000_000) };
+//! let conn = ConnId { slot: 0, generation: 0 };
+//! let connected = Event::Connected {
+//!     conn,
+//!     session: SessionId::new("s3cret")?,
+//!     dialect: Dialect::V1,
+//!     identity: Identity::Guest { user: UserId::new("guest-1")?, name: None },
+//!     probe: Probe::Transport,
+//! };
+//! hub.handle(now, connected, &mut actions);
+//! while let Some(action) = actions.pop_front() {
+//!     // Send frames, ask the log, close connections …
+//! }
+//! let call_again_at = hub.poll_timeout();
+//! # assert!(call_again_at.is_some());
+//! # Ok::<(), chat_proto::NameError>(())
+//! ```
+//!
+//! # What is deliberately absent
+//!
+//! There is no IO, no clock, no randomness and no order that comes from hashing. Spelling (JSON,
+//! WebSocket) belongs to `chat-proto`, sockets and logs to `chat-tokio`. The Hub never assigns an
+//! entry its place: the log does.
+//!
+//! *Invariant:* an event that comes too late (for a connection that is gone, a room that was
+//! forgotten, a question that was given up) changes nothing.
 #![no_std]
 
 extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod config;
 mod event;
+mod hub;
 mod ids;
 mod log;
+mod presence;
+mod rate;
+mod recent;
+mod room;
 mod roster;
+mod session;
+mod timers;
 
+pub use config::{Config, Peers, Times};
 pub use event::{Action, Event, Identity, Probe, Recipients, Signal, SignalTo};
+pub use hub::{Actions, Hub, Stats};
 pub use ids::{ConnId, HubId, MemberId, Mono, Now, Token};
 pub use log::{
     AppendError, Appended, Draft, Keep, LogHead, LogPage, Outcome, ReadError, ReadRange,

@@ -1,0 +1,82 @@
+//! What a Hub is told when it is made.
+use chat_proto::{Durability, Limits};
+
+use crate::ids::HubId;
+
+/// Settings of a Hub.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Its own name among the Hubs that share the log.
+    pub hub: HubId,
+    /// Whether there are other Hubs. Alone, it sends no signals.
+    pub peers: Peers,
+    /// What the log promises, for `welcome`.
+    pub durability: Durability,
+    /// The limits, already checked.
+    pub limits: Limits,
+    /// The times.
+    pub times: Times,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            hub: HubId(0),
+            peers: Peers::None,
+            durability: Durability::Memory,
+            limits: Limits::default(),
+            times: Times::default(),
+        }
+    }
+}
+
+/// Whether other Hubs share the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peers {
+    /// This Hub is alone.
+    None,
+    /// There may be others.
+    Some,
+}
+
+/// Durations, all in milliseconds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Times {
+    /// How long a `chat.v1` connection may take to say `hello`.
+    pub hello_ms: u64,
+    /// How often a `chat.v1` peer gets a `ping`. Proxies cut connections that are idle for 60 s.
+    pub heartbeat_ms: u64,
+    /// A `chat.v1` peer of which nothing was heard for this long is gone.
+    pub heartbeat_dead_ms: u64,
+    /// How often a `basic` peer gets a WebSocket ping.
+    pub basic_heartbeat_ms: u64,
+    /// A `basic` peer of which nothing was heard for this long is gone.
+    pub basic_dead_ms: u64,
+    /// An append that is not answered by then has an unknown outcome.
+    pub append_ms: u64,
+    /// How long a missing entry may take to come by a signal before the log is asked.
+    pub hole_ms: u64,
+    /// How long to wait before a failed read of the log is tried again.
+    pub retry_ms: u64,
+    /// How often room counts are told to other Hubs.
+    pub census_ms: u64,
+    /// How often one member's typing is passed on at most.
+    pub typing_ms: u64,
+}
+
+impl Default for Times {
+    fn default() -> Self {
+        Self {
+            hello_ms: 10_000,
+            heartbeat_ms: 25_000,
+            heartbeat_dead_ms: 35_000,
+            basic_heartbeat_ms: 54_000,
+            basic_dead_ms: 60_000,
+            append_ms: 30_000,
+            hole_ms: 20,
+            retry_ms: 500,
+            census_ms: 1000,
+            typing_ms: 3000,
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! Those who do not keep up: off the live list, fed from the recent entries or the log, and back.
+use chat_proto::{CloseCode, Dialect, Entry, LeaveReason, Seq, ServerFrame};
+
+use super::{Actions, Hub, Pending};
+use crate::event::Action;
+use crate::ids::{ConnId, Mono};
+use crate::log::{Keep, LogPage, ReadError, ReadRange};
+use crate::room::RoomId;
+use crate::session::{OutboxState, State};
+use crate::timers::Timer;
+
+/// Entries of one read for one who lags.
+const CATCH_UP_ENTRIES: u32 = 256;
+
+impl Hub {
+    /// The outbox is over its mark: whoever can be fed later is taken off the live lists.
+    pub(super) fn congested(&mut self, conn: ConnId) {
+        let Some(session) = self.sessions.get_mut(conn) else { return };
+        session.outbox = OutboxState::Waiting;
+        if session.dialect == Dialect::Basic {
+            // Its outbox is the whole of its patience; beyond it the adapter ends it.
+            return;
+        }
+        let rooms: alloc::vec::Vec<RoomId> = session
+            .subscriptions
+            .iter()
+            .filter(|s| matches!(s.state, State::Live(_)))
+            .map(|s| s.room)
+            .collect();
+        for at in rooms {
+            self.fall_behind(conn, at);
+        }
+    }
+
+    /// From now on the subscription has a cursor of its own.
+    fn fall_behind(&mut self, conn: ConnId, at: RoomId) {
+        let Some(room) = self.rooms.get(at) else { return };
+        let cursor = room.cursor();
+        let Some(session) = self.sessions.get_mut(conn) else { return };
+        let Some(subscription) = session.subscription(at) else { return };
+        let lagging = State::Lagging { cursor, loading: false };
+        let before = core::mem::replace(&mut subscription.state, lagging);
+        self.take_off(conn, at, &before);
+        if let Some(room) = self.rooms.get_mut(at) {
+            room.lagging.insert(conn);
+        }
+    }
+
+    pub(super) fn drained(&mut self, now: Mono, conn: ConnId, out: &mut Actions) {
+        // What the peer takes is a sign of life, too: while it is congested nothing is read.
+        self.heard(now, conn);
+        if let Some(session) = self.sessions.get_mut(conn) {
+            session.outbox = OutboxState::Open;
+        }
+        self.catch_up(conn, out);
+    }
+
+    /// A read has failed: ask again.
+    pub(super) fn catch_up_due(&mut self, conn: ConnId, out: &mut Actions) {
+        let Some(session) = self.sessions.get_mut(conn) else { return };
+        for subscription in &mut session.subscriptions {
+            if let State::Lagging { loading, .. } = &mut subscription.state {
+                *loading = false;
+            }
+        }
+        self.catch_up(conn, out);
+    }
+
+    /// Feeds what a connection has missed, as much as its outbox should hold.
+    pub(super) fn catch_up(&mut self, conn: ConnId, out: &mut Actions) {
+        let mut budget = self.config.limits.outbox_high_bytes as usize / 2;
+        loop {
+            let Some(session) = self.sessions.get(conn) else { return };
+            if session.outbox == OutboxState::Waiting {
+                return;
+            }
+            let behind = session.subscriptions.iter().find_map(|s| match s.state {
+                State::Lagging { cursor, loading: false } => Some((s.room, cursor)),
+                State::Lagging { loading: true, .. } | State::Joining(_) | State::Live(_) => None,
+            });
+            let Some((at, cursor)) = behind else { return };
+            if budget == 0 {
+                return self.await_drain(conn, out);
+            }
+            self.feed((conn, at), cursor, &mut budget, out);
+        }
+    }
+
+    fn await_drain(&mut self, conn: ConnId, out: &mut Actions) {
+        if let Some(session) = self.sessions.get_mut(conn) {
+            session.outbox = OutboxState::Waiting;
+            out.push_back(Action::AwaitDrain { conn });
+        }
+    }
+
+    /// Feeds one room from its recent entries, or asks the log.
+    fn feed(
+        &mut self,
+        (conn, at): (ConnId, RoomId),
+        cursor: Seq,
+        budget: &mut usize,
+        out: &mut Actions,
+    ) {
+        let Some(room) = self.rooms.get(at) else {
+            return self.end(conn, LeaveReason::Disconnected, out);
+        };
+        let end = room.cursor();
+        if room.recent.covers(cursor.next(), end) {
+            let entries = room.recent.oldest(cursor.next(), end, *budget);
+            let reached = entries.last().map_or(cursor, |last| last.seq);
+            for entry in entries {
+                *budget = budget.saturating_sub(cost(&entry));
+                Self::reply(conn, ServerFrame::Entry(entry), out);
+            }
+            self.advance(conn, at, reached);
+            return;
+        }
+        let range = ReadRange {
+            from: cursor.next(),
+            to: end,
+            limit: CATCH_UP_ENTRIES,
+            bytes: u32::try_from(*budget).unwrap_or(u32::MAX),
+            keep: Keep::Oldest,
+        };
+        let name = room.name.clone();
+        self.set_loading(conn, at);
+        self.load(name, range, Pending::CatchUp(conn, at), out);
+    }
+
+    fn set_loading(&mut self, conn: ConnId, at: RoomId) {
+        let subscription = self.sessions.get_mut(conn).and_then(|s| s.subscription(at));
+        if let Some(subscription) = subscription
+            && let State::Lagging { loading, .. } = &mut subscription.state
+        {
+            *loading = true;
+        }
+    }
+
+    /// Moves a lagging subscription's cursor; at the room's own it goes back to the live list.
+    fn advance(&mut self, conn: ConnId, at: RoomId, reached: Seq) {
+        let Some(room) = self.rooms.get_mut(at) else { return };
+        let subscription = self.sessions.get_mut(conn).and_then(|s| s.subscription(at));
+        let Some(subscription) = subscription else { return };
+        if reached < room.cursor() {
+            subscription.state = State::Lagging { cursor: reached, loading: false };
+        } else {
+            room.lagging.remove(&conn);
+            subscription.state = State::Live(room.live.push(conn));
+        }
+    }
+
+    /// Takes what the log read for one who lags.
+    pub(super) fn caught_up(
+        &mut self,
+        now: Mono,
+        (conn, at): (ConnId, RoomId),
+        result: Result<LogPage, ReadError>,
+        out: &mut Actions,
+    ) {
+        let subscription = self.sessions.get_mut(conn).and_then(|s| s.subscription(at));
+        let Some(subscription) = subscription else { return };
+        let State::Lagging { cursor, loading } = &mut subscription.state else { return };
+        if !core::mem::replace(loading, false) {
+            return;
+        }
+        let mut reached = *cursor;
+        let Ok(page) = result else {
+            *loading = true;
+            self.timers.arm(now.plus(self.config.times.retry_ms), Timer::CatchUp(conn));
+            return;
+        };
+        if self.knows_other_epoch(at, &page.head.epoch) {
+            return self.log_replaced(at, out);
+        }
+        let before = reached;
+        if page.head.first > reached.next() {
+            let (from, to) = (reached.next(), page.head.first.minus(1));
+            let Some(room) = self.rooms.get(at).map(|r| r.name.clone()) else { return };
+            Self::reply(conn, ServerFrame::Gap { room, from, to }, out);
+            reached = to;
+        }
+        self.note_first(at, page.head.first);
+        for entry in page.entries {
+            if entry.seq == reached.next() {
+                reached = entry.seq;
+                Self::reply(conn, ServerFrame::Entry(entry), out);
+            }
+        }
+        self.advance(conn, at, reached);
+        let end = self.rooms.get(at).map_or(reached, crate::room::Room::cursor);
+        // The log does not have what was delivered to others: no use in asking again and again.
+        if reached == before && reached < end {
+            return self.close(conn, CloseCode::SlowConsumer, LeaveReason::SlowConsumer, out);
+        }
+        self.await_drain(conn, out);
+    }
+}
+
+/// What an entry takes of an outbox.
+fn cost(entry: &Entry) -> usize {
+    entry.body.size() + 200
+}

@@ -1,0 +1,278 @@
+//! The one door through which entries reach a room's members.
+//!
+//! Own entries, those of other Hubs and those read from the log come here. One below the cursor is
+//! dropped, the one after it goes through, one beyond it is held until those before it have come.
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use chat_proto::{CloseCode, Entry, Epoch, LeaveReason, Seq, ServerFrame};
+
+use super::{Actions, Hub, Pending};
+use crate::event::{Action, Recipients, Signal, SignalTo};
+use crate::ids::{Mono, Token};
+use crate::log::{Keep, LogHead, LogPage, ReadError, ReadRange};
+use crate::recent::Bounds;
+use crate::room::{Hole, LogState, RoomId};
+use crate::timers::Timer;
+
+/// Entries held for one room; what is beyond is read from the log in its turn.
+const HELD_MAX: usize = 1024;
+
+impl Hub {
+    /// Lets in what this Hub's own append has made, and tells the other Hubs.
+    pub(super) fn commit_own(
+        &mut self,
+        now: Mono,
+        at: RoomId,
+        epoch: &Epoch,
+        entries: Vec<Arc<Entry>>,
+        out: &mut Actions,
+    ) {
+        if entries.is_empty() {
+            return;
+        }
+        let Some(room) = self.rooms.get(at) else { return };
+        let name = room.name.clone();
+        let to = SignalTo::Followers(name.clone());
+        let shared: Arc<[Arc<Entry>]> = entries.into();
+        let (signal_epoch, signal_entries) = (epoch.clone(), shared.clone());
+        let committed =
+            || Signal::Committed { epoch: signal_epoch, room: name, entries: signal_entries };
+        self.signal(to, committed, out);
+        if self.knows_other_epoch(at, epoch) {
+            return self.log_replaced(at, out);
+        }
+        self.let_through(now, at, &shared, out);
+    }
+
+    /// Lets in what another Hub says is in the log.
+    pub(super) fn commit_signalled(
+        &mut self,
+        now: Mono,
+        at: RoomId,
+        epoch: &Epoch,
+        entries: &[Arc<Entry>],
+        out: &mut Actions,
+    ) {
+        // A signal may be old: only the log can say that it is another one.
+        if self.knows_other_epoch(at, epoch) {
+            return self.ask_head(at, out);
+        }
+        self.let_through(now, at, entries, out);
+    }
+
+    fn let_through(&mut self, now: Mono, at: RoomId, entries: &[Arc<Entry>], out: &mut Actions) {
+        for entry in entries {
+            self.offer(at, entry, out);
+        }
+        self.check_hole(now, at, out);
+    }
+
+    fn offer(&mut self, at: RoomId, entry: &Arc<Entry>, out: &mut Actions) {
+        let Some(room) = self.rooms.get_mut(at) else { return };
+        room.known = room.known.max(entry.seq);
+        let expected = room.cursor().next();
+        if !room.is_open() || entry.seq > expected {
+            if room.held.len() < HELD_MAX {
+                room.held.insert(entry.seq, entry.clone());
+            }
+            return;
+        }
+        if entry.seq < expected {
+            return;
+        }
+        self.deliver(at, entry.clone(), out);
+        self.release_held(at, out);
+    }
+
+    /// Delivers the held entries whose turn has come, and drops those that were delivered.
+    fn release_held(&mut self, at: RoomId, out: &mut Actions) {
+        while let Some(room) = self.rooms.get_mut(at) {
+            let expected = room.cursor().next();
+            match room.held.first_key_value() {
+                Some((seq, _)) if *seq <= expected => {}
+                _ => return,
+            }
+            let Some((seq, entry)) = room.held.pop_first() else { return };
+            if seq == expected {
+                self.deliver(at, entry, out);
+            }
+        }
+    }
+
+    /// The only place that moves a room's cursor over an entry.
+    fn deliver(&mut self, at: RoomId, entry: Arc<Entry>, out: &mut Actions) {
+        let limits = &self.config.limits;
+        let bounds =
+            Bounds { entries: limits.recent_entries as usize, bytes: limits.recent_bytes as usize };
+        let Some(room) = self.rooms.get_mut(at) else { return };
+        let LogState::Open { cursor, .. } = &mut room.log else { return };
+        assert_eq!(entry.seq, cursor.next(), "the door lets entries through in order");
+        *cursor = entry.seq;
+        room.recent.push(entry.clone(), bounds);
+        if !room.live.is_empty() {
+            let to = Recipients::All(room.live.clone());
+            out.push_back(Action::Send { to, frame: ServerFrame::Entry(entry) });
+        }
+    }
+
+    /// Waits a moment for missing entries, since signals may only be late, before asking the log.
+    pub(super) fn check_hole(&mut self, now: Mono, at: RoomId, out: &mut Actions) {
+        let Some(room) = self.rooms.get_mut(at) else { return };
+        if !room.is_open() || room.hole != Hole::None || room.known <= room.cursor() {
+            return;
+        }
+        room.hole = Hole::Waiting;
+        if self.config.times.hole_ms == 0 {
+            return self.hole_due(at, out);
+        }
+        self.timers.arm(now.plus(self.config.times.hole_ms), Timer::Hole(at));
+    }
+
+    pub(super) fn hole_due(&mut self, at: RoomId, out: &mut Actions) {
+        let limits = &self.config.limits;
+        let (limit, bytes) = (limits.recent_entries, limits.recent_bytes);
+        let Some(room) = self.rooms.get_mut(at) else { return };
+        if room.hole != Hole::Waiting {
+            return;
+        }
+        room.hole = Hole::None;
+        let (from, to) = (room.cursor().next(), room.known);
+        if from > to {
+            return;
+        }
+        room.hole = Hole::Loading;
+        let range = ReadRange { from, to, limit, bytes, keep: Keep::Oldest };
+        let name = room.name.clone();
+        self.load(name, range, Pending::Hole(at), out);
+    }
+
+    pub(super) fn hole_read(
+        &mut self,
+        now: Mono,
+        at: RoomId,
+        result: Result<LogPage, ReadError>,
+        out: &mut Actions,
+    ) {
+        let Some(room) = self.rooms.get_mut(at) else { return };
+        room.hole = Hole::None;
+        let before = room.cursor();
+        if let Ok(page) = result {
+            if self.knows_other_epoch(at, &page.head.epoch) {
+                return self.log_replaced(at, out);
+            }
+            self.note_first(at, page.head.first);
+            self.skip_trimmed(at, page.head.first, out);
+            for entry in &page.entries {
+                self.offer(at, entry, out);
+            }
+            self.release_held(at, out);
+        }
+        let Some(room) = self.rooms.get_mut(at) else { return };
+        if room.known <= room.cursor() {
+            return;
+        }
+        // There is more, or the log could not be read, or it does not have yet what was promised.
+        room.hole = Hole::Waiting;
+        let wait = if room.cursor() > before { 0 } else { self.config.times.retry_ms };
+        self.timers.arm(now.plus(wait), Timer::Hole(at));
+    }
+
+    /// Entries after the cursor that the log has forgotten can't be delivered: members are told.
+    fn skip_trimmed(&mut self, at: RoomId, first: Seq, out: &mut Actions) {
+        let Some(room) = self.rooms.get_mut(at) else { return };
+        let LogState::Open { cursor, .. } = &mut room.log else { return };
+        let (from, to) = (cursor.next(), first.minus(1));
+        if from > to {
+            return;
+        }
+        *cursor = to;
+        room.recent.clear();
+        let frame = ServerFrame::Gap { room: room.name.clone(), from, to };
+        out.push_back(Action::Send { to: Recipients::All(room.live.clone()), frame });
+    }
+
+    /// Takes the answer to the question where a new room's log ends.
+    pub(super) fn opened(
+        &mut self,
+        now: Mono,
+        at: RoomId,
+        result: Result<LogPage, ReadError>,
+        out: &mut Actions,
+    ) {
+        let Some(room) = self.rooms.get_mut(at) else { return };
+        let Ok(LogPage { head, entries }) = result else {
+            self.turn_away(at, out);
+            return self.forget_if_idle(at, out);
+        };
+        let bounds = Bounds {
+            entries: self.config.limits.recent_entries as usize,
+            bytes: self.config.limits.recent_bytes as usize,
+        };
+        let LogHead { room: name, epoch, first, last } = head;
+        room.log = LogState::Open { epoch, first, cursor: last };
+        room.known = room.known.max(last);
+        for entry in entries {
+            room.recent.push(entry, bounds);
+        }
+        self.rooms.respell(at, &name);
+        self.release_held(at, out);
+        self.let_in(at, out);
+        self.check_hole(now, at, out);
+        self.offer_drafts(now, at, out);
+        self.forget_if_idle(at, out);
+    }
+
+    /// Asks the log whether a room has grown.
+    pub(super) fn ask_head(&mut self, at: RoomId, out: &mut Actions) {
+        let Some(room) = self.rooms.get(at) else { return };
+        let room = room.name.clone();
+        let token = self.token(Pending::Head(at));
+        out.push_back(Action::Head { token, room });
+    }
+
+    pub(super) fn head_read(
+        &mut self,
+        now: Mono,
+        token: Token,
+        result: Result<LogHead, ReadError>,
+        out: &mut Actions,
+    ) {
+        let Some(Pending::Head(at)) = self.pending.remove(&token) else { return };
+        match result {
+            Ok(head) => {
+                if self.knows_other_epoch(at, &head.epoch) {
+                    return self.log_replaced(at, out);
+                }
+                self.grown(now, at, head.last, out);
+            }
+            Err(_) => self.timers.arm(now.plus(self.config.times.retry_ms), Timer::Head(at)),
+        }
+    }
+
+    /// A room's log has an entry at this place.
+    pub(super) fn grown(&mut self, now: Mono, at: RoomId, last: Seq, out: &mut Actions) {
+        let Some(room) = self.rooms.get_mut(at) else { return };
+        room.known = room.known.max(last);
+        self.check_hole(now, at, out);
+    }
+
+    /// Tells whether the room was opened with another log than this.
+    pub(super) fn knows_other_epoch(&self, at: RoomId, epoch: &Epoch) -> bool {
+        match self.rooms.get(at).map(|room| &room.log) {
+            Some(LogState::Open { epoch: own, .. }) => own != epoch,
+            Some(LogState::Opening) | None => false,
+        }
+    }
+
+    /// The log is another one than it was: places mean nothing any more, so every member has to
+    /// come anew.
+    pub(super) fn log_replaced(&mut self, at: RoomId, out: &mut Actions) {
+        let Some(room) = self.rooms.get(at) else { return };
+        let mut conns: Vec<_> = room.live.iter().collect();
+        conns.extend(room.lagging.iter().chain(&room.joining));
+        for conn in conns {
+            self.close(conn, CloseCode::LogReplaced, LeaveReason::Disconnected, out);
+        }
+    }
+}

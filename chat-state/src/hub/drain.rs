@@ -1,0 +1,70 @@
+//! Leaving service without hurting anybody.
+use alloc::string::String;
+
+use chat_proto::{CloseCode, Dialect, LeaveReason, ServerFrame};
+
+use super::{Actions, Hub};
+use crate::event::Action;
+use crate::ids::{ConnId, Mono};
+use crate::timers::Timer;
+
+/// The last part of the drain is left for those whose acks are late.
+const RESERVE_PERCENT: u64 = 30;
+/// How long a connection with unanswered requests is left alone before it is looked at again.
+const GRACE_MS: u64 = 50;
+/// How far apart the clients are told to come back, at the least.
+const RETURN_SPREAD_MS: u64 = 2000;
+
+/// A drain under way.
+#[derive(Debug)]
+pub(super) struct Draining {
+    deadline: Mono,
+    reported: bool,
+}
+
+impl Hub {
+    /// Tells everybody when its turn comes, and spreads the turns over the time there is.
+    pub(super) fn drain(&mut self, now: Mono, deadline: Mono, out: &mut Actions) {
+        if self.draining.is_some() {
+            return;
+        }
+        self.draining = Some(Draining { deadline, reported: false });
+        let conns = self.sessions.conns();
+        let spread = deadline.since(now) * (100 - RESERVE_PERCENT) / 100;
+        let count = conns.len() as u64;
+        for (i, conn) in conns.into_iter().enumerate() {
+            let turn = spread * i as u64 / count;
+            let after_ms = turn + RETURN_SPREAD_MS * i as u64 / count;
+            if self.sessions.get(conn).is_some_and(|s| s.dialect == Dialect::V1) {
+                let code = String::from(CloseCode::Draining.reason());
+                let bye = ServerFrame::Bye { code, reconnect: true, after_ms };
+                Self::reply(conn, bye, out);
+            }
+            self.timers.arm(now.plus(turn), Timer::DrainClose(conn));
+        }
+    }
+
+    /// Closes one connection, unless it waits for an answer and there is time left.
+    pub(super) fn drain_close_due(&mut self, now: Mono, conn: ConnId, out: &mut Actions) {
+        let Some(Draining { deadline, .. }) = self.draining else { return };
+        let Some(session) = self.sessions.get(conn) else { return };
+        let later = now.plus(GRACE_MS);
+        if session.in_flight > 0 && later < deadline {
+            self.timers.arm(later, Timer::DrainClose(conn));
+        } else {
+            self.close(conn, CloseCode::Draining, LeaveReason::Draining, out);
+        }
+    }
+
+    /// Says once that everybody is gone and everything is answered.
+    pub(super) fn report_drained(&mut self, out: &mut Actions) {
+        let empty = self.sessions.len == 0 && self.rooms.len() == 0;
+        if let Some(draining) = &mut self.draining
+            && empty
+            && !draining.reported
+        {
+            draining.reported = true;
+            out.push_back(Action::DrainedAll);
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! Noticing the dead.
+use chat_proto::{CloseCode, Dialect, LeaveReason, ServerFrame};
+
+use super::{Actions, Hub};
+use crate::event::Action;
+use crate::ids::{ConnId, Mono};
+use crate::session::{Session, Stage};
+use crate::timers::Timer;
+
+impl Hub {
+    pub(super) fn heard(&mut self, now: Mono, conn: ConnId) {
+        if let Some(session) = self.sessions.get_mut(conn) {
+            session.heard = now;
+        }
+    }
+
+    /// Starts asking a peer for signs of life.
+    pub(super) fn begin_heartbeat(&mut self, now: Mono, conn: ConnId) {
+        let times = &self.config.times;
+        let Some(session) = self.sessions.get_mut(conn) else { return };
+        let (every, _) = beat(times, session.dialect);
+        self.timers.disarm(session.heartbeat_at, Timer::Heartbeat(conn));
+        session.ping_at = Some(now.plus(every));
+        session.heartbeat_at = now.plus(every);
+        self.timers.arm(session.heartbeat_at, Timer::Heartbeat(conn));
+    }
+
+    pub(super) fn heartbeat_due(&mut self, now: Mono, conn: ConnId, out: &mut Actions) {
+        let Some(session) = self.sessions.get_mut(conn) else { return };
+        let Some(ping_at) = session.ping_at else { return };
+        let (every, dead) = beat(&self.config.times, session.dialect);
+        if now.since(session.heard) >= dead {
+            self.close(conn, CloseCode::HeartbeatTimeout, LeaveReason::TimedOut, out);
+            return;
+        }
+        if ping_at <= now {
+            session.ping_at = Some(now.plus(every));
+            match session.dialect {
+                Dialect::Basic => out.push_back(Action::Probe { conn }),
+                Dialect::V1 => Self::reply(conn, ServerFrame::Ping, out),
+            }
+        }
+        self.rearm_heartbeat(conn, dead);
+    }
+
+    fn rearm_heartbeat(&mut self, conn: ConnId, dead: u64) {
+        let Some(session) = self.sessions.get_mut(conn) else { return };
+        let Session { ping_at: Some(ping_at), heard, .. } = session else { return };
+        session.heartbeat_at = (*ping_at).min(heard.plus(dead));
+        self.timers.arm(session.heartbeat_at, Timer::Heartbeat(conn));
+    }
+
+    pub(super) fn hello_due(&mut self, conn: ConnId, out: &mut Actions) {
+        if self.sessions.get(conn).is_some_and(|s| s.stage == Stage::Fresh) {
+            self.close(conn, CloseCode::HelloExpected, LeaveReason::TimedOut, out);
+        }
+    }
+}
+
+/// How often a peer is asked, and after which silence it is dead.
+fn beat(times: &crate::config::Times, dialect: Dialect) -> (u64, u64) {
+    match dialect {
+        Dialect::Basic => (times.basic_heartbeat_ms, times.basic_dead_ms),
+        Dialect::V1 => (times.heartbeat_ms, times.heartbeat_dead_ms),
+    }
+}

@@ -1,0 +1,373 @@
+//! Entering and leaving rooms.
+use alloc::vec::Vec;
+
+use chat_proto::{
+    CloseCode, Dialect, Entry, ErrorCode, Joined, LeaveReason, Member, MembersView, RoomName, Seq,
+    ServerFrame,
+};
+
+use super::history::HistoryLoad;
+use super::{Actions, Hub, Pending};
+use crate::event::{Action, Recipients, Signal, SignalTo};
+use crate::ids::{ConnId, MemberId, Mono};
+use crate::log::{Keep, ReadRange};
+use crate::room::{LogState, Room, RoomId};
+use crate::session::{Joining, Session, State};
+use crate::timers::Timer;
+
+type Refusal = (ErrorCode, &'static str);
+
+impl Hub {
+    /// Begins a join: opens the room if nobody here is in it.
+    pub(super) fn join(
+        &mut self,
+        conn: ConnId,
+        (name, joining): (RoomName, Joining),
+        out: &mut Actions,
+    ) -> Result<(), Refusal> {
+        let limits = &self.config.limits;
+        let (rooms, rooms_total) = (limits.rooms as usize, limits.rooms_total as usize);
+        let members_max = u64::from(limits.members);
+        let Some(session) = self.sessions.get(conn) else { return Ok(()) };
+        if self.draining.is_some() {
+            return Err((ErrorCode::Draining, "the server is leaving service"));
+        }
+        let found = self.rooms.find(&name);
+        if let Some(at) = found
+            && session.is_member(at)
+        {
+            return self.rejoin((conn, at), joining, out);
+        }
+        if session.subscriptions.len() >= rooms {
+            return Err((ErrorCode::TooManyRooms, "leave a room first: limit `rooms`"));
+        }
+        let at = match found {
+            Some(at) => at,
+            None if self.rooms.len() >= rooms_total => {
+                return Err((ErrorCode::RoomsExhausted, "the server has no place for more rooms"));
+            }
+            None => self.open(name, out),
+        };
+        let Some(room) = self.rooms.get_mut(at) else { return Ok(()) };
+        let members = room.members_here() + room.joining.len() as u64;
+        if members >= members_max {
+            return Err((ErrorCode::RoomFull, "the room has no place for more members"));
+        }
+        room.joining.insert(conn);
+        if let Some(session) = self.sessions.get_mut(conn) {
+            session.subscribe(at, State::Joining(joining));
+        }
+        self.go_on_joining(conn, at, out);
+        Ok(())
+    }
+
+    /// A member joins again: it is taken off the live list and comes back by the same way.
+    fn rejoin(
+        &mut self,
+        (conn, at): (ConnId, RoomId),
+        joining: Joining,
+        out: &mut Actions,
+    ) -> Result<(), Refusal> {
+        let Some(session) = self.sessions.get_mut(conn) else { return Ok(()) };
+        let Some(subscription) = session.subscription(at) else { return Ok(()) };
+        if matches!(subscription.state, State::Joining(_)) {
+            return Err((ErrorCode::NotMember, "an earlier join of this room is not done yet"));
+        }
+        let joining = Joining { known: true, ..joining };
+        let before = core::mem::replace(&mut subscription.state, State::Joining(joining));
+        self.take_off(conn, at, &before);
+        if let Some(room) = self.rooms.get_mut(at) {
+            room.joining.insert(conn);
+        }
+        self.go_on_joining(conn, at, out);
+        Ok(())
+    }
+
+    /// Makes a room and asks the log for its end and its newest entries.
+    fn open(&mut self, name: RoomName, out: &mut Actions) -> RoomId {
+        let mut room = Room::new(name.clone());
+        room.version = self.changes;
+        let at = self.rooms.insert(room);
+        out.push_back(Action::Follow { room: name.clone() });
+        let ask = name.clone();
+        self.signal(SignalTo::Followers(name.clone()), || Signal::AskRoster { room: ask }, out);
+        let limits = &self.config.limits;
+        let range = ReadRange {
+            from: Seq::ZERO.next(),
+            to: Seq::ZERO.plus(u64::MAX),
+            limit: limits.recent_entries,
+            bytes: limits.recent_bytes,
+            keep: Keep::Newest,
+        };
+        self.load(name, range, Pending::Open(at), out);
+        at
+    }
+
+    /// Lets in those who waited for the room to open.
+    pub(super) fn let_in(&mut self, at: RoomId, out: &mut Actions) {
+        let Some(room) = self.rooms.get(at) else { return };
+        let waiting: Vec<_> = room.joining.iter().copied().collect();
+        for conn in waiting {
+            self.go_on_joining(conn, at, out);
+        }
+    }
+
+    /// Refuses those who waited for a room that can't be opened.
+    pub(super) fn turn_away(&mut self, at: RoomId, out: &mut Actions) {
+        let Some(room) = self.rooms.get_mut(at) else { return };
+        let drafts = core::mem::take(&mut room.drafts);
+        let waiting = room.joining.clone();
+        let why = "the room's log can't be read at the moment";
+        for queued in drafts {
+            self.ended(queued.conn, out);
+            if self.sessions.get(queued.conn).is_some_and(|s| s.dialect == Dialect::V1) {
+                Self::refuse(queued.conn, queued.id, ErrorCode::LogUnavailable, why, out);
+            }
+        }
+        for conn in waiting {
+            let Some(session) = self.sessions.get_mut(conn) else { continue };
+            let dialect = session.dialect;
+            let Some(subscription) = session.subscription(at) else { continue };
+            let State::Joining(joining) = &subscription.state else { continue };
+            match dialect {
+                Dialect::V1 => {
+                    let id = joining.id.clone();
+                    Self::refuse(conn, id, ErrorCode::LogUnavailable, why, out);
+                    self.give_up_joining(conn, at, out);
+                }
+                // The dialect has no errors, and a join must not vanish in silence.
+                Dialect::Basic => {
+                    self.close(conn, CloseCode::Overloaded, LeaveReason::Disconnected, out);
+                }
+            }
+        }
+    }
+
+    /// Answers a join from the recent entries, or asks the log for older ones first.
+    fn go_on_joining(&mut self, conn: ConnId, at: RoomId, out: &mut Actions) {
+        let Some(room) = self.rooms.get(at) else { return };
+        let LogState::Open { first, cursor, .. } = room.log else { return };
+        let Some(session) = self.sessions.get_mut(conn) else { return };
+        let Some(subscription) = session.subscription(at) else { return };
+        let State::Joining(joining) = &subscription.state else { return };
+        let wanted = u64::from(joining.history.min(self.config.limits.history));
+        let from = cursor.next().minus(wanted).max(first);
+        let bytes = self.config.limits.page_bytes;
+        if room.recent.covers(from, cursor) {
+            let events = room.recent.newest(from, cursor, bytes as usize);
+            self.finish_join((conn, at), (cursor, first), events, out);
+            return;
+        }
+        let limit = wanted as u32;
+        let range = ReadRange { from, to: cursor, limit, bytes, keep: Keep::Newest };
+        let pending = Pending::Join(conn, at, HistoryLoad { id: joining.id.clone(), range });
+        let token = self.load(room.name.clone(), range, pending, out);
+        if let Some(subscription) = self.sessions.get_mut(conn).and_then(|s| s.subscription(at))
+            && let State::Joining(joining) = &mut subscription.state
+        {
+            joining.load = Some(token);
+        }
+    }
+
+    /// Answers a join. Live events begin directly after `head`.
+    pub(super) fn finish_join(
+        &mut self,
+        (conn, at): (ConnId, RoomId),
+        (head, first): (Seq, Seq),
+        events: Vec<alloc::sync::Arc<Entry>>,
+        out: &mut Actions,
+    ) {
+        let Some(room) = self.rooms.get_mut(at) else { return };
+        let LogState::Open { epoch, cursor, .. } = &room.log else { return };
+        let (epoch, cursor) = (epoch.clone(), *cursor);
+        let Some(session) = self.sessions.get_mut(conn) else { return };
+        let (dialect, member) = (session.dialect, session.member());
+        let Some(subscription) = session.subscription(at) else { return };
+        let State::Joining(joining) = &subscription.state else { return };
+        let (id, known) = (joining.id.clone(), joining.known);
+        room.joining.remove(&conn);
+        subscription.state = if head == cursor {
+            State::Live(room.live.push(conn))
+        } else {
+            room.lagging.insert(conn);
+            State::Lagging { cursor: head, loading: false }
+        };
+        let name = room.name.clone();
+        match dialect {
+            Dialect::Basic => {
+                let frame = ServerFrame::Join { room: name.clone(), member: member.clone() };
+                Self::reply(conn, frame, out);
+            }
+            Dialect::V1 => {
+                let has_more_before = match events.first() {
+                    Some(oldest) => oldest.seq > first,
+                    None => head >= first,
+                };
+                let Some(members) = self.members_view(at) else { return };
+                let room = name.clone();
+                let joined = Joined { id, room, epoch, head, members, events, has_more_before };
+                Self::reply(conn, ServerFrame::Joined(joined.into()), out);
+            }
+        }
+        if !known {
+            self.announce_came(conn, at, (name, member), out);
+        }
+        if head != cursor {
+            self.catch_up(conn, out);
+        }
+    }
+
+    fn announce_came(
+        &mut self,
+        conn: ConnId,
+        at: RoomId,
+        (name, member): (RoomName, Member),
+        out: &mut Actions,
+    ) {
+        let Some(room) = self.rooms.get_mut(at) else { return };
+        room.version += 1;
+        self.changes = self.changes.max(room.version);
+        let version = room.version;
+        if room.live.len() > 1 {
+            out.push_back(Action::Send {
+                to: Recipients::AllBut(room.live.clone(), conn),
+                frame: ServerFrame::Join { room: name.clone(), member: member.clone() },
+            });
+        }
+        let id = MemberId { hub: self.config.hub, conn };
+        let to = SignalTo::Followers(name.clone());
+        let room = name.clone();
+        self.signal(to, || Signal::Came { room, id, member, version }, out);
+        self.count_changed(name);
+    }
+
+    /// Takes a member out of a room and tells the others.
+    pub(super) fn leave(
+        &mut self,
+        conn: ConnId,
+        at: RoomId,
+        reason: LeaveReason,
+        out: &mut Actions,
+    ) {
+        let Some(session) = self.sessions.get_mut(conn) else { return };
+        let Some(subscription) = session.unsubscribe(at) else { return };
+        let (dialect, member) = (session.dialect, session.member());
+        if let (Dialect::V1, State::Joining(joining)) = (dialect, &subscription.state) {
+            let why = "the room was left before the join was done";
+            Self::refuse(conn, joining.id.clone(), ErrorCode::NotMember, why, out);
+        }
+        self.depart((conn, at), &subscription.state, member, reason, out);
+    }
+
+    /// Takes a session that is gone out of all its rooms.
+    pub(super) fn leave_all(&mut self, session: Session, why: LeaveReason, out: &mut Actions) {
+        let (conn, member) = (session.conn, session.member());
+        for subscription in session.subscriptions {
+            let place = (conn, subscription.room);
+            self.depart(place, &subscription.state, member.clone(), why, out);
+        }
+    }
+
+    fn depart(
+        &mut self,
+        (conn, at): (ConnId, RoomId),
+        state: &State,
+        member: Member,
+        reason: LeaveReason,
+        out: &mut Actions,
+    ) {
+        self.take_off(conn, at, state);
+        let Some(room) = self.rooms.get_mut(at) else { return };
+        room.joining.remove(&conn);
+        let known = match state {
+            State::Joining(joining) => joining.known,
+            State::Live(_) | State::Lagging { .. } => true,
+        };
+        // Whoever is cut off by a drain comes back at once: others need not see it go.
+        if known && reason != LeaveReason::Draining {
+            room.version += 1;
+            self.changes = self.changes.max(room.version);
+            let (name, version) = (room.name.clone(), room.version);
+            if !room.live.is_empty() {
+                out.push_back(Action::Send {
+                    to: Recipients::All(room.live.clone()),
+                    frame: ServerFrame::Leave {
+                        room: name.clone(),
+                        member: member.clone(),
+                        reason,
+                    },
+                });
+            }
+            let id = MemberId { hub: self.config.hub, conn };
+            let to = SignalTo::Followers(name.clone());
+            let room = name.clone();
+            self.signal(to, || Signal::Went { room, id, member, reason, version }, out);
+            self.count_changed(name);
+        }
+        self.forget_if_idle(at, out);
+    }
+
+    /// Takes a connection off the list that it is on.
+    pub(super) fn take_off(&mut self, conn: ConnId, at: RoomId, state: &State) {
+        let Some(room) = self.rooms.get_mut(at) else { return };
+        match state {
+            State::Joining(_) => {}
+            State::Lagging { .. } => {
+                room.lagging.remove(&conn);
+            }
+            State::Live(place) => {
+                let Some(moved) = room.live.swap_remove(*place) else { return };
+                let Some(session) = self.sessions.get_mut(moved) else { return };
+                if let Some(subscription) = session.subscription(at) {
+                    debug_assert!(matches!(subscription.state, State::Live(_)));
+                    subscription.state = State::Live(*place);
+                }
+            }
+        }
+    }
+
+    /// Forgets a room that nobody needs; its log stays.
+    pub(super) fn forget_if_idle(&mut self, at: RoomId, out: &mut Actions) {
+        if self.rooms.get(at).is_some_and(Room::is_idle)
+            && let Some(room) = self.rooms.remove(at)
+        {
+            self.count_changed(room.name.clone());
+            out.push_back(Action::Unfollow { room: room.name });
+        }
+    }
+
+    /// Lists a room's members: those here first, then those of other Hubs.
+    pub(super) fn members_view(&self, at: RoomId) -> Option<MembersView> {
+        let room = self.rooms.get(at)?;
+        let here = room.live.iter().chain(room.lagging.iter().copied());
+        let here = here.filter_map(|conn| self.sessions.get(conn).map(Session::member));
+        let there = room.remote.values().flat_map(|part| part.members.values().cloned());
+        let listed = self.config.limits.members_listed as usize;
+        let members = here.chain(there).take(listed).collect();
+        Some(MembersView { count: room.members(), members })
+    }
+
+    /// Takes back a join whose history can't be read.
+    pub(super) fn give_up_joining(&mut self, conn: ConnId, at: RoomId, out: &mut Actions) {
+        let Some(session) = self.sessions.get_mut(conn) else { return };
+        let Some(subscription) = session.unsubscribe(at) else { return };
+        let member = session.member();
+        let reason = LeaveReason::Left;
+        self.depart((conn, at), &subscription.state, member, reason, out);
+    }
+
+    /// Notes that other Hubs should be told a room's count.
+    fn count_changed(&mut self, name: RoomName) {
+        if self.config.peers == crate::config::Peers::Some {
+            self.census.insert(name);
+        }
+    }
+
+    /// Arms the census timer if there is something to tell.
+    pub(super) fn arm_census(&mut self, now: Mono) {
+        if !self.census_armed && !self.census.is_empty() {
+            self.census_armed = true;
+            self.timers.arm(now.plus(self.config.times.census_ms), Timer::Census);
+        }
+    }
+}

@@ -1,0 +1,323 @@
+//! The server's state machine.
+//!
+//! Each file has one idea: `requests` routes what clients ask, `membership` enters and leaves rooms,
+//! `append` takes messages to the log, `door` takes entries from the log to the members, `delivery`
+//! feeds those who lag, `history` reads back, `signals` talks to other Hubs, `heartbeat` notices
+//! the dead, `drain` leaves service.
+mod append;
+mod delivery;
+mod door;
+mod drain;
+mod heartbeat;
+mod history;
+mod membership;
+mod requests;
+mod signals;
+
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::vec::Vec;
+
+use chat_proto::{
+    CloseCode, Dialect, DisplayName, ErrorBody, ErrorCode, LeaveReason, RequestId, RoomName,
+    ServerFrame, SessionId,
+};
+
+use crate::config::{Config, Peers};
+use crate::event::{Action, Event, Identity, Probe, Recipients, Signal, SignalTo};
+use crate::ids::{ConnId, Mono, Now, Token};
+use crate::log::ReadRange;
+use crate::presence::Directory;
+use crate::room::{RoomId, Rooms};
+use crate::session::{OutboxState, Paused, Session, Stage};
+use crate::timers::{Timer, Timers};
+
+use self::drain::Draining;
+use self::history::HistoryLoad;
+
+/// What a Hub asks for, first in, first out.
+pub type Actions = VecDeque<Action>;
+
+/// The server-side state machine of one worker: it owns some connections, knows which rooms they
+/// are in, and delivers each room's entries to them in order.
+///
+/// It never assigns order (the log does), never waits, reads no clock and draws no random number.
+///
+/// *Invariant:* nothing durable reaches a member except through the one door of `hub/door.rs`,
+/// which lets entries through in the order of their `seq` and without holes.
+#[derive(Debug)]
+pub struct Hub {
+    config: Config,
+    sessions: Sessions,
+    rooms: Rooms,
+    /// What the answers that are still due are for.
+    pending: BTreeMap<Token, Pending>,
+    next_token: u64,
+    /// Counts membership changes; a new room's version begins here, above any it had before.
+    changes: u64,
+    directory: Directory,
+    census: BTreeSet<RoomName>,
+    census_armed: bool,
+    timers: Timers,
+    draining: Option<Draining>,
+    /// The fallback for guests without a name.
+    anonymous: DisplayName,
+}
+
+/// What an answer of the log is for.
+#[derive(Debug)]
+enum Pending {
+    /// Drafts of a room.
+    Append(RoomId),
+    /// An append that was given up: if it succeeded after all, the room has grown.
+    LateAppend(RoomId),
+    /// The end of a room that begins.
+    Open(RoomId),
+    /// Whether a room has grown.
+    Head(RoomId),
+    /// The entries after the cursor.
+    Hole(RoomId),
+    /// The next entries for one who lags.
+    CatchUp(ConnId, RoomId),
+    /// The history of a join.
+    Join(ConnId, RoomId, HistoryLoad),
+    /// A page.
+    Page(ConnId, RoomId, HistoryLoad),
+}
+
+impl Hub {
+    /// Makes a Hub without connections.
+    ///
+    /// # Panics
+    /// Never.
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        Self {
+            config,
+            sessions: Sessions::default(),
+            rooms: Rooms::default(),
+            pending: BTreeMap::new(),
+            next_token: 0,
+            changes: 0,
+            directory: Directory::default(),
+            census: BTreeSet::new(),
+            census_armed: false,
+            timers: Timers::default(),
+            draining: None,
+            anonymous: DisplayName::new("anonymous").expect("a plain word is a name"),
+        }
+    }
+
+    /// Handles one event. Total: a peer's mistake becomes an action, an event that comes too late
+    /// changes nothing.
+    pub fn handle(&mut self, now: Now, event: Event, out: &mut Actions) {
+        match event {
+            Event::Connected { conn, session, dialect, identity, probe } => {
+                self.connected(now.mono, (conn, session), dialect, (identity, probe), out);
+            }
+            Event::Received { conn, frame } => self.received(now, conn, frame, out),
+            Event::Malformed { conn, error, dialect } => {
+                self.malformed(now.mono, conn, error, dialect, out);
+            }
+            Event::Alive { conn } => self.heard(now.mono, conn),
+            Event::Congested { conn } => self.congested(conn),
+            Event::Drained { conn } => self.drained(now.mono, conn, out),
+            Event::Disconnected { conn, why } => self.end(conn, why, out),
+            Event::Appended { token, result } => self.appended(now.mono, token, result, out),
+            Event::Head { token, result } => self.head_read(now.mono, token, result, out),
+            Event::Loaded { token, result } => self.loaded(now.mono, token, result, out),
+            Event::Signal { from, signal } => self.signalled(now.mono, from, signal, out),
+            Event::SignalsLost => self.signals_lost(out),
+            Event::Drain { deadline } => self.drain(now.mono, deadline, out),
+            Event::Reconfigure { limits } => self.config.limits = limits,
+        }
+        self.arm_census(now.mono);
+        self.report_drained(out);
+    }
+
+    /// Fires the timers that are due. A call too many changes nothing.
+    pub fn handle_timeout(&mut self, now: Now, out: &mut Actions) {
+        while let Some(timer) = self.timers.pop_due(now.mono) {
+            match timer {
+                Timer::Hello(conn) => self.hello_due(conn, out),
+                Timer::Heartbeat(conn) => self.heartbeat_due(now.mono, conn, out),
+                Timer::Budget(conn) => self.budget_due(conn, out),
+                Timer::DrainClose(conn) => self.drain_close_due(now.mono, conn, out),
+                Timer::Append(token) => self.append_due(now.mono, token, out),
+                Timer::Hole(room) => self.hole_due(room, out),
+                Timer::Head(room) => self.ask_head(room, out),
+                Timer::CatchUp(conn) => self.catch_up_due(conn, out),
+                Timer::Census => self.census_due(out),
+            }
+        }
+        self.arm_census(now.mono);
+        self.report_drained(out);
+    }
+
+    /// Returns when [`Hub::handle_timeout`] wants to be called.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Mono> {
+        self.timers.next()
+    }
+
+    /// Returns what the Hub holds, for metrics and for tests that want it empty.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        Stats {
+            sessions: self.sessions.len,
+            rooms: self.rooms.len(),
+            pending: self.pending.len(),
+            timers: self.timers.len(),
+        }
+    }
+
+    fn connected(
+        &mut self,
+        now: Mono,
+        (conn, id): (ConnId, SessionId),
+        dialect: Dialect,
+        (identity, probe): (Identity, Probe),
+        out: &mut Actions,
+    ) {
+        if self.sessions.len >= self.config.limits.connections as usize {
+            out.push_back(Action::Close { conn, code: CloseCode::Overloaded });
+            return;
+        }
+        if self.draining.is_some() {
+            out.push_back(Action::Close { conn, code: CloseCode::Draining });
+            return;
+        }
+        let Identity::Guest { user, name } = identity;
+        let stage = match dialect {
+            Dialect::Basic => Stage::Active,
+            Dialect::V1 => {
+                self.timers.arm(now.plus(self.config.times.hello_ms), Timer::Hello(conn));
+                Stage::Fresh
+            }
+        };
+        let session = Session {
+            conn,
+            id,
+            dialect,
+            stage,
+            user,
+            name: name.unwrap_or_else(|| self.anonymous.clone()),
+            subscriptions: Vec::new(),
+            budget: crate::rate::Bucket::default(),
+            strikes: (0, now),
+            heard: now,
+            ping_at: None,
+            heartbeat_at: now,
+            in_flight: 0,
+            paused: Paused::default(),
+            outbox: OutboxState::Open,
+        };
+        self.sessions.insert(session);
+        if probe == Probe::Transport && dialect == Dialect::Basic {
+            self.begin_heartbeat(now, conn);
+        }
+    }
+
+    /// Ends a session whose transport is gone, or is about to be closed.
+    fn end(&mut self, conn: ConnId, why: LeaveReason, out: &mut Actions) {
+        let Some(session) = self.sessions.remove(conn) else { return };
+        self.timers.disarm(session.heartbeat_at, Timer::Heartbeat(conn));
+        self.leave_all(session, why, out);
+    }
+
+    /// Ends a session from this side.
+    fn close(&mut self, conn: ConnId, code: CloseCode, why: LeaveReason, out: &mut Actions) {
+        out.push_back(Action::Close { conn, code });
+        self.end(conn, why, out);
+    }
+
+    fn reply(conn: ConnId, frame: ServerFrame, out: &mut Actions) {
+        out.push_back(Action::Send { to: Recipients::One(conn), frame });
+    }
+
+    fn refuse(
+        conn: ConnId,
+        id: Option<RequestId>,
+        code: ErrorCode,
+        message: &str,
+        out: &mut Actions,
+    ) {
+        let error = ErrorBody::new(id, code, message);
+        Self::reply(conn, ServerFrame::Error(error.into()), out);
+    }
+
+    fn token(&mut self, pending: Pending) -> Token {
+        let token = Token(self.next_token);
+        self.next_token += 1;
+        self.pending.insert(token, pending);
+        token
+    }
+
+    fn load(
+        &mut self,
+        room: RoomName,
+        range: ReadRange,
+        pending: Pending,
+        out: &mut Actions,
+    ) -> Token {
+        let token = self.token(pending);
+        out.push_back(Action::Load { token, room, range });
+        token
+    }
+
+    /// Tells other Hubs, if there are any.
+    fn signal(&self, to: SignalTo, signal: impl FnOnce() -> Signal, out: &mut Actions) {
+        if self.config.peers == Peers::Some {
+            out.push_back(Action::Signal { to, signal: signal() });
+        }
+    }
+}
+
+/// How much a Hub holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Connections.
+    pub sessions: usize,
+    /// Rooms that somebody is in or that have drafts on their way.
+    pub rooms: usize,
+    /// Answers of the log that are due.
+    pub pending: usize,
+    /// Timers that are armed.
+    pub timers: usize,
+}
+
+/// The sessions by their connection's slot.
+#[derive(Debug, Default)]
+struct Sessions {
+    slots: Vec<Option<alloc::boxed::Box<Session>>>,
+    len: usize,
+}
+
+impl Sessions {
+    fn insert(&mut self, session: Session) {
+        let slot = session.conn.slot as usize;
+        if slot >= self.slots.len() {
+            self.slots.resize_with(slot + 1, || None);
+        }
+        assert!(self.slots[slot].is_none(), "slot {slot} has a session already");
+        self.slots[slot] = Some(session.into());
+        self.len += 1;
+    }
+
+    fn get(&self, conn: ConnId) -> Option<&Session> {
+        self.slots.get(conn.slot as usize)?.as_deref().filter(|s| s.conn == conn)
+    }
+
+    fn get_mut(&mut self, conn: ConnId) -> Option<&mut Session> {
+        self.slots.get_mut(conn.slot as usize)?.as_deref_mut().filter(|s| s.conn == conn)
+    }
+
+    fn remove(&mut self, conn: ConnId) -> Option<Session> {
+        self.get(conn)?;
+        self.len -= 1;
+        self.slots[conn.slot as usize].take().map(|session| *session)
+    }
+
+    fn conns(&self) -> Vec<ConnId> {
+        self.slots.iter().flatten().map(|session| session.conn).collect()
+    }
+}

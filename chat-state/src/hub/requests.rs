@@ -1,0 +1,371 @@
+//! What clients ask.
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use chat_proto::{
+    BasicRequest, Body, ClientFrame, CloseCode, DecodeError, Dialect, DisplayName, ErrorBody,
+    ErrorCode, LeaveReason, Request, RequestId, RoomName, RoomSummary, ServerFrame, Welcome,
+};
+
+use super::{Actions, Hub};
+use crate::event::{Action, Recipients, Signal, SignalTo};
+use crate::ids::{ConnId, Mono, Now};
+use crate::rate::{self, Cost, Verdict};
+use crate::room::RoomId;
+use crate::session::{Joining, Stage};
+use crate::timers::Timer;
+
+/// Optional parts of the protocol that this server has.
+const FEATURES: &[&str] = &["typing"];
+
+/// Refusals in a row after which a session is closed with 4129 …
+const STRIKES_MAX: u16 = 100;
+/// … where "in a row" means without this many milliseconds of keeping to the budget.
+const STRIKES_QUIET_MS: u64 = 10_000;
+
+impl Hub {
+    pub(super) fn received(
+        &mut self,
+        now: Now,
+        conn: ConnId,
+        frame: ClientFrame,
+        out: &mut Actions,
+    ) {
+        self.heard(now.mono, conn);
+        match frame {
+            ClientFrame::Basic(request) => self.basic(now, conn, request, out),
+            ClientFrame::V1 { id, request } => {
+                self.upgrade(now.mono, conn);
+                if self.admit(now.mono, conn, (&id, cost(&request)), out) {
+                    self.v1(now, conn, (id, request), out);
+                }
+            }
+        }
+    }
+
+    pub(super) fn malformed(
+        &mut self,
+        now: Mono,
+        conn: ConnId,
+        error: DecodeError,
+        dialect: Dialect,
+        out: &mut Actions,
+    ) {
+        self.heard(now, conn);
+        match dialect {
+            Dialect::Basic => self.slow_down(now, conn, rate::MESSAGE, out),
+            Dialect::V1 => {
+                self.upgrade(now, conn);
+                if self.admit(now, conn, (&error.id, rate::MESSAGE), out) {
+                    Self::reply(conn, ServerFrame::Error(ErrorBody::from(error).into()), out);
+                }
+            }
+        }
+    }
+
+    /// A connection without a negotiated dialect chose `chat.v1` by its first frame.
+    fn upgrade(&mut self, now: Mono, conn: ConnId) {
+        let Some(session) = self.sessions.get_mut(conn) else { return };
+        if session.dialect == Dialect::Basic && session.subscriptions.is_empty() {
+            session.dialect = Dialect::V1;
+            session.stage = Stage::Fresh;
+            self.timers.disarm(session.heartbeat_at, Timer::Heartbeat(conn));
+            self.timers.arm(now.plus(self.config.times.hello_ms), Timer::Hello(conn));
+        }
+    }
+
+    /// Charges a request to the session's budget; answers whether it may go on.
+    fn admit(
+        &mut self,
+        now: Mono,
+        conn: ConnId,
+        (id, cost): (&Option<RequestId>, Cost),
+        out: &mut Actions,
+    ) -> bool {
+        let Some(session) = self.sessions.get_mut(conn) else { return false };
+        let verdict = session.budget.take(now, cost, self.config.limits.messages_per_10s);
+        let Verdict::Over { retry_after_ms } = verdict else { return true };
+        let (strikes, last) = session.strikes;
+        let strikes = if now.since(last) > STRIKES_QUIET_MS { 1 } else { strikes + 1 };
+        session.strikes = (strikes, now);
+        if strikes > STRIKES_MAX {
+            self.close(conn, CloseCode::RateLimited, LeaveReason::Disconnected, out);
+            return false;
+        }
+        let mut error = ErrorBody::new(id.clone(), ErrorCode::RateLimited, "too many requests");
+        error.retry_after_ms = Some(retry_after_ms);
+        Self::reply(conn, ServerFrame::Error(error.into()), out);
+        false
+    }
+
+    /// Charges a `basic` frame; over the budget the connection is not read for a while.
+    fn slow_down(&mut self, now: Mono, conn: ConnId, cost: Cost, out: &mut Actions) {
+        let Some(session) = self.sessions.get_mut(conn) else { return };
+        let per_window = self.config.limits.basic_messages_per_10s;
+        let wait = session.budget.charge(now, cost, per_window);
+        if wait == 0 {
+            return;
+        }
+        if !session.paused.any() {
+            out.push_back(Action::Pause { conn });
+        }
+        session.paused.budget = true;
+        self.timers.arm(now.plus(wait), Timer::Budget(conn));
+    }
+
+    pub(super) fn budget_due(&mut self, conn: ConnId, out: &mut Actions) {
+        let Some(session) = self.sessions.get_mut(conn) else { return };
+        let before = session.paused;
+        session.paused.budget = false;
+        if before.any() && !session.paused.any() {
+            out.push_back(Action::Unpause { conn });
+        }
+    }
+
+    fn basic(&mut self, now: Now, conn: ConnId, request: BasicRequest, out: &mut Actions) {
+        self.slow_down(now.mono, conn, rate::MESSAGE, out);
+        let Some(session) = self.sessions.get(conn) else { return };
+        let current = session.subscriptions.first().map(|s| s.room);
+        match request {
+            BasicRequest::Join { room } => {
+                if current.is_some() && current == self.rooms.find(&room) {
+                    return;
+                }
+                if let Some(current) = current {
+                    self.leave(conn, current, LeaveReason::Left, out);
+                }
+                let joining = Joining { id: None, history: 0, known: false, load: None };
+                // It can't be told why not; like any frame that can't be done, it is dropped.
+                let _ = self.join(conn, (room, joining), out);
+            }
+            BasicRequest::Leave => {
+                if let Some(current) = current {
+                    self.leave(conn, current, LeaveReason::Left, out);
+                }
+            }
+            BasicRequest::Message { content } => {
+                let Some(current) = current else { return };
+                if content.len() > self.config.limits.message_bytes as usize {
+                    self.close(conn, CloseCode::TooBig, LeaveReason::Disconnected, out);
+                } else if !content.contains('\0') {
+                    let body = Body::Message { content, reply_to: None };
+                    self.say(now, (conn, current), (None, None, body), out);
+                }
+            }
+        }
+    }
+
+    fn v1(
+        &mut self,
+        now: Now,
+        conn: ConnId,
+        (id, request): (Option<RequestId>, Request),
+        out: &mut Actions,
+    ) {
+        let Some(session) = self.sessions.get(conn) else { return };
+        if session.stage == Stage::Fresh && !matches!(request, Request::Hello { .. }) {
+            Self::refuse(conn, id, ErrorCode::HelloExpected, "`hello` has to come first", out);
+            self.close(conn, CloseCode::HelloExpected, LeaveReason::Disconnected, out);
+            return;
+        }
+        match request {
+            Request::Hello { name, token, features } => {
+                if token.is_some() {
+                    let why = "this server takes no tokens; give a `name` instead";
+                    Self::refuse(conn, id, ErrorCode::Unauthorized, why, out);
+                } else {
+                    self.hello(now.mono, conn, id, (name, &features), out);
+                }
+            }
+            Request::Join { room, history } => {
+                let joining = Joining { id: id.clone(), history, known: false, load: None };
+                if let Err((code, why)) = self.join(conn, (room, joining), out) {
+                    Self::refuse(conn, id, code, why, out);
+                }
+            }
+            Request::Leave { room } => self.leave_request(conn, (id, room), out),
+            Request::Message { room, key, content, reply_to } => {
+                let Some(room) = self.member_room(conn, &room, &id, out) else { return };
+                if let Err((code, why)) = self.check_content(&content) {
+                    return Self::refuse(conn, id, code, why, out);
+                }
+                let body = Body::Message { content, reply_to };
+                self.say(now, (conn, room), (id, key, body), out);
+            }
+            Request::History { room, range, limit } => {
+                let Some(room) = self.member_room(conn, &room, &id, out) else { return };
+                self.history(conn, room, (id, range, limit), out);
+            }
+            Request::Members { room } => {
+                let Some(at) = self.member_room(conn, &room, &id, out) else { return };
+                let Some(view) = self.members_view(at) else { return };
+                let Some(room) = self.rooms.get(at).map(|r| r.name.clone()) else { return };
+                Self::reply(conn, ServerFrame::Members { id, room, view }, out);
+            }
+            Request::Rooms { after } => {
+                let (rooms, has_more) = self.list_rooms(after.as_ref());
+                Self::reply(conn, ServerFrame::Rooms { id, rooms, has_more }, out);
+            }
+            Request::Typing { room, active } => {
+                let Some(room) = self.member_room(conn, &room, &id, out) else { return };
+                self.typing(now.mono, (conn, room), id, active, out);
+            }
+            Request::Ping => Self::reply(conn, ServerFrame::Pong { id }, out),
+            Request::Pong => {}
+            // `Request` is open for later versions; the decoder of this one makes no others.
+            _ => Self::refuse(conn, id, ErrorCode::UnknownType, "not known here", out),
+        }
+    }
+
+    fn hello(
+        &mut self,
+        now: Mono,
+        conn: ConnId,
+        id: Option<RequestId>,
+        (name, features): (Option<DisplayName>, &[String]),
+        out: &mut Actions,
+    ) {
+        let Some(session) = self.sessions.get_mut(conn) else { return };
+        if session.stage == Stage::Active {
+            let why = "`hello` was said before";
+            return Self::refuse(conn, id, ErrorCode::AlreadyWelcome, why, out);
+        }
+        session.stage = Stage::Active;
+        if let Some(name) = name {
+            session.name = name;
+        }
+        let known = |f: &&str| features.iter().any(|asked| asked == f);
+        let welcome = Welcome {
+            id,
+            session: session.id.clone(),
+            user: session.user.clone(),
+            name: session.name.clone(),
+            resumed: false,
+            durability: self.config.durability,
+            heartbeat_ms: self.config.times.heartbeat_ms,
+            limits: self.config.limits.clone(),
+            features: FEATURES.iter().copied().filter(known).map(String::from).collect(),
+        };
+        self.begin_heartbeat(now, conn);
+        Self::reply(conn, ServerFrame::Welcome(welcome.into()), out);
+    }
+
+    fn leave_request(
+        &mut self,
+        conn: ConnId,
+        (id, room): (Option<RequestId>, RoomName),
+        out: &mut Actions,
+    ) {
+        let Some(at) = self.member_room(conn, &room, &id, out) else { return };
+        let room = self.rooms.get(at).map_or(room, |r| r.name.clone());
+        self.leave(conn, at, LeaveReason::Left, out);
+        Self::reply(conn, ServerFrame::Left { id, room }, out);
+    }
+
+    /// Finds a room that the session is in, or refuses the request.
+    fn member_room(
+        &self,
+        conn: ConnId,
+        name: &RoomName,
+        id: &Option<RequestId>,
+        out: &mut Actions,
+    ) -> Option<RoomId> {
+        let room = self.rooms.find(name);
+        let session = self.sessions.get(conn)?;
+        let room = room.filter(|room| session.is_member(*room));
+        if room.is_none() {
+            let error = ErrorBody::new(id.clone(), ErrorCode::NotMember, "join the room first");
+            let error = ErrorBody { room: Some(name.clone()), ..error };
+            Self::reply(conn, ServerFrame::Error(error.into()), out);
+        }
+        room
+    }
+
+    fn check_content(&self, content: &Arc<str>) -> Result<(), (ErrorCode, &'static str)> {
+        if content.is_empty() {
+            return Err((ErrorCode::InvalidContent, "`content` is empty"));
+        }
+        if content.contains('\0') {
+            return Err((ErrorCode::InvalidContent, "`content` holds a NUL character"));
+        }
+        if content.len() > self.config.limits.message_bytes as usize {
+            let why = "`content` has more bytes than the limit `message_bytes`";
+            return Err((ErrorCode::TooLarge, why));
+        }
+        Ok(())
+    }
+
+    /// Lists rooms that somebody is in, here or on other Hubs, after a name.
+    fn list_rooms(&self, after: Option<&RoomName>) -> (Vec<RoomSummary>, bool) {
+        let limit = self.config.limits.rooms_listed as usize;
+        let mut here = self.rooms.after(after).filter(|r| r.members_here() > 0).peekable();
+        let mut there = self.directory.after(after).peekable();
+        let mut rooms = Vec::new();
+        while rooms.len() <= limit {
+            let own = here.peek().map(|r| &r.name);
+            let room = match (own, there.peek()) {
+                (Some(a), Some(b)) => a.min(*b).clone(),
+                (Some(a), None) => a.clone(),
+                (None, Some(b)) => (*b).clone(),
+                (None, None) => return (rooms, false),
+            };
+            let mut members = self.directory.count(&room);
+            if let Some(own) = here.next_if(|r| r.name == room) {
+                members += own.members_here();
+            }
+            let _ = there.next_if(|name| **name == room);
+            rooms.push(RoomSummary { room, members });
+        }
+        rooms.pop();
+        (rooms, true)
+    }
+
+    fn typing(
+        &mut self,
+        now: Mono,
+        (conn, at): (ConnId, RoomId),
+        id: Option<RequestId>,
+        active: bool,
+        out: &mut Actions,
+    ) {
+        let Some(session) = self.sessions.get_mut(conn) else { return };
+        let member = session.member();
+        let Some(subscription) = session.subscription(at) else { return };
+        let Some(room) = self.rooms.get(at) else { return };
+        if id.is_some() {
+            let (room, seq, ts) = (room.name.clone(), None, None);
+            Self::reply(conn, ServerFrame::Ack { id, room, seq, ts, duplicate: false }, out);
+        }
+        let last = subscription.typing;
+        let due = match (active, last) {
+            (true, Some(last)) => now.since(last) >= self.config.times.typing_ms,
+            (true, None) => true,
+            (false, last) => last.is_some(),
+        };
+        if !due || room.members() > u64::from(self.config.limits.typing_members) {
+            return;
+        }
+        subscription.typing = active.then_some(now);
+        let name = room.name.clone();
+        out.push_back(Action::Send {
+            to: Recipients::AllBut(room.live.clone(), conn),
+            frame: ServerFrame::Typing { room: name.clone(), member: member.clone(), active },
+        });
+        let to = SignalTo::Followers(name.clone());
+        self.signal(to, || Signal::Typing { room: name, member, active }, out);
+    }
+}
+
+/// One budget over all verbs, so that no verb is a way around it.
+fn cost(request: &Request) -> Cost {
+    match request {
+        Request::Message { .. } => rate::MESSAGE,
+        Request::Hello { .. } | Request::Join { .. } => Cost(500),
+        Request::History { .. } | Request::Members { .. } | Request::Rooms { .. } => Cost(500),
+        Request::Leave { .. } | Request::Typing { .. } | Request::Ping => Cost(100),
+        Request::Pong => Cost(20),
+        // Open for later versions.
+        _ => rate::MESSAGE,
+    }
+}

@@ -1,0 +1,211 @@
+//! One room on one Hub.
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use chat_proto::{Entry, Epoch, RequestId, RoomName, Seq};
+
+use crate::ids::{ConnId, HubId, Token};
+use crate::log::Draft;
+use crate::presence::RemoteRoster;
+use crate::recent::Recent;
+use crate::roster::Roster;
+
+/// A room in the Hub's table; a stale id hits nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct RoomId {
+    slot: u32,
+    generation: u32,
+}
+
+/// A room's cursor, members, recent entries and what is on its way to and from the log.
+#[derive(Debug)]
+pub(crate) struct Room {
+    pub(crate) name: RoomName,
+    pub(crate) log: LogState,
+    /// Connections that get every entry as it comes.
+    pub(crate) live: Roster,
+    /// Members that are behind.
+    pub(crate) lagging: BTreeSet<ConnId>,
+    /// Sessions that have asked to join.
+    pub(crate) joining: BTreeSet<ConnId>,
+    pub(crate) recent: Recent,
+    /// Entries beyond the cursor that wait for those before them.
+    pub(crate) held: BTreeMap<Seq, Arc<Entry>>,
+    /// The newest place that is known to be taken.
+    pub(crate) known: Seq,
+    /// A read that is to fill the hole after the cursor.
+    pub(crate) hole: Hole,
+    pub(crate) drafts: VecDeque<Queued>,
+    pub(crate) in_flight: Option<InFlight>,
+    /// The other Hubs' parts of the roster.
+    pub(crate) remote: BTreeMap<HubId, RemoteRoster>,
+    /// Counts the changes to this Hub's part of the roster.
+    pub(crate) version: u64,
+}
+
+/// Where the Hub stands in the room's log.
+#[derive(Debug)]
+pub(crate) enum LogState {
+    /// The log has been asked for the room's end.
+    Opening,
+    Open {
+        epoch: Epoch,
+        /// The oldest entry that the log had when it was last asked.
+        first: Seq,
+        /// The last entry that was delivered.
+        cursor: Seq,
+    },
+}
+
+/// Whether something is done about missing entries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hole {
+    None,
+    /// They may yet come by themselves.
+    Waiting,
+    /// The log has been asked.
+    Loading,
+}
+
+/// A draft and whom to answer.
+#[derive(Clone, Debug)]
+pub(crate) struct Queued {
+    pub(crate) draft: Draft,
+    pub(crate) conn: ConnId,
+    pub(crate) id: Option<RequestId>,
+}
+
+/// The one batch that the log has not answered.
+#[derive(Debug)]
+pub(crate) struct InFlight {
+    pub(crate) token: Token,
+    pub(crate) batch: Vec<Queued>,
+}
+
+impl Room {
+    pub(crate) fn new(name: RoomName) -> Self {
+        Self {
+            name,
+            log: LogState::Opening,
+            live: Roster::default(),
+            lagging: BTreeSet::new(),
+            joining: BTreeSet::new(),
+            recent: Recent::default(),
+            held: BTreeMap::new(),
+            known: Seq::ZERO,
+            hole: Hole::None,
+            drafts: VecDeque::new(),
+            in_flight: None,
+            remote: BTreeMap::new(),
+            version: 0,
+        }
+    }
+
+    /// Returns the last entry that was delivered, 0 while the room is being opened.
+    pub(crate) fn cursor(&self) -> Seq {
+        match &self.log {
+            LogState::Opening => Seq::ZERO,
+            LogState::Open { cursor, .. } => *cursor,
+        }
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(self.log, LogState::Open { .. })
+    }
+
+    /// Returns this Hub's members: those who have joined.
+    pub(crate) fn members_here(&self) -> u64 {
+        (self.live.len() + self.lagging.len()) as u64
+    }
+
+    /// Returns the members on all Hubs, as far as they are known here.
+    pub(crate) fn members(&self) -> u64 {
+        self.members_here() + self.remote.values().map(|part| part.count).sum::<u64>()
+    }
+
+    /// Tells whether nobody needs the room: no member, no draft on its way.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.live.is_empty()
+            && self.lagging.is_empty()
+            && self.joining.is_empty()
+            && self.drafts.is_empty()
+            && self.in_flight.is_none()
+    }
+}
+
+/// All rooms of a Hub, by id and by name.
+#[derive(Debug, Default)]
+pub(crate) struct Rooms {
+    slots: Vec<(u32, Option<Room>)>,
+    free: Vec<u32>,
+    names: BTreeMap<RoomName, RoomId>,
+}
+
+impl Rooms {
+    pub(crate) fn len(&self) -> usize {
+        self.names.len()
+    }
+
+    pub(crate) fn find(&self, name: &RoomName) -> Option<RoomId> {
+        self.names.get(name).copied()
+    }
+
+    pub(crate) fn get(&self, id: RoomId) -> Option<&Room> {
+        let (generation, room) = self.slots.get(id.slot as usize)?;
+        if *generation == id.generation { room.as_ref() } else { None }
+    }
+
+    pub(crate) fn get_mut(&mut self, id: RoomId) -> Option<&mut Room> {
+        let (generation, room) = self.slots.get_mut(id.slot as usize)?;
+        if *generation == id.generation { room.as_mut() } else { None }
+    }
+
+    pub(crate) fn insert(&mut self, room: Room) -> RoomId {
+        let name = room.name.clone();
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push((0, None));
+            (self.slots.len() - 1) as u32
+        });
+        let (generation, place) = &mut self.slots[slot as usize];
+        *place = Some(room);
+        let id = RoomId { slot, generation: *generation };
+        let before = self.names.insert(name, id);
+        assert!(before.is_none(), "a name has one room");
+        id
+    }
+
+    pub(crate) fn remove(&mut self, id: RoomId) -> Option<Room> {
+        let (generation, place) = self.slots.get_mut(id.slot as usize)?;
+        if *generation != id.generation {
+            return None;
+        }
+        let room = place.take()?;
+        *generation = generation.wrapping_add(1);
+        self.free.push(id.slot);
+        self.names.remove(&room.name);
+        Some(room)
+    }
+
+    /// Gives a room the spelling that its log knows.
+    pub(crate) fn respell(&mut self, id: RoomId, name: &RoomName) {
+        let Some(room) = self.get_mut(id) else { return };
+        debug_assert_eq!(&room.name, name, "a spelling does not change the identity");
+        if room.name.as_str() != name.as_str() {
+            room.name = name.clone();
+            self.names.remove(name);
+            self.names.insert(name.clone(), id);
+        }
+    }
+
+    /// Returns the rooms after a name, in the order of their names.
+    pub(crate) fn after(&self, name: Option<&RoomName>) -> impl Iterator<Item = &Room> {
+        use core::ops::Bound::{Excluded, Unbounded};
+        let from = name.map_or(Unbounded, Excluded);
+        self.names.range((from, Unbounded)).filter_map(|(_, id)| self.get(*id))
+    }
+
+    pub(crate) fn ids(&self) -> Vec<RoomId> {
+        self.names.values().copied().collect()
+    }
+}

@@ -1,0 +1,128 @@
+//! One connection's part of the protocol.
+use alloc::vec::Vec;
+
+use chat_proto::{Dialect, DisplayName, Member, RequestId, Seq, SessionId, UserId};
+
+use crate::ids::{ConnId, Mono, Token};
+use crate::rate::Bucket;
+use crate::room::RoomId;
+
+/// What the Hub knows of a connection.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) conn: ConnId,
+    pub(crate) id: SessionId,
+    pub(crate) dialect: Dialect,
+    pub(crate) stage: Stage,
+    pub(crate) user: UserId,
+    pub(crate) name: DisplayName,
+    /// Sorted by room. A `basic` connection has at most one.
+    pub(crate) subscriptions: Vec<Subscription>,
+    pub(crate) budget: Bucket,
+    /// Refusals of the budget without a quiet window in between, and when the last one was.
+    pub(crate) strikes: (u16, Mono),
+    /// When something was last heard.
+    pub(crate) heard: Mono,
+    /// When the next ping is due; `None` for a peer that can't be asked.
+    pub(crate) ping_at: Option<Mono>,
+    /// When the heartbeat timer is set for.
+    pub(crate) heartbeat_at: Mono,
+    /// Requests whose reply is still due.
+    pub(crate) in_flight: u32,
+    pub(crate) paused: Paused,
+    pub(crate) outbox: OutboxState,
+}
+
+/// How far the handshake is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// `hello` is due.
+    Fresh,
+    Active,
+}
+
+/// Why a connection is not read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Paused {
+    /// Too many requests in flight.
+    pub(crate) in_flight: bool,
+    /// Over its budget (`basic` only).
+    pub(crate) budget: bool,
+}
+
+impl Paused {
+    pub(crate) fn any(self) -> bool {
+        self.in_flight || self.budget
+    }
+}
+
+/// What the Hub knows of a connection's outbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OutboxState {
+    /// Has room.
+    Open,
+    /// Over its high-water mark, or about to be asked: wait for `Drained`.
+    Waiting,
+}
+
+/// A session in a room.
+#[derive(Debug)]
+pub(crate) struct Subscription {
+    pub(crate) room: RoomId,
+    pub(crate) state: State,
+    /// When this member's typing was last passed on; `None` if it has ended.
+    pub(crate) typing: Option<Mono>,
+}
+
+/// Where a subscription stands.
+#[derive(Debug)]
+pub(crate) enum State {
+    /// The room is being opened, or its history is being read. Nothing is delivered yet.
+    Joining(Joining),
+    /// On the live list, at this place: its cursor is the room's.
+    Live(usize),
+    /// Off the live list; its cursor stands still until it is fed.
+    Lagging {
+        cursor: Seq,
+        /// The log has been asked for the next entries.
+        loading: bool,
+    },
+}
+
+/// A join that is not done yet.
+#[derive(Clone, Debug)]
+pub(crate) struct Joining {
+    pub(crate) id: Option<RequestId>,
+    pub(crate) history: u32,
+    /// Others know the member already: it joins again.
+    pub(crate) known: bool,
+    /// The read of the log that it waits for.
+    pub(crate) load: Option<Token>,
+}
+
+impl Session {
+    pub(crate) fn member(&self) -> Member {
+        Member { user: self.user.clone(), username: self.name.clone() }
+    }
+
+    pub(crate) fn subscription(&mut self, room: RoomId) -> Option<&mut Subscription> {
+        let at = self.subscriptions.binary_search_by_key(&room, |s| s.room).ok()?;
+        self.subscriptions.get_mut(at)
+    }
+
+    pub(crate) fn is_member(&self, room: RoomId) -> bool {
+        self.subscriptions.binary_search_by_key(&room, |s| s.room).is_ok()
+    }
+
+    /// Adds a subscription; there must be none to this room yet.
+    pub(crate) fn subscribe(&mut self, room: RoomId, state: State) {
+        let at = self.subscriptions.binary_search_by_key(&room, |s| s.room);
+        let at = at.expect_err("a session subscribes once to a room");
+        self.subscriptions.insert(at, Subscription { room, state, typing: None });
+    }
+
+    pub(crate) fn unsubscribe(&mut self, room: RoomId) -> Option<Subscription> {
+        let at = self.subscriptions.binary_search_by_key(&room, |s| s.room).ok()?;
+        Some(self.subscriptions.remove(at))
+    }
+}

@@ -1,0 +1,58 @@
+//! Which rule wants to be called when.
+use alloc::collections::BTreeSet;
+
+use crate::ids::{ConnId, Mono, Token};
+use crate::room::RoomId;
+
+/// A rule that waits. Whatever it finds when it is called, a call too many changes nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Timer {
+    /// The connection has to have said `hello`.
+    Hello(ConnId),
+    /// A ping is due, or the peer is dead.
+    Heartbeat(ConnId),
+    /// A slowed-down connection may be read again.
+    Budget(ConnId),
+    /// The connection's turn to leave has come.
+    DrainClose(ConnId),
+    /// The log has not answered an append.
+    Append(Token),
+    /// A missing entry has not come by itself.
+    Hole(RoomId),
+    /// Asking for a room's head has failed and may be tried again.
+    Head(RoomId),
+    /// Feeding a lagging connection has failed and may be tried again.
+    CatchUp(ConnId),
+    /// Room counts are to be told.
+    Census,
+}
+
+/// All deadlines, in order.
+#[derive(Debug, Default)]
+pub(crate) struct Timers(BTreeSet<(Mono, Timer)>);
+
+impl Timers {
+    pub(crate) fn arm(&mut self, at: Mono, timer: Timer) {
+        self.0.insert((at, timer));
+    }
+
+    pub(crate) fn next(&self) -> Option<Mono> {
+        self.0.first().map(|(at, _)| *at)
+    }
+
+    /// Takes the first timer that is due.
+    pub(crate) fn pop_due(&mut self, now: Mono) -> Option<Timer> {
+        if self.next()? > now {
+            return None;
+        }
+        self.0.pop_first().map(|(_, timer)| timer)
+    }
+
+    pub(crate) fn disarm(&mut self, at: Mono, timer: Timer) {
+        self.0.remove(&(at, timer));
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+}
