@@ -178,7 +178,6 @@ fn read_range(range: HistoryRange, limit: u32, bytes: u32, cursor: Seq) -> ReadR
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::vec;
 
     /// What a client gets when it pages a log of `1..=cursor` is what a plain filter gives.
     #[test]
@@ -193,7 +192,7 @@ mod tests {
                     let after: Vec<_> = all.iter().copied().filter(|s| *s > at).take(n).collect();
                     let latest = all[all.len().saturating_sub(n)..].to_vec();
                     let seq = Seq::new(at).unwrap();
-                    for (range, expected) in vec![
+                    for (range, expected) in [
                         (HistoryRange::Before(seq), before),
                         (HistoryRange::After(seq), after),
                         (HistoryRange::Latest, latest),
