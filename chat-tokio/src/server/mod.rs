@@ -1,0 +1,3 @@
+//! The server.
+mod attach;
+pub use attach::{Attach, AttachError, NewConnection};
