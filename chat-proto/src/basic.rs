@@ -40,12 +40,9 @@ pub(crate) struct Shape<'a> {
 /// Shapes an entry.
 pub(crate) fn entry(entry: &Entry) -> Shape<'_> {
     match &entry.body {
-        Body::Message { content, .. } => Shape {
-            kind: "message",
-            room: entry.room.as_str(),
-            username: &entry.username,
-            content,
-        },
+        Body::Message { content, .. } => {
+            Shape { kind: "message", room: entry.room.as_str(), username: &entry.username, content }
+        }
     }
 }
 

@@ -42,15 +42,13 @@ impl Decoder {
     pub fn decode(&mut self, text: &str) -> Result<ClientFrame, DecodeError> {
         if !self.decided {
             self.decided = true;
-            if decode::kind(text).is_some_and(|kind| kind.as_str() == "hello") {
+            if decode::is_hello(text) {
                 self.dialect = Dialect::V1;
             }
         }
         match self.dialect {
             Dialect::Basic => decode::basic(text).map(ClientFrame::Basic),
-            Dialect::V1 => {
-                decode::v1(text).map(|(id, request)| ClientFrame::V1 { id, request })
-            }
+            Dialect::V1 => decode::v1(text).map(|(id, request)| ClientFrame::V1 { id, request }),
         }
     }
 }

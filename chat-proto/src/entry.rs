@@ -156,12 +156,7 @@ impl<'de> Deserialize<'de> for Entry {
             ("message", None) => return Err(de::Error::missing_field("content")),
             (other, _) => return Err(de::Error::unknown_variant(other, &["message"])),
         };
-        Ok(Self::new(
-            (flat.room, flat.seq, flat.ts),
-            (flat.user, flat.username),
-            flat.key,
-            body,
-        ))
+        Ok(Self::new((flat.room, flat.seq, flat.ts), (flat.user, flat.username), flat.key, body))
     }
 }
 
