@@ -42,6 +42,7 @@ mod dialect;
 mod encoded;
 mod entry;
 mod error;
+mod fields;
 mod limits;
 mod names;
 mod position;
