@@ -10,4 +10,6 @@ pub mod transport;
 mod worker;
 
 pub use outbox::Outbox;
-pub use server::{Attach, AttachError, NewConnection};
+pub use server::{
+    Attach, AttachError, Builder, Drained, Handle, NewConnection, Readiness, Server, StartError,
+};

@@ -15,7 +15,6 @@ pub(crate) fn guest() -> UserId {
 }
 
 /// Makes the identity of a log.
-#[cfg_attr(not(test), expect(dead_code, reason = "joined by the logs"))]
 pub(crate) fn letters<const N: usize>() -> String {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).expect("the system has randomness");
