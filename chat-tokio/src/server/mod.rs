@@ -1,0 +1,3 @@
+//! What a server is put together from.
+
+pub mod attach;
