@@ -1,15 +1,15 @@
 //! A room-chat server on tokio.
 
+pub mod accept;
 pub mod broker;
 pub mod clock;
+pub mod http;
 pub mod log;
 mod outbox;
 mod random;
-mod server;
+pub mod server;
 pub mod transport;
 mod worker;
 
 pub use outbox::Outbox;
-pub use server::{
-    Attach, AttachError, Builder, Drained, Handle, NewConnection, Readiness, Server, StartError,
-};
+pub use server::{Builder, Drained, Handle, Server, StartError};

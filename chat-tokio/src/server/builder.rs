@@ -1,21 +1,24 @@
 //! Describing and starting a server.
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener as StdListener};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use chat_proto::{Limits, LimitsError};
 use chat_state::{Config, HubId, Peers, Times};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use super::thread::{self, Listeners};
-use super::{Readiness, RunningWorker, Server, Shared};
+use super::{RunningWorker, Server, Shared};
+use crate::accept::{HttpLimits, listen_reuseport};
 use crate::broker::{Broker, LocalBroker};
 use crate::clock::Clock;
+use crate::http::{self, FrameBytes, Hosts, HttpState, Origins, Page, Readiness, Ready};
 use crate::log::{MemoryLog, RoomLog};
-use crate::worker::{self, Parts};
+use crate::worker::{self, Parts, WorkerHandle};
 
 /// Workers of one process at most: each is a thread with its own listener.
 const WORKERS_MAX: usize = 1024;
@@ -28,6 +31,10 @@ pub struct Builder {
     workers: usize,
     listen: Option<SocketAddr>,
     listen_lines: Option<SocketAddr>,
+    page: Page,
+    origins: Origins,
+    hosts: Hosts,
+    handshake_timeout: Duration,
     drain_timeout: Duration,
 }
 
@@ -40,6 +47,10 @@ impl Default for Builder {
             workers: 1,
             listen: None,
             listen_lines: None,
+            page: Page::Embedded,
+            origins: Origins::SameHost,
+            hosts: Hosts::Any,
+            handshake_timeout: Duration::from_secs(10),
             drain_timeout: Duration::from_secs(10),
         }
     }
@@ -88,6 +99,34 @@ impl Builder {
         self
     }
 
+    /// Serves this at `/`. Default: the page in the crate.
+    #[must_use]
+    pub fn page(mut self, page: Page) -> Self {
+        self.page = page;
+        self
+    }
+
+    /// Sets which web pages may connect. Default: those of the same host.
+    #[must_use]
+    pub fn origins(mut self, origins: Origins) -> Self {
+        self.origins = origins;
+        self
+    }
+
+    /// Sets by which names the server may be called. Default: any.
+    #[must_use]
+    pub fn hosts(mut self, hosts: Hosts) -> Self {
+        self.hosts = hosts;
+        self
+    }
+
+    /// A request's head, and a `chat.v1` client's `hello`, may take this long. Default: 10 s.
+    #[must_use]
+    pub fn handshake_timeout(mut self, timeout: Duration) -> Self {
+        self.handshake_timeout = timeout;
+        self
+    }
+
     /// A shutdown takes at most this long. Default: 10 s.
     #[must_use]
     pub fn drain_timeout(mut self, timeout: Duration) -> Self {
@@ -99,56 +138,121 @@ impl Builder {
     ///
     /// # Errors
     /// Says what can't be done and why. Nothing is left running then.
-    pub fn start(self) -> Result<Server, StartError> {
+    pub fn start(mut self) -> Result<Server, StartError> {
         self.limits.check().map_err(StartError::Limits)?;
         if self.workers == 0 || self.workers > WORKERS_MAX {
             return Err(StartError::Workers(self.workers));
         }
-        let log = self.log.clone().unwrap_or_else(|| Arc::new(MemoryLog::default()));
-        let broker: Arc<dyn Broker> = Arc::new(LocalBroker::default());
-        let clock = Clock::start();
-        let readiness = Readiness::default();
+        self.times.hello_ms = self.handshake_timeout.as_millis().try_into().unwrap_or(u64::MAX);
+        let (listening, http) = bind(self.listen, self.workers)?;
+        let (lines, line_listeners) = bind(self.listen_lines, self.workers)?;
         let (stop, stopping) = watch::channel(false);
         let (fail, failed) = watch::channel(false);
-        let mut workers = Vec::with_capacity(self.workers);
-        for index in 0..self.workers {
-            let (handle, inbox) = worker::channel();
-            let (drained_tx, drained) = tokio::sync::oneshot::channel();
-            let hub = HubId(u32::try_from(index).unwrap_or(u32::MAX));
-            broker.connect(hub, Arc::new(handle.clone()));
-            let peers = if self.workers > 1 { Peers::Some } else { Peers::None };
-            let config = Config {
-                hub,
-                peers,
-                durability: log.capabilities().durability,
-                limits: self.limits.clone(),
-                times: self.times.clone(),
-            };
-            let parts = Parts {
-                config,
-                log: Arc::clone(&log),
-                broker: Arc::clone(&broker),
-                clock,
-                drained: drained_tx,
-            };
-            let life = thread::Life { stopping: stopping.clone(), failed: fail.clone() };
-            let thread = thread::start(index, (parts, inbox), Listeners::default(), life)
-                .map_err(StartError::Thread)?;
-            workers.push(RunningWorker { handle, drained: Some(drained), thread: Some(thread) });
-        }
-        readiness.set_ready();
-        let handles = workers.iter().map(|worker| worker.handle.clone()).collect();
-        let shared = Arc::new(Shared { handles, next: 0.into(), readiness });
-        Ok(Server {
-            workers,
-            shared,
-            listening: None,
-            lines: None,
+        let common = Common {
+            log: self.log.clone().unwrap_or_else(|| Arc::new(MemoryLog::default())),
+            broker: Arc::new(LocalBroker::default()),
+            clock: Clock::start(),
+            readiness: Readiness::default(),
+            frame_bytes: FrameBytes::new(self.limits.frame_bytes),
+            life: thread::Life { stopping, failed: fail },
+        };
+        let mut server = Server {
+            workers: Vec::with_capacity(self.workers),
+            shared: Arc::default(),
+            listening,
+            lines,
             drain_timeout: self.drain_timeout,
             stop,
             failed,
+        };
+        let mut listeners = http.into_iter().zip(line_listeners);
+        for index in 0..self.workers {
+            let listeners = listeners.next().unwrap_or_default();
+            // What was started before an error ends with the half-made server.
+            server.workers.push(self.start_worker(index, &common, listeners)?);
+        }
+        common.readiness.set(Ready::Ready);
+        let handles = server.workers.iter().map(|worker| worker.handle.clone()).collect();
+        let Common { readiness, frame_bytes, .. } = common;
+        server.shared = Arc::new(Shared { handles, next: 0.into(), readiness, frame_bytes });
+        Ok(server)
+    }
+
+    fn start_worker(
+        &self,
+        index: usize,
+        common: &Common,
+        (http, lines): (Option<StdListener>, Option<StdListener>),
+    ) -> Result<RunningWorker, StartError> {
+        let (handle, inbox) = worker::channel();
+        let (drained_tx, drained) = oneshot::channel();
+        let hub = HubId(u32::try_from(index).unwrap_or(u32::MAX));
+        common.broker.connect(hub, Arc::new(handle.clone()));
+        let config = Config {
+            hub,
+            peers: if self.workers > 1 { Peers::Some } else { Peers::None },
+            durability: common.log.capabilities().durability,
+            limits: self.limits.clone(),
+            times: self.times.clone(),
+        };
+        let parts = Parts {
+            config,
+            log: Arc::clone(&common.log),
+            broker: Arc::clone(&common.broker),
+            clock: common.clock,
+            drained: drained_tx,
+        };
+        let mut listeners = Listeners::default();
+        if let Some(listener) = http {
+            let router = self.router(common, &handle)?;
+            let limits = HttpLimits { head_time: self.handshake_timeout, ..HttpLimits::default() };
+            listeners.http = Some((listener, router, limits));
+        }
+        if let Some(listener) = lines {
+            listeners.lines = Some((listener, handle.clone(), common.frame_bytes.clone()));
+        }
+        let thread = thread::start(index, (parts, inbox), listeners, common.life.clone())
+            .map_err(StartError::Thread)?;
+        Ok(RunningWorker { handle, drained: Some(drained), thread: Some(thread) })
+    }
+
+    /// A worker's connections stay on its thread, so each worker has a router of its own.
+    fn router(&self, common: &Common, handle: &WorkerHandle) -> Result<Router, StartError> {
+        let state = HttpState {
+            attach: Arc::new(handle.clone()),
+            origins: Arc::new(self.origins.clone()),
+            hosts: Arc::new(self.hosts.clone()),
+            frame_bytes: common.frame_bytes.clone(),
+            readiness: common.readiness.clone(),
+        };
+        http::router(state, self.page.clone()).map_err(|error| match &self.page {
+            Page::Folder(path) => StartError::WebDir { path: path.clone(), error },
+            Page::Embedded | Page::None => StartError::Thread(error),
         })
     }
+}
+
+/// What all workers share.
+struct Common {
+    log: Arc<dyn RoomLog>,
+    broker: Arc<dyn Broker>,
+    clock: Clock,
+    readiness: Readiness,
+    frame_bytes: FrameBytes,
+    life: thread::Life,
+}
+
+/// One listener a worker, or none.
+type Bound = (Option<SocketAddr>, Vec<Option<StdListener>>);
+
+fn bind(address: Option<SocketAddr>, workers: usize) -> Result<Bound, StartError> {
+    let Some(address) = address else {
+        return Ok((None, std::iter::repeat_with(|| None).take(workers).collect()));
+    };
+    let listeners = listen_reuseport(address, workers)
+        .map_err(|error| StartError::Listen { address, error })?;
+    let chosen = listeners.first().and_then(|first| first.local_addr().ok());
+    Ok((chosen, listeners.into_iter().map(Some).collect()))
 }
 
 impl fmt::Debug for Builder {
@@ -183,8 +287,6 @@ pub enum StartError {
         /// Why.
         error: io::Error,
     },
-    /// An allowed origin is none.
-    Origin(String),
     /// The system gives no thread or no runtime.
     Thread(io::Error),
 }
@@ -201,7 +303,6 @@ impl fmt::Display for StartError {
             Self::WebDir { path, error } => {
                 write!(f, "cannot serve the folder {}: {error}", path.display())
             }
-            Self::Origin(why) => f.write_str(why),
             Self::Thread(error) => write!(f, "cannot start a worker: {error}"),
         }
     }

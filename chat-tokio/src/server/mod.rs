@@ -1,7 +1,6 @@
 //! A server: workers, their listeners, and their end.
-mod attach;
+pub mod attach;
 mod builder;
-mod readiness;
 mod thread;
 
 use std::net::SocketAddr;
@@ -12,10 +11,10 @@ use std::time::Duration;
 use chat_proto::{Limits, LimitsError};
 use tokio::sync::{oneshot, watch};
 
-pub use attach::{Attach, AttachError, NewConnection};
 pub use builder::{Builder, StartError};
-pub use readiness::Readiness;
 
+use self::attach::{Attach, AttachError, NewConnection, Refused};
+use crate::http::{FrameBytes, HttpState, Readiness, Ready};
 use crate::worker::WorkerHandle;
 
 /// A running server. Dropping it ends it at once; [`Server::shutdown`] ends it well.
@@ -39,11 +38,12 @@ struct RunningWorker {
 }
 
 /// What the server's handles share.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Shared {
     handles: Vec<WorkerHandle>,
     next: AtomicUsize,
     readiness: Readiness,
+    frame_bytes: FrameBytes,
 }
 
 impl Server {
@@ -77,6 +77,7 @@ impl Server {
     /// Names the limit that is out of bounds; nothing has changed then.
     pub async fn reconfigure(&self, limits: Limits) -> Result<(), LimitsError> {
         limits.check()?;
+        self.shared.frame_bytes.set(limits.frame_bytes);
         for worker in &self.workers {
             worker.handle.reconfigure(limits.clone()).await;
         }
@@ -95,7 +96,7 @@ impl Server {
     /// Leaves service: not ready, everybody is told to come back elsewhere or later and closed in
     /// turns, what was accepted is acked. Resolves when all are gone or the drain timeout is over.
     pub async fn shutdown(mut self) -> Drained {
-        self.shared.readiness.set_draining();
+        self.shared.readiness.set(Ready::Draining);
         for worker in &self.workers {
             worker.handle.drain(self.drain_timeout).await;
         }
@@ -118,7 +119,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.shared.readiness.set_draining();
+        self.shared.readiness.set(Ready::Draining);
         self.stop.send_replace(true);
         for worker in &mut self.workers {
             if let Some(thread) = worker.thread.take()
@@ -146,17 +147,32 @@ pub struct Handle {
 }
 
 impl Handle {
-    /// Returns whether the server is ready, for a health check.
+    /// Makes the state of an HTTP router that hands its WebSockets to this server, for mounting
+    /// [`crate::http::router`] in a program of one's own.
     #[must_use]
-    pub fn readiness(&self) -> Readiness {
-        self.shared.readiness.clone()
+    pub fn http_state(&self) -> HttpState {
+        HttpState {
+            frame_bytes: self.shared.frame_bytes.clone(),
+            readiness: self.shared.readiness.clone(),
+            ..HttpState::new(Arc::new(self.clone()))
+        }
+    }
+
+    fn next(&self) -> &WorkerHandle {
+        let turn = self.shared.next.fetch_add(1, Ordering::Relaxed);
+        &self.shared.handles[turn % self.shared.handles.len()]
     }
 }
 
 impl Attach for Handle {
-    fn attach(&self, new: NewConnection) -> Result<(), AttachError> {
-        let turn = self.shared.next.fetch_add(1, Ordering::Relaxed);
-        let handles = &self.shared.handles;
-        handles[turn % handles.len()].attach(new)
+    fn attach(&self, new: NewConnection) -> Result<(), Refused> {
+        self.next().attach(new)
+    }
+
+    fn would_attach(&self) -> Result<(), AttachError> {
+        match self.shared.readiness.get() {
+            Ready::Draining => Err(AttachError::Closed),
+            Ready::Starting | Ready::Ready => Ok(()),
+        }
     }
 }

@@ -11,7 +11,7 @@ use tokio::sync::{Notify, mpsc};
 
 use super::Worker;
 use crate::broker::SignalSink;
-use crate::server::{Attach, AttachError, NewConnection};
+use crate::server::attach::{Attach, AttachError, NewConnection, Refused};
 
 /// Messages that may wait for one worker: a burst of commits from the others. Beyond it signals are
 /// lost, which the Hub is told, and connections are refused.
@@ -69,11 +69,26 @@ impl WorkerHandle {
 }
 
 impl Attach for WorkerHandle {
-    fn attach(&self, new: NewConnection) -> Result<(), AttachError> {
-        self.sender.try_send(Message::Attach(new)).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => AttachError::Full,
-            mpsc::error::TrySendError::Closed(_) => AttachError::Closed,
-        })
+    fn attach(&self, new: NewConnection) -> Result<(), Refused> {
+        let (why, message) = match self.sender.try_send(Message::Attach(new)) {
+            Ok(()) => return Ok(()),
+            Err(mpsc::error::TrySendError::Full(message)) => (AttachError::Full, message),
+            Err(mpsc::error::TrySendError::Closed(message)) => (AttachError::Closed, message),
+        };
+        match message {
+            Message::Attach(connection) => Err(Refused { why, connection }),
+            Message::Signal(..) | Message::Drain(_) | Message::Reconfigure(_) => {
+                unreachable!("a channel gives back what it was given")
+            }
+        }
+    }
+
+    fn would_attach(&self) -> Result<(), AttachError> {
+        match self.sender.capacity() {
+            _ if self.sender.is_closed() => Err(AttachError::Closed),
+            0 => Err(AttachError::Full),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -30,7 +30,7 @@ use crate::broker::Broker;
 use crate::clock::Clock;
 use crate::log::{LogFuture, RoomBatch, RoomLog};
 use crate::random;
-use crate::server::NewConnection;
+use crate::server::attach::NewConnection;
 
 pub(crate) use inbox::{Inbox, WorkerHandle, channel};
 use slots::{Phase, Slot, Slots};
