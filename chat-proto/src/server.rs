@@ -52,7 +52,7 @@ pub enum ServerFrame {
     },
     /// Reply to `history`.
     Page(Box<Page>),
-    /// Reply to `members`.
+    /// Reply to `members`; without `id` an event: this is who is there, whatever was said before.
     Members {
         /// The request's.
         #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -51,17 +51,21 @@ impl RemoteRoster {
         change
     }
 
+    /// Takes the whole part; tells whether that was news.
     pub(crate) fn replace(
         &mut self,
         version: u64,
         count: u64,
         members: Vec<(MemberId, Member)>,
         listed: usize,
-    ) {
-        if version >= self.version {
-            let members = members.into_iter().take(listed).collect();
-            *self = Self { version, count, members };
+    ) -> bool {
+        if version < self.version {
+            return false;
         }
+        let members = members.into_iter().take(listed).collect();
+        let news = self.count != count || self.members != members;
+        *self = Self { version, count, members };
+        news
     }
 
     fn check(&mut self, version: u64) -> Change {

@@ -41,8 +41,9 @@ impl Hub {
             }
             Signal::AskRoster { room } => self.tell_roster(from, &room, out),
             Signal::Roster { room, count, members, version } => {
-                if let Some((_, part)) = self.remote(&room, from) {
-                    part.replace(version, count, members, listed);
+                let Some((at, part)) = self.remote(&room, from) else { return };
+                if part.replace(version, count, members, listed) {
+                    self.show_members(at, out);
                 }
             }
             Signal::Census { room, count } => {
@@ -94,6 +95,17 @@ impl Hub {
         out.push_back(Action::Send { to: Recipients::All(room.live.clone()), frame });
         if change == Change::Missed {
             self.signal(SignalTo::Hub(from), || Signal::AskRoster { room: name }, out);
+        }
+    }
+
+    /// Tells the members here who else is there: more than single changes can say.
+    fn show_members(&self, at: RoomId, out: &mut Actions) {
+        let Some(view) = self.members_view(at) else { return };
+        let Some(room) = self.rooms.get(at) else { return };
+        if !room.live.is_empty() {
+            let to = Recipients::All(room.live.clone());
+            let frame = ServerFrame::Members { id: None, room: room.name.clone(), view };
+            out.push_back(Action::Send { to, frame });
         }
     }
 
