@@ -8,10 +8,12 @@ use std::sync::Arc;
 use std::thread::available_parallelism;
 
 use chat_tokio::config::{Config, Durability, LogKind};
-use chat_tokio::log::RoomLog;
+use chat_tokio::log::{
+    MemoryLog, RoomLog, SqliteDurability, SqliteLog, SqliteOpenError, SqliteOptions,
+};
 
 use super::signals::Signals;
-use super::stub::{Server, open_memory, open_sqlite};
+use super::stub::{Server, StartError};
 
 /// Runs the server until a signal has ended it and it is drained.
 ///
@@ -19,7 +21,13 @@ use super::stub::{Server, open_memory, open_sqlite};
 /// If it can't start.
 pub(crate) fn serve(config: &Config) -> Result<(), CannotStart> {
     check_web_dir(config)?;
-    let log = open_log(config)?;
+    let log = Log::open(config)?;
+    let served = run(config, &log);
+    log.close();
+    served
+}
+
+fn run(config: &Config, log: &Log) -> Result<(), CannotStart> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -27,7 +35,7 @@ pub(crate) fn serve(config: &Config) -> Result<(), CannotStart> {
     runtime.block_on(async {
         // Before the start-up line: who reads it may send a signal at once.
         let mut signals = Signals::listen().map_err(CannotStart::System)?;
-        let server = start(config, log)?;
+        let server = start(config, log.share())?;
         announce(&server);
         let signal = signals.next().await;
         tracing::info!(?signal, "draining");
@@ -90,14 +98,44 @@ fn check_web_dir(config: &Config) -> Result<(), CannotStart> {
     }
 }
 
-fn open_log(config: &Config) -> Result<Arc<dyn RoomLog>, CannotStart> {
-    if config.log == LogKind::Memory {
-        return Ok(open_memory());
+/// The room log, by its own type: whoever opens it closes it.
+enum Log {
+    Memory(Arc<MemoryLog>),
+    Sqlite(Arc<SqliteLog>),
+}
+
+impl Log {
+    fn open(config: &Config) -> Result<Self, CannotStart> {
+        match config.log {
+            LogKind::Memory => Ok(Self::Memory(Arc::default())),
+            LogKind::Sqlite => {
+                let mut options = SqliteOptions::default();
+                options.durability = match config.durability {
+                    Durability::Full => SqliteDurability::Full,
+                    Durability::Normal => SqliteDurability::Normal,
+                };
+                let dir = &config.data_dir;
+                std::fs::create_dir_all(dir)
+                    .map_err(|error| CannotStart::DataDir(dir.clone(), error))?;
+                let log = SqliteLog::open(dir.join(DATABASE), &options);
+                log.map(Arc::new).map(Self::Sqlite).map_err(CannotStart::Log)
+            }
+        }
     }
-    let cannot = |error: Box<dyn Error>| CannotStart::DataDir(config.data_dir.clone(), error);
-    std::fs::create_dir_all(&config.data_dir).map_err(|error| cannot(error.into()))?;
-    let path = config.data_dir.join(DATABASE);
-    open_sqlite(&path, config.durability == Durability::Full).map_err(cannot)
+
+    fn share(&self) -> Arc<dyn RoomLog> {
+        match self {
+            Self::Memory(log) => log.clone(),
+            Self::Sqlite(log) => log.clone(),
+        }
+    }
+
+    fn close(&self) {
+        match self {
+            Self::Memory(_) => {}
+            Self::Sqlite(log) => log.close(),
+        }
+    }
 }
 
 /// The room log's file in the data folder.
@@ -109,7 +147,9 @@ pub(crate) enum CannotStart {
     /// An address can't be had; with its flag.
     Listen(SocketAddr, &'static str, io::ErrorKind),
     /// The room log can't be opened.
-    DataDir(PathBuf, Box<dyn Error>),
+    Log(SqliteOpenError),
+    /// The folder of the room log can't be made.
+    DataDir(PathBuf, io::Error),
     /// The page's folder can't be used.
     WebDir(PathBuf, io::Error),
     /// The system refuses something that the server can't do without.
@@ -119,7 +159,7 @@ pub(crate) enum CannotStart {
 }
 
 impl CannotStart {
-    fn from_server(error: &super::stub::StartError, config: &Config) -> Self {
+    fn from_server(error: &StartError, config: &Config) -> Self {
         let kind = io_kind(error);
         match (kind, error.address(), config.lines) {
             (Some(kind), Some(address), lines) if lines == Some(address) => {
@@ -157,11 +197,9 @@ impl fmt::Display for CannotStart {
             }
             Self::DataDir(dir, error) => {
                 let dir = dir.display();
-                write!(
-                    f,
-                    "cannot use the data folder {dir}: {error}; choose another with --data-dir"
-                )
+                write!(f, "the folder {dir} can't be used: {error}; choose another with --data-dir")
             }
+            Self::Log(error) => write!(f, "{error}; choose another folder with --data-dir"),
             Self::WebDir(dir, error) => {
                 let dir = dir.display();
                 write!(
@@ -200,12 +238,6 @@ mod tests {
         assert_eq!(
             error.to_string(),
             "cannot listen on 127.0.0.1:8080: the port is in use; choose another with --listen"
-        );
-        let refused = io::Error::from(io::ErrorKind::PermissionDenied);
-        let error = CannotStart::DataDir("/data".into(), refused.into());
-        assert_eq!(
-            error.to_string(),
-            "cannot use the data folder /data: permission denied; choose another with --data-dir"
         );
     }
 }

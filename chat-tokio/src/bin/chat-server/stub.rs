@@ -3,13 +3,12 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chat_proto::{Limits, RoomName, Seq};
-use chat_state::{AppendError, Appended, LogHead, LogPage, ReadError, ReadRange};
-use chat_tokio::log::{Capabilities, LogFuture, RoomBatch, RoomLog};
+use chat_proto::Limits;
+use chat_tokio::log::RoomLog;
 
 pub(crate) struct Server {
     listener: Option<TcpListener>,
@@ -96,35 +95,5 @@ impl Builder {
                 .transpose()
         };
         Ok(Server { listener: bind(self.listen)?, lines: bind(self.lines)? })
-    }
-}
-
-pub(crate) fn open_memory() -> Arc<dyn RoomLog> {
-    Arc::new(NoLog)
-}
-
-pub(crate) fn open_sqlite(path: &Path, _full: bool) -> Result<Arc<dyn RoomLog>, Box<dyn Error>> {
-    std::fs::OpenOptions::new().create(true).append(true).open(path)?;
-    Ok(Arc::new(NoLog))
-}
-
-struct NoLog;
-
-impl RoomLog for NoLog {
-    fn capabilities(&self) -> Capabilities {
-        let durability = chat_proto::Durability::Memory;
-        Capabilities { durability, keys_remembered: 0, shared: false }
-    }
-    fn append(&self, _: Vec<RoomBatch>) -> LogFuture<Vec<Result<Appended, AppendError>>> {
-        Box::pin(std::future::pending())
-    }
-    fn head(&self, _: RoomName) -> LogFuture<Result<LogHead, ReadError>> {
-        Box::pin(std::future::pending())
-    }
-    fn read(&self, _: RoomName, _: ReadRange) -> LogFuture<Result<LogPage, ReadError>> {
-        Box::pin(std::future::pending())
-    }
-    fn trim(&self, _: RoomName, _: Seq) -> LogFuture<Result<Seq, ReadError>> {
-        Box::pin(std::future::pending())
     }
 }
