@@ -61,8 +61,8 @@ pub struct Config {
     pub workers: usize,
     /// A folder to serve the page from; `None`: the page that is built in.
     pub web_dir: Option<PathBuf>,
-    /// Origins of pages, beside the server's own, that may connect: `scheme://host[:port]`, in
-    /// lower case, or `*` for any.
+    /// Origins of pages that may connect: `scheme://host[:port]`, or `*` for any. Empty: those of
+    /// the server's own host.
     pub allow_origins: Vec<String>,
     /// How long a connection has for its handshake: from 100 ms to 10 min, in whole milliseconds.
     pub handshake_timeout: Duration,

@@ -239,8 +239,8 @@ const OPTIONS: &[Opt] = &[
         name: "allow_origin",
         group: "Addresses",
         value: "ORIGIN",
-        help: "Origin of a page, beside the server's own, that may connect, such as \
-               https://chat.example.org; `*`: any. May be repeated, or separated by commas.",
+        help: "Origin of pages that may connect, such as https://chat.example.org; `*`: any. May \
+               be repeated, or separated by commas. Without it: pages of the server's own host.",
         set: Set::Many(set_allow_origins),
         show: show_allow_origins,
     },

@@ -1,11 +1,10 @@
 //! The reference server.
 //!
-//! It ends with 0 after a drain, 1 if it can't start, 2 if its settings are wrong, and with 128 and
-//! the signal's number if a second signal comes during the drain.
+//! It ends with 0 after a drain, 1 if it can't start or a worker has failed, 2 if its settings are
+//! wrong, and with 128 and the signal's number if a second signal comes during the drain.
 mod logging;
 mod serve;
 mod signals;
-mod stub;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -41,7 +40,7 @@ fn run(settings: &Settings) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("chat-server: {error}");
-            ExitCode::from(CANNOT_START)
+            ExitCode::from(FAILED)
         }
     }
 }
@@ -64,5 +63,5 @@ fn raise_open_files() {
     }
 }
 
-const CANNOT_START: u8 = 1;
+const FAILED: u8 = 1;
 const USAGE: u8 = 2;

@@ -8,18 +8,19 @@ use std::sync::Arc;
 use std::thread::available_parallelism;
 
 use chat_tokio::config::{Config, Durability, LogKind};
+use chat_tokio::http::{NotAnOrigin, Origins, Page};
 use chat_tokio::log::{
     MemoryLog, RoomLog, SqliteDurability, SqliteLog, SqliteOpenError, SqliteOptions,
 };
+use chat_tokio::{Drained, Server, StartError};
 
 use super::signals::Signals;
-use super::stub::{Server, StartError};
 
 /// Runs the server until a signal has ended it and it is drained.
 ///
 /// # Errors
-/// If it can't start.
-pub(crate) fn serve(config: &Config) -> Result<(), CannotStart> {
+/// If it can't start, or a worker fails.
+pub(crate) fn serve(config: &Config) -> Result<(), Failed> {
     check_web_dir(config)?;
     let log = Log::open(config)?;
     let served = run(config, &log);
@@ -27,27 +28,33 @@ pub(crate) fn serve(config: &Config) -> Result<(), CannotStart> {
     served
 }
 
-fn run(config: &Config, log: &Log) -> Result<(), CannotStart> {
+fn run(config: &Config, log: &Log) -> Result<(), Failed> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(CannotStart::System)?;
+        .map_err(Failed::System)?;
     runtime.block_on(async {
         // Before the start-up line: who reads it may send a signal at once.
-        let mut signals = Signals::listen().map_err(CannotStart::System)?;
+        let mut signals = Signals::listen().map_err(Failed::System)?;
         let server = start(config, log.share())?;
         announce(&server);
-        let signal = signals.next().await;
+        let signal = tokio::select! {
+            signal = signals.next() => Some(signal),
+            () = server.failed() => None,
+        };
         tracing::info!(?signal, "draining");
         tokio::select! {
-            () = server.shutdown() => tracing::info!("drained"),
+            drained = server.shutdown() => match drained {
+                Drained::All => tracing::info!("drained"),
+                Drained::DeadlinePassed => tracing::warn!("not everybody had left in time"),
+            },
             signal = signals.next() => std::process::exit(signal.exit_code()),
         }
-        Ok(())
+        signal.map(|_| ()).ok_or(Failed::Worker)
     })
 }
 
-fn start(config: &Config, log: Arc<dyn RoomLog>) -> Result<Server, CannotStart> {
+fn start(config: &Config, log: Arc<dyn RoomLog>) -> Result<Server, Failed> {
     let workers = match config.workers {
         0 => available_parallelism().map_or(1, usize::from),
         workers => workers,
@@ -57,16 +64,24 @@ fn start(config: &Config, log: Arc<dyn RoomLog>) -> Result<Server, CannotStart> 
         .limits(config.limits.clone())
         .workers(workers)
         .listen(config.listen)
-        .allow_origins(config.allow_origins.clone())
+        .page(config.web_dir.clone().map_or(Page::Embedded, Page::Folder))
+        .origins(origins(&config.allow_origins).map_err(Failed::Origin)?)
         .handshake_timeout(config.handshake_timeout)
         .drain_timeout(config.drain_timeout);
     if let Some(lines) = config.lines {
         builder = builder.listen_lines(lines);
     }
-    if let Some(web_dir) = &config.web_dir {
-        builder = builder.web_dir(web_dir.clone());
+    builder.start().map_err(|error| Failed::from_server(error, config))
+}
+
+fn origins(allowed: &[String]) -> Result<Origins, NotAnOrigin> {
+    if allowed.is_empty() {
+        return Ok(Origins::SameHost);
     }
-    builder.start().map_err(|error| CannotStart::from_server(&error, config))
+    if allowed.iter().any(|origin| origin == "*") {
+        return Ok(Origins::Any);
+    }
+    allowed.iter().map(|origin| origin.parse()).collect::<Result<_, _>>().map(Origins::Listed)
 }
 
 fn announce(server: &Server) {
@@ -88,9 +103,9 @@ fn openable(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, address.port())
 }
 
-fn check_web_dir(config: &Config) -> Result<(), CannotStart> {
+fn check_web_dir(config: &Config) -> Result<(), Failed> {
     let Some(dir) = &config.web_dir else { return Ok(()) };
-    let cannot = |error| CannotStart::WebDir(dir.clone(), error);
+    let cannot = |error| Failed::WebDir(dir.clone(), error);
     std::fs::read_dir(dir).map_err(cannot)?;
     match dir.join("index.html").is_file() {
         true => Ok(()),
@@ -105,7 +120,7 @@ enum Log {
 }
 
 impl Log {
-    fn open(config: &Config) -> Result<Self, CannotStart> {
+    fn open(config: &Config) -> Result<Self, Failed> {
         match config.log {
             LogKind::Memory => Ok(Self::Memory(Arc::default())),
             LogKind::Sqlite => {
@@ -116,9 +131,9 @@ impl Log {
                 };
                 let dir = &config.data_dir;
                 std::fs::create_dir_all(dir)
-                    .map_err(|error| CannotStart::DataDir(dir.clone(), error))?;
+                    .map_err(|error| Failed::DataDir(dir.clone(), error))?;
                 let log = SqliteLog::open(dir.join(DATABASE), &options);
-                log.map(Arc::new).map(Self::Sqlite).map_err(CannotStart::Log)
+                log.map(Arc::new).map(Self::Sqlite).map_err(Failed::Log)
             }
         }
     }
@@ -141,65 +156,59 @@ impl Log {
 /// The room log's file in the data folder.
 const DATABASE: &str = "chat.sqlite";
 
-/// Why the server did not start, in words for whoever starts it.
+/// Why the server did not start or did not end well, in words for whoever starts it.
 #[derive(Debug)]
-pub(crate) enum CannotStart {
+pub(crate) enum Failed {
     /// An address can't be had; with its flag.
-    Listen(SocketAddr, &'static str, io::ErrorKind),
+    Listen(SocketAddr, &'static str, io::Error),
     /// The room log can't be opened.
     Log(SqliteOpenError),
     /// The folder of the room log can't be made.
     DataDir(PathBuf, io::Error),
     /// The page's folder can't be used.
     WebDir(PathBuf, io::Error),
+    /// An allowed origin is none.
+    Origin(NotAnOrigin),
     /// The system refuses something that the server can't do without.
     System(io::Error),
     /// Whatever else the server says.
-    Other(String),
+    Start(StartError),
+    /// A worker has ended by itself.
+    Worker,
 }
 
-impl CannotStart {
-    fn from_server(error: &StartError, config: &Config) -> Self {
-        let kind = io_kind(error);
-        match (kind, error.address(), config.lines) {
-            (Some(kind), Some(address), lines) if lines == Some(address) => {
-                Self::Listen(address, "--lines", kind)
+impl Failed {
+    fn from_server(error: StartError, config: &Config) -> Self {
+        match error {
+            StartError::Listen { address, error } if config.lines == Some(address) => {
+                Self::Listen(address, "--lines", error)
             }
-            (Some(kind), Some(address), _) => Self::Listen(address, "--listen", kind),
-            (None, _, _) | (_, None, _) => Self::Other(error.to_string()),
+            StartError::Listen { address, error } => Self::Listen(address, "--listen", error),
+            StartError::WebDir { path, error } => Self::WebDir(path, error),
+            error => Self::Start(error),
         }
     }
 }
 
-/// Finds the system's error at the bottom of an error.
-fn io_kind(error: &(dyn Error + 'static)) -> Option<io::ErrorKind> {
-    let mut error = Some(error);
-    while let Some(current) = error {
-        if let Some(io) = current.downcast_ref::<io::Error>() {
-            return Some(io.kind());
-        }
-        error = current.source();
-    }
-    None
-}
-
-impl fmt::Display for CannotStart {
+impl fmt::Display for Failed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Listen(address, flag, kind) => {
-                let reason = match kind {
-                    io::ErrorKind::AddrInUse => "the port is in use",
-                    io::ErrorKind::AddrNotAvailable => "this machine has no such address",
-                    io::ErrorKind::PermissionDenied => "the port is not open to this user",
-                    kind => return write!(f, "cannot listen on {address}: {kind} ({flag})"),
+            Self::Listen(address, flag, error) => {
+                let reason = match error.kind() {
+                    io::ErrorKind::AddrInUse => "the port is in use".to_owned(),
+                    io::ErrorKind::AddrNotAvailable => {
+                        "this machine has no such address".to_owned()
+                    }
+                    io::ErrorKind::PermissionDenied => "this user may not open the port".to_owned(),
+                    _ => error.to_string(),
                 };
                 write!(f, "cannot listen on {address}: {reason}; choose another with {flag}")
             }
+            Self::Log(error) => write!(f, "{error}; choose another folder with --data-dir"),
             Self::DataDir(dir, error) => {
                 let dir = dir.display();
                 write!(f, "the folder {dir} can't be used: {error}; choose another with --data-dir")
             }
-            Self::Log(error) => write!(f, "{error}; choose another folder with --data-dir"),
             Self::WebDir(dir, error) => {
                 let dir = dir.display();
                 write!(
@@ -207,13 +216,15 @@ impl fmt::Display for CannotStart {
                     "cannot serve the page from {dir}: {error}; choose another with --web-dir"
                 )
             }
+            Self::Origin(error) => write!(f, "--allow-origin: {error}"),
             Self::System(error) => write!(f, "cannot start: {error}"),
-            Self::Other(error) => write!(f, "cannot start: {error}"),
+            Self::Start(error) => write!(f, "cannot start: {error}"),
+            Self::Worker => f.write_str("a worker has failed; the log lines say where"),
         }
     }
 }
 
-impl Error for CannotStart {}
+impl Error for Failed {}
 
 #[cfg(test)]
 mod tests {
@@ -234,7 +245,7 @@ mod tests {
     #[test]
     fn the_reason_is_one_line_with_a_way_out() {
         let address = SocketAddr::from(([127, 0, 0, 1], 8080));
-        let error = CannotStart::Listen(address, "--listen", io::ErrorKind::AddrInUse);
+        let error = Failed::Listen(address, "--listen", io::ErrorKind::AddrInUse.into());
         assert_eq!(
             error.to_string(),
             "cannot listen on 127.0.0.1:8080: the port is in use; choose another with --listen"
