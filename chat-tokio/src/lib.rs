@@ -3,6 +3,8 @@
 pub mod accept;
 pub mod broker;
 pub mod clock;
+#[cfg(feature = "server")]
+pub mod config;
 pub mod http;
 pub mod log;
 mod outbox;
