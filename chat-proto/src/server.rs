@@ -133,7 +133,7 @@ pub enum ServerFrame {
     #[serde(skip)]
     Unknown,
     /// Event: something durable happened.
-    #[serde(untagged)]
+    #[serde(rename = "message", with = "crate::entry::without_type")]
     Entry(Arc<Entry>),
 }
 
@@ -271,6 +271,7 @@ impl ServerFrame {
         let kind = decode::kind(text)?;
         let kind = kind.as_str();
         let read = if kind == "message" {
+            // The derived reader would buffer the whole frame before it looks at the `type`.
             serde_json::from_str(text).map(|entry| Self::Entry(Arc::new(entry)))
         } else if tables::SERVER_FRAMES.iter().any(|(name, _)| *name == kind) {
             serde_json::from_str(text)
