@@ -7,4 +7,5 @@ pub mod client;
 pub mod history_check;
 pub mod irc;
 pub mod process;
+pub mod replay;
 pub mod wait;

@@ -201,8 +201,8 @@ async fn an_emptied_room_is_forgotten(spec: Spec) {
     // However the last one goes, the room goes with it.
     bob.socket.reset();
     members(0).await;
-    ada.join("short-lived").await;
+    ada.send_join("short-lived").await;
     members(1).await;
-    ada.join("elsewhere").await;
+    ada.send_join("elsewhere").await;
     members(0).await;
 }

@@ -38,7 +38,9 @@ async fn a_storm_of_joins_and_leaves_leaves_no_ghost(spec: Spec) {
             }
             hopper.leave().await;
             hopper.say("outside a room").await;
-            hopper.join(&format!("end of {n}")).await;
+            let end = format!("end of {n}");
+            hopper.send_join(&end).await;
+            hopper.until(&Shape::join(&end, &name)).await;
             hopper
         });
     }
