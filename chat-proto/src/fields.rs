@@ -14,7 +14,11 @@ const FEATURES_MAX: usize = 32;
 /// derived one would also take an array), refuses a field that is given twice, skips those that it
 /// does not know and names the field at fault. `null` reads as a field that is not there.
 macro_rules! flat {
-    ($(#[$doc:meta])* $name:ident<$life:lifetime> { $($wire:literal => $field:ident: $ty:ty,)+ }) => {
+    (
+        $(#[$doc:meta])* $name:ident<$life:lifetime> {
+            $($wire:literal => $field:ident: $ty:ty,)+
+        }
+    ) => {
         $(#[$doc])*
         pub(crate) struct $name<$life> {
             $(pub(crate) $field: Option<$ty>,)+
