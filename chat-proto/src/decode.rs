@@ -199,7 +199,10 @@ fn shorten(what: &str, place: &str) -> String {
     if what.len() <= room {
         return format!("{what}{place}");
     }
-    let end = what.floor_char_boundary(room - ELLIPSIS.len());
+    let mut end = room - ELLIPSIS.len();
+    while !what.is_char_boundary(end) {
+        end -= 1;
+    }
     format!("{}{ELLIPSIS}{place}", &what[..end])
 }
 

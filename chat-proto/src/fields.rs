@@ -15,8 +15,9 @@ const FEATURES_MAX: usize = 32;
 /// does not know and names the field at fault. `null` reads as a field that is not there.
 macro_rules! flat {
     (
-        $(#[$doc:meta])*
-        $name:ident<$life:lifetime> { $($wire:literal => $field:ident: $ty:ty,)+ }
+        $(#[$doc:meta])* $name:ident<$life:lifetime> {
+            $($wire:literal => $field:ident: $ty:ty,)+
+        }
     ) => {
         $(#[$doc])*
         pub(crate) struct $name<$life> {

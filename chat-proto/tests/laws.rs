@@ -208,6 +208,14 @@ fn nearly_a_frame() -> impl Strategy<Value = String> {
     })
 }
 
+/// Characters that mapping, folding or normalizing changes, and marks that combine with them.
+fn awkward_text() -> impl Strategy<Value = String> {
+    let letters = " \u{a0}aZ\u{df}\u{130}\u{3a3}\u{212b}\u{ff20}@~\u{fb01}";
+    let marks = "\u{300}\u{301}\u{327}\u{345}\u{3099}\u{1100}\u{1161}\u{11a8}";
+    let all: Vec<char> = letters.chars().chain(marks.chars()).collect();
+    vec(prop::sample::select(all), 0..24).prop_map(String::from_iter)
+}
+
 fn v1(text: &str) -> Result<ClientFrame, DecodeError> {
     Decoder::new(Dialect::V1).decode(text)
 }
@@ -307,14 +315,15 @@ proptest! {
     fn any_cut_of_a_frame_keeps_its_id(request in request(), cut in any::<prop::sample::Index>()) {
         let id = RequestId::new("the id").expect("it is one");
         let text = request.encode(Some(&id));
-        let cut = text.floor_char_boundary(cut.index(text.len()));
+        let cut = cut.index(text.len());
+        let cut = (0..=cut).rev().find(|&at| text.is_char_boundary(at)).expect("0 is one");
         let error = v1(&text[..cut]).expect_err("it is cut off");
         let read_id = text.find("the id\"").is_some_and(|at| at + "the id\"".len() <= cut);
         prop_assert_eq!(error.id, read_id.then_some(id));
     }
 
     #[test]
-    fn names_settle(text in "[ \u{a0}aZ\u{df}\u{130}\u{3a3}\u{212b}\u{ff20}@~\u{301}\u{327}\u{3099}\u{fb01}\u{1100}\u{1161}\u{11a8}\u{300}\u{345}]{0,24}") {
+    fn names_settle(text in awkward_text()) {
         if let Ok(name) = RoomName::new(&text) {
             for again in [name.as_str(), name.folded()] {
                 let again = RoomName::new(again).expect("it was a name");

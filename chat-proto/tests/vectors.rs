@@ -163,7 +163,10 @@ fn every_close_code_has_its_advice() {
         Advice::ResumeNow => "resume_now",
         Advice::StayAway => "stay_away",
     };
-    let row = |code: u16| json!({"code": code, "advice": advice(code), "reconnect": Advice::of(code).reconnect()});
+    let row = |code: u16| {
+        let reconnect = Advice::of(code).reconnect();
+        json!({"code": code, "advice": advice(code), "reconnect": reconnect})
+    };
     let known: Vec<Value> = CloseCode::ALL
         .iter()
         .map(|code| {
