@@ -1,10 +1,11 @@
 //! Logs of a public IRC room, as scripts that can be replayed through a server.
 //!
 //! How a log becomes a script:
-//! * `[hh:mm] <nick> text` is a line said: `text`. `[hh:mm]  * nick does` is one too: `* nick does`.
-//!   Empty lines are left out, since `chat.v1` refuses them.
-//! * `=== nick has joined #…` and `=== nick has left/quit …` are joins and leaves. Whoever speaks
-//!   without a logged join joins first; a second join and a leave of somebody absent say nothing.
+//! * `[hh:mm] <nick> text` is a line said: `text`. `[hh:mm]  * nick does` is one too:
+//!   `* nick does`. Empty lines are left out, since `chat.v1` refuses them.
+//! * `=== nick has joined #…` and `=== nick has left/quit …` are joins and leaves. Whoever
+//!   speaks without a logged join joins first; a second join and a leave of somebody absent say
+//!   nothing.
 //! * `=== a is now known as b`: one connection has one name, so `a` leaves and `b` joins.
 //! * Any other `===` line (actions in some of the logs, topics, kicks) is left out.
 //! * A nick that is no display name here (`~foo`, `@foo`) gets one made from it.

@@ -87,9 +87,29 @@ fn planned(name: &str, round: usize, number: usize, content: String) -> Send {
     Send { client: name.into(), content, key, outcome: Outcome::Unknown }
 }
 
+/// Lets senders loose, and takes the server away after so many acks.
+async fn one_round(server: Server, round: usize, enough: usize) -> Vec<(Vec<Send>, Run)> {
+    const SENDERS: usize = 4;
+    let progress = Arc::new(Progress::default());
+    progress.enough.store(enough, Ordering::SeqCst);
+    let mut senders = JoinSet::new();
+    for n in 0..SENDERS {
+        let name = format!("sender{n}");
+        senders.spawn(sender(server.http(), name, round, Arc::clone(&progress)));
+    }
+    within(format!("ack {enough} of round {round}"), async {
+        tokio::select! {
+            () = progress.reached.notified() => {}
+            Some(end) = senders.join_next() => panic!("a sender ended: {end:?}"),
+        }
+    })
+    .await;
+    server.kill().await;
+    within("the senders to notice", senders.join_all()).await
+}
+
 async fn killed_under_load(workers: u32) {
     const ROUNDS: usize = 20;
-    const SENDERS: usize = 4;
     let home = Home::default();
     let spec = Spec::default().workers(workers).log(Log::Sqlite).limit("messages_per_10s", 0);
     let mut dice = Dice(u64::from(workers));
@@ -102,25 +122,10 @@ async fn killed_under_load(workers: u32) {
         let (guard, joined) = V1Client::member(server.http(), "guard", ROOM).await;
         assert_eq!(*epoch.get_or_insert(joined.epoch.clone()), joined.epoch, "round {round}");
         assert!(joined.head >= highest, "round {round}: acked up to {highest}: {joined:?}");
-        let progress = Arc::new(Progress::default());
-        // The moment differs: after the first ack, or deep in the stream.
+        // The moment differs: after the first acks, or deep in the stream.
         let enough = 1 + dice.below(if round % 4 == 0 { 4 } else { 300 });
-        progress.enough.store(enough as usize, Ordering::SeqCst);
-        let mut senders = JoinSet::new();
-        for n in 0..SENDERS {
-            let name = format!("sender{n}");
-            senders.spawn(sender(server.http(), name, round, Arc::clone(&progress)));
-        }
-        within(format!("ack {enough} of round {round}"), async {
-            tokio::select! {
-                () = progress.reached.notified() => {}
-                Some(end) = senders.join_next() => panic!("a sender ended: {end:?}"),
-            }
-        })
-        .await;
-        server.kill().await;
+        let ended = one_round(server, round, enough as usize).await;
         drop(guard);
-        let ended = within("the senders to notice", senders.join_all()).await;
         for (sent, run) in ended {
             for send in &sent {
                 if let Outcome::Acked(seq) = send.outcome {
