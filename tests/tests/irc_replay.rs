@@ -62,7 +62,7 @@ mod a_crowd {
     use super::*;
 
     fn crowd() -> Script {
-        let script = Script::parse(&irc::made_up(1, 800, 2000));
+        let script = Script::parse(&irc::made_up(1, 900, 2000));
         assert!(script.speakers.len() > 700, "{} speakers", script.speakers.len());
         script
     }
