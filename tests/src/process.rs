@@ -29,12 +29,14 @@ pub struct Spec {
     workers: u32,
     log: Log,
     lines: bool,
+    listen: String,
     flags: Vec<String>,
 }
 
 impl Default for Spec {
     fn default() -> Self {
-        Self { workers: 1, log: Log::Memory, lines: false, flags: Vec::new() }
+        let listen = "127.0.0.1:0".into();
+        Self { workers: 1, log: Log::Memory, lines: false, listen, flags: Vec::new() }
     }
 }
 
@@ -50,6 +52,13 @@ impl Spec {
     #[must_use]
     pub fn log(mut self, log: Log) -> Self {
         self.log = log;
+        self
+    }
+
+    /// Sets the address, for a server that takes the place of another.
+    #[must_use]
+    pub fn listen(mut self, address: &str) -> Self {
+        self.listen = address.into();
         self
     }
 
@@ -84,7 +93,7 @@ impl Spec {
         };
         let workers = self.workers.to_string();
         let mut all: Vec<OsString> =
-            ["--listen", "127.0.0.1:0", "--log", log, "--workers", &workers].map(Into::into).into();
+            ["--listen", &self.listen, "--log", log, "--workers", &workers].map(Into::into).into();
         all.extend(["--data-dir".into(), data.into()]);
         if self.lines {
             all.extend(["--lines".into(), "127.0.0.1:0".into()]);

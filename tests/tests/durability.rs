@@ -3,7 +3,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use chat_proto::{Epoch, Seq, ServerFrame};
+use chat_proto::{Epoch, Joined, RequestId, Seq, ServerFrame};
 use chat_tests::client::{V1Client, message};
 use chat_tests::history_check::{Logged, Outcome, Run, Send, Shown, check};
 use chat_tests::irc::Dice;
@@ -36,18 +36,13 @@ impl Progress {
 /// Sends as fast as a window of unanswered sends allows, until the connection ends. It reads what
 /// the room says too: nobody may be shown what is lost later.
 async fn sender(
-    server: SocketAddr,
+    (mut client, joined): (V1Client, Joined),
     name: String,
     round: usize,
     progress: Arc<Progress>,
 ) -> (Vec<Send>, Run) {
     const WINDOW: usize = 16;
-    let (mut client, joined) = V1Client::member(server, &name, ROOM).await;
     let mut sends: Vec<Send> = Vec::new();
-    // The replies before ours went to `hello` and `join`.
-    let first = client.send(&message(ROOM, Some(&format!("{name}/{round}/0")), "0")).await;
-    let base: usize = first.as_str().parse().expect("our ids are numbers");
-    sends.push(planned(&name, round, 0, "0".into()));
     let member = format!("{name} in round {round}");
     let mut run = Run { member, after: joined.head.get(), to: None, shown: Vec::new() };
     let mut answered = 0;
@@ -56,7 +51,7 @@ async fn sender(
             let number = sends.len();
             let send = planned(&name, round, number, format!("{name} says {number} in {round}"));
             let request = message(ROOM, send.key.as_deref(), &send.content);
-            let id = chat_proto::RequestId::new(&(base + number).to_string()).expect("an id");
+            let id = RequestId::new(&format!("send {number}")).expect("an id");
             let text = Message::text(request.encode(Some(&id)));
             // Recorded first: what could not be sent whole may have arrived nevertheless.
             sends.push(send);
@@ -67,7 +62,8 @@ async fn sender(
         match client.next_untimed().await {
             None => return (sends, run),
             Some(ServerFrame::Ack { id: Some(id), seq: Some(seq), .. }) => {
-                let number = id.as_str().parse::<usize>().expect("our ids are numbers") - base;
+                let number = id.as_str().strip_prefix("send ").and_then(|n| n.parse().ok());
+                let number: usize = number.expect("one of our ids");
                 sends[number].outcome = Outcome::Acked(seq.get());
                 answered += 1;
                 progress.acked();
@@ -87,9 +83,33 @@ fn planned(name: &str, round: usize, number: usize, content: String) -> Send {
     Send { client: name.into(), content, key, outcome: Outcome::Unknown }
 }
 
+/// Lets senders loose, and takes the server away after so many acks.
+async fn one_round(server: Server, round: usize, enough: usize) -> Vec<(Vec<Send>, Run)> {
+    const SENDERS: usize = 4;
+    let progress = Arc::new(Progress::default());
+    progress.enough.store(enough, Ordering::SeqCst);
+    let mut members = Vec::new();
+    for n in 0..SENDERS {
+        let name = format!("sender{n}");
+        members.push((V1Client::member(server.http(), &name, ROOM).await, name));
+    }
+    let mut senders = JoinSet::new();
+    for (member, name) in members {
+        senders.spawn(sender(member, name, round, Arc::clone(&progress)));
+    }
+    within(format!("ack {enough} of round {round}"), async {
+        tokio::select! {
+            () = progress.reached.notified() => {}
+            Some(end) = senders.join_next() => panic!("a sender ended: {end:?}"),
+        }
+    })
+    .await;
+    server.kill().await;
+    within("the senders to notice", senders.join_all()).await
+}
+
 async fn killed_under_load(workers: u32) {
     const ROUNDS: usize = 20;
-    const SENDERS: usize = 4;
     let home = Home::default();
     let spec = Spec::default().workers(workers).log(Log::Sqlite).limit("messages_per_10s", 0);
     let mut dice = Dice(u64::from(workers));
@@ -102,25 +122,10 @@ async fn killed_under_load(workers: u32) {
         let (guard, joined) = V1Client::member(server.http(), "guard", ROOM).await;
         assert_eq!(*epoch.get_or_insert(joined.epoch.clone()), joined.epoch, "round {round}");
         assert!(joined.head >= highest, "round {round}: acked up to {highest}: {joined:?}");
-        let progress = Arc::new(Progress::default());
-        // The moment differs: after the first ack, or deep in the stream.
+        // The moment differs: after the first acks, or deep in the stream.
         let enough = 1 + dice.below(if round % 4 == 0 { 4 } else { 300 });
-        progress.enough.store(enough as usize, Ordering::SeqCst);
-        let mut senders = JoinSet::new();
-        for n in 0..SENDERS {
-            let name = format!("sender{n}");
-            senders.spawn(sender(server.http(), name, round, Arc::clone(&progress)));
-        }
-        within(format!("ack {enough} of round {round}"), async {
-            tokio::select! {
-                () = progress.reached.notified() => {}
-                Some(end) = senders.join_next() => panic!("a sender ended: {end:?}"),
-            }
-        })
-        .await;
-        server.kill().await;
+        let ended = one_round(server, round, enough as usize).await;
         drop(guard);
-        let ended = within("the senders to notice", senders.join_all()).await;
         for (sent, run) in ended {
             for send in &sent {
                 if let Outcome::Acked(seq) = send.outcome {

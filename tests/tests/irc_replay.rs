@@ -55,5 +55,25 @@ replays! {
     ubuntu_2017_07_15: irc::script("ubuntu-2017-07-15.txt"), Pace::Free;
     ubuntu_2017_09_02: irc::script("ubuntu-2017-09-02.txt"), Pace::Free;
     one_line_at_a_time: irc::script("ubuntu-2004-12-25.txt"), Pace::Sequential;
-    a_crowd: Script::parse(&irc::made_up(1, 800, 2000)), Pace::Free;
+}
+
+/// More members than any of the logs has.
+mod a_crowd {
+    use super::*;
+
+    fn crowd() -> Script {
+        let script = Script::parse(&irc::made_up(1, 900, 2000));
+        assert!(script.speakers.len() > 700, "{} speakers", script.speakers.len());
+        script
+    }
+
+    #[test]
+    fn one_worker_memory() {
+        run(&crowd(), Pace::Free, 1, Log::Memory);
+    }
+
+    #[test]
+    fn two_workers_sqlite() {
+        run(&crowd(), Pace::Free, 2, Log::Sqlite);
+    }
 }

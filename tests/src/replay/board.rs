@@ -26,6 +26,9 @@ pub(super) enum Seen {
     Wrong(String),
 }
 
+/// What one membership was shown.
+pub(super) type Lines = Shared<Vec<Rc<Seen>>>;
+
 /// The board.
 #[derive(Debug, Default)]
 pub(super) struct Board {
@@ -37,7 +40,7 @@ pub(super) struct Board {
     due: Cell<u64>,
     shown: Cell<u64>,
     acks: RefCell<BTreeMap<usize, u64>>,
-    runs: RefCell<Vec<(Shared<Vec<Rc<Seen>>>, Run)>>,
+    runs: RefCell<Vec<(Lines, Run)>>,
     wrong: RefCell<Option<String>>,
     changed: Notify,
 }
@@ -55,7 +58,7 @@ impl Board {
     }
 
     /// Notes that somebody has entered, and returns where what it is shown is to be put.
-    pub(super) fn entered(&self, member: &str) -> Shared<Vec<Rc<Seen>>> {
+    pub(super) fn entered(&self, member: &str) -> Lines {
         self.present.set(self.present.get() + 1);
         let shown = Shared::default();
         let run = Run { member: member.into(), after: self.lines(), to: None, shown: Vec::new() };
@@ -64,7 +67,7 @@ impl Board {
     }
 
     /// Notes that somebody has left: its run ends here.
-    pub(super) fn left(&self, shown: &Shared<Vec<Rc<Seen>>>) {
+    pub(super) fn left(&self, shown: &Lines) {
         self.present.set(self.present.get() - 1);
         let mut runs = self.runs.borrow_mut();
         let found = runs.iter_mut().find(|(other, _)| Rc::ptr_eq(other, shown));
@@ -125,7 +128,7 @@ impl Board {
     pub(super) fn finish(&self) -> Vec<Run> {
         self.assert_right();
         let lines = self.lines();
-        let finish = |(shown, mut run): (Shared<Vec<Rc<Seen>>>, Run)| {
+        let finish = |(shown, mut run): (Lines, Run)| {
             run.to.get_or_insert(lines);
             let said = |seen: &Rc<Seen>| match &**seen {
                 Seen::Said(said) => Some(said.clone()),

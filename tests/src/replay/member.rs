@@ -13,8 +13,8 @@ use tokio::task::spawn_local;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
-use super::board::{Board, Seen};
-use super::{ROOM, Shared};
+use super::ROOM;
+use super::board::{Board, Lines, Seen};
 use crate::client::{BasicClient, Socket, V1Client, message, name};
 use crate::wait::within;
 
@@ -36,7 +36,7 @@ pub(super) struct Member {
 #[derive(Debug, Default)]
 struct State {
     /// Where lines go that are shown; `None` while it is absent.
-    shown: RefCell<Option<Shared<Vec<Rc<Seen>>>>>,
+    shown: RefCell<Option<Lines>>,
     /// The sign that its last move is done.
     sign: RefCell<Option<Rc<Seen>>>,
     signed: Notify,

@@ -169,7 +169,8 @@ async fn a_stuck_reader_is_cut_off_and_the_others_get_everything(spec: Spec) {
     let ending = stuck.socket.ending().await;
     assert!(matches!(ending, Ending::Closed(4200) | Ending::Cut(_)), "{ending:?}");
     for reader in &mut readers[1..] {
+        let own = Shape::message("lobby", reader.name(), "we go on");
         reader.say("we go on").await;
-        reader.until(&Shape::message("lobby", &reader.name().to_owned(), "we go on")).await;
+        reader.until(&own).await;
     }
 }
