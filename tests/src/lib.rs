@@ -1,1 +1,2 @@
 //! Test support: conformance kits and what the end-to-end tests share.
+pub mod kit;
