@@ -1,4 +1,5 @@
 //! Every transport keeps the promises of the cut.
+#![expect(clippy::unwrap_used, reason = "a test ends where something fails")]
 use chat_proto::CloseCode;
 use chat_tests::kit::transport::{Factory, Peer, check};
 use chat_tokio::transport::memory::{self, MemoryPeer};

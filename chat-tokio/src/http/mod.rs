@@ -3,7 +3,7 @@
 //! [`router`] makes a plain axum `Router`; it works behind this crate's own
 //! [accept loop](crate::accept) as well as mounted in somebody else's server.
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
@@ -151,7 +151,7 @@ pub enum Page {
 pub fn router(state: HttpState, page: Page) -> io::Result<Router> {
     let pages = match page {
         Page::Embedded => Router::new().fallback(assets::embedded),
-        Page::Folder(folder) => folder_of(folder)?,
+        Page::Folder(folder) => folder_of(&folder)?,
         Page::None => Router::new().fallback(not_found),
     };
     let named = Router::new()
@@ -166,7 +166,7 @@ pub fn router(state: HttpState, page: Page) -> io::Result<Router> {
         .with_state(state))
 }
 
-fn folder_of(folder: PathBuf) -> io::Result<Router> {
+fn folder_of(folder: &Path) -> io::Result<Router> {
     let folder = folder.canonicalize()?;
     if !folder.is_dir() {
         return Err(io::ErrorKind::NotADirectory.into());

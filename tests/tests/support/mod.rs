@@ -1,5 +1,13 @@
 //! A server that only echoes, and bytes by hand.
-#![allow(dead_code, clippy::allow_attributes, reason = "not every test uses all of it")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    missing_docs,
+    missing_debug_implementations,
+    clippy::allow_attributes,
+    clippy::unwrap_used,
+    reason = "not every test uses all of it, and a test ends where something fails"
+)]
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::sync::Arc;
