@@ -2,11 +2,12 @@
 //!
 //! hyper is driven directly: `axum::serve` sets no deadline for a request's head, so a few
 //! thousand silent sockets would hold a server for ever.
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
@@ -141,12 +142,9 @@ pub async fn serve_http(
         .max_headers(HEADERS_MAX)
         .max_buf_size(HEAD_BYTES_MAX)
         .keep_alive(true);
-    let accept = async || {
-        let (stream, peer) = listener.accept().await?;
-        Ok((stream, peer))
-    };
     let mut full = Episode::default();
-    accept_until(shutdown, accept, |(stream, peer): (TcpStream, SocketAddr)| {
+    let accept = |cx: &mut Context<'_>| listener.poll_accept(cx);
+    accept_until(shutdown, accept, |(stream, peer)| {
         let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
             full.begin(|| tracing::warn!("too many HTTP connections; closing new ones"));
             return;
@@ -189,8 +187,8 @@ pub async fn serve_lines(
     frame_bytes: FrameBytes,
     shutdown: impl Future<Output = ()>,
 ) {
-    let accept = async || Ok(listener.accept().await?.0);
-    accept_until(shutdown, accept, |stream| {
+    let accept = |cx: &mut Context<'_>| listener.poll_accept(cx);
+    accept_until(shutdown, accept, |(stream, _)| {
         without_delay(&stream);
         attach_lines(&*attach, stream, frame_bytes.get());
     })
@@ -205,8 +203,8 @@ pub async fn serve_unix_lines(
     frame_bytes: FrameBytes,
     shutdown: impl Future<Output = ()>,
 ) {
-    let accept = async || Ok(listener.accept().await?.0);
-    accept_until(shutdown, accept, |stream| attach_lines(&*attach, stream, frame_bytes.get()))
+    let accept = |cx: &mut Context<'_>| listener.poll_accept(cx);
+    accept_until(shutdown, accept, |(stream, _)| attach_lines(&*attach, stream, frame_bytes.get()))
         .await;
 }
 
@@ -234,7 +232,7 @@ fn without_delay(stream: &TcpStream) {
 /// Accepts until `shutdown` is ready. An error never ends it.
 async fn accept_until<T>(
     shutdown: impl Future<Output = ()>,
-    mut accept: impl AsyncFnMut() -> io::Result<T>,
+    mut accept: impl FnMut(&mut Context<'_>) -> Poll<io::Result<T>>,
     mut take: impl FnMut(T),
 ) {
     let mut shutdown = pin!(shutdown);
@@ -244,7 +242,7 @@ async fn accept_until<T>(
         let accepted = tokio::select! {
             biased;
             () = &mut shutdown => return,
-            accepted = accept() => accepted,
+            accepted = poll_fn(&mut accept) => accepted,
         };
         let error = match accepted {
             Ok(connection) => {

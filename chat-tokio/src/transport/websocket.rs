@@ -47,6 +47,8 @@ pub struct WebSocket<IO> {
     control: Control,
     /// Bytes read since the last message, less what control frames may cost.
     bytes_without_message: usize,
+    /// At least as many bytes as tungstenite holds unread: 0 means that it holds none.
+    buffered: usize,
     frame_bytes: usize,
     pause: Option<Pin<Box<Sleep>>>,
     /// Whether the outbox's first frame is half gone.
@@ -100,22 +102,13 @@ impl<IO: AsyncRead + AsyncWrite + Send + Unpin + 'static> WebSocket<IO> {
     #[must_use]
     pub fn new(io: IO, already_read: &[u8], frame_bytes: u32) -> Self {
         let frame_bytes = frame_bytes as usize;
-        let config = WebSocketConfig::default()
-            .read_buffer_size(READ_BUFFER_BYTES)
-            .write_buffer_size(0)
-            .max_write_buffer_size(WRITE_BUFFER_BYTES)
-            .max_message_size(Some(frame_bytes))
-            .max_frame_size(Some(frame_bytes));
-        let context = WebSocketContext::from_partially_read(
-            already_read.to_vec(),
-            Role::Server,
-            Some(config),
-        );
+        let context = new_context(already_read.to_vec(), frame_bytes);
         Self {
             io,
             context,
             control: Control::default(),
             bytes_without_message: 0,
+            buffered: already_read.len(),
             frame_bytes,
             pause: None,
             mid_frame: false,
@@ -138,11 +131,18 @@ impl<IO: AsyncRead + AsyncWrite + Send + Unpin + 'static> WebSocket<IO> {
             exhausted: false,
         };
         let mut controls = 0;
+        let mut taken = 0;
         let outcome = loop {
             match self.context.read(&mut wire) {
                 // tungstenite answers a ping at the beginning of the next read.
-                Ok(Message::Ping(_) | Message::Pong(_)) => controls += 1,
-                Ok(Message::Text(text)) => break Some(Inbound::Text(text)),
+                Ok(Message::Ping(payload) | Message::Pong(payload)) => {
+                    controls += 1;
+                    taken += wire_bytes(payload.len());
+                }
+                Ok(Message::Text(text)) => {
+                    taken += wire_bytes(text.len());
+                    break Some(Inbound::Text(text));
+                }
                 Ok(Message::Binary(_)) => break Some(Inbound::Violation(CloseCode::Unsupported)),
                 Ok(Message::Close(_)) => {
                     // It says that the connection is closed once the answer is written.
@@ -155,11 +155,13 @@ impl<IO: AsyncRead + AsyncWrite + Send + Unpin + 'static> WebSocket<IO> {
             }
         };
         let (read, exhausted) = (POLL_BYTES_MAX - wire.budget, wire.exhausted);
+        self.buffered = (self.buffered + read).saturating_sub(taken);
         let borne = self.bytes_without_message + read;
         self.bytes_without_message = borne.saturating_sub(controls * CONTROL_BYTES);
         match outcome {
             Some(inbound) => {
                 self.bytes_without_message = 0;
+                self.give_back(&inbound);
                 Poll::Ready(inbound)
             }
             None if self.bytes_without_message > 4 * self.frame_bytes + JUNK_BYTES => {
@@ -171,6 +173,18 @@ impl<IO: AsyncRead + AsyncWrite + Send + Unpin + 'static> WebSocket<IO> {
                 }
                 if controls > 0 { Poll::Ready(Inbound::Alive) } else { Poll::Pending }
             }
+        }
+    }
+
+    /// Gives the buffer of a long message back. tungstenite would keep it as long as the connection
+    /// lives, so after one long message each an idle connection would cost `frame_bytes`.
+    fn give_back(&mut self, inbound: &Inbound) {
+        if let Inbound::Text(text) = inbound
+            && self.buffered == 0
+            && text.len() > READ_BUFFER_BYTES
+        {
+            // Between two messages, nothing unread and no pong due: a new context is the same.
+            self.context = new_context(Vec::new(), self.frame_bytes);
         }
     }
 
@@ -351,6 +365,26 @@ impl<IO> fmt::Debug for WebSocket<IO> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WebSocket").field("end", &self.end).finish_non_exhaustive()
     }
+}
+
+fn new_context(already_read: Vec<u8>, frame_bytes: usize) -> WebSocketContext {
+    let config = WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER_BYTES)
+        .write_buffer_size(0)
+        .max_write_buffer_size(WRITE_BUFFER_BYTES)
+        .max_message_size(Some(frame_bytes))
+        .max_frame_size(Some(frame_bytes));
+    WebSocketContext::from_partially_read(already_read, Role::Server, Some(config))
+}
+
+/// The fewest bytes that a masked message of this length takes on the wire.
+fn wire_bytes(length: usize) -> usize {
+    let header = match length {
+        0..126 => 6,
+        126..65_536 => 8,
+        65_536.. => 14,
+    };
+    header + length
 }
 
 /// Turns what went wrong into what it means. One place, so that a fault has one code.

@@ -1,0 +1,2 @@
+//! Conformance kits: what an implementation of a cut has to prove.
+pub mod transport;
