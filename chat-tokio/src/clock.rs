@@ -24,10 +24,7 @@ impl Clock {
     pub fn now(&self) -> Now {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let mono = self.start.elapsed();
-        Now {
-            mono: Mono(mono.as_millis() as u64),
-            wall: Timestamp(wall.as_millis() as u64),
-        }
+        Now { mono: Mono(mono.as_millis() as u64), wall: Timestamp(wall.as_millis() as u64) }
     }
 
     /// Returns when a deadline is due.

@@ -1,0 +1,2 @@
+//! Conformance kits: each proves an implementation of one of the cuts right.
+pub mod room_log;
