@@ -2,6 +2,7 @@
 use std::future::ready;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use chat_proto::{Durability, Epoch, Key, RoomName, Seq, Timestamp, UserId};
 use chat_state::{AppendError, Appended, Keep, LogHead, LogPage, Outcome, ReadError, ReadRange};
@@ -78,9 +79,12 @@ const FAULTS: [Fault; 30] = [
     Fault::RoundsTheTime,
 ];
 
+/// How long a log may be stuck; in memory a case takes milliseconds.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 async fn judge(fault: Fault) -> room_log::Verdict {
     let kit = Kit::new(move |_| async move { Arc::new(Faulty::new(fault)) as Arc<dyn RoomLog> });
-    room_log::run_all(&kit).await
+    room_log::run_all(&kit.with_patience(PATIENCE)).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

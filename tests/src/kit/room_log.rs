@@ -97,6 +97,7 @@ type Opened = Pin<Box<dyn Future<Output = Arc<dyn RoomLog>> + Send>>;
 pub struct Kit {
     open: Box<dyn Fn(u32) -> Opened + Send + Sync>,
     next: AtomicU32,
+    patience: Duration,
 }
 
 impl fmt::Debug for Kit {
@@ -113,7 +114,14 @@ impl Kit {
     where
         F: Future<Output = Arc<dyn RoomLog>> + Send + 'static,
     {
-        Self { open: Box::new(move |number| Box::pin(open(number))), next: AtomicU32::new(0) }
+        let open = Box::new(move |number| -> Opened { Box::pin(open(number)) });
+        Self { open, next: AtomicU32::new(0), patience: PATIENCE }
+    }
+
+    /// Sets how long one case may take before the log counts as stuck; by default a minute.
+    #[must_use]
+    pub fn with_patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     /// Opens an empty log.
@@ -133,7 +141,7 @@ impl Kit {
     }
 }
 
-/// How long a case may take before the log counts as stuck.
+/// How long a case may take: a slow disk or a distant database gets through in a few seconds.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Runs every case and answers with the first failure.
@@ -143,7 +151,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub async fn run_all(kit: &Kit) -> Verdict {
     macro_rules! cases {
         ($($case:ident),+ $(,)?) => {$(
-            match tokio::time::timeout(PATIENCE, $case(kit)).await {
+            match tokio::time::timeout(kit.patience, $case(kit)).await {
                 Ok(Ok(())) => {}
                 Ok(Err(wrong)) => return Err(Wrong(format!("{}: {wrong}", stringify!($case)))),
                 Err(_) => return Err(Wrong(format!("{}: no answer came", stringify!($case)))),
