@@ -151,11 +151,9 @@ impl SqliteLog {
     pub fn close(&self) {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(running) = running else { return };
-        for thread in &running.threads {
-            // A reader that is gone needs no word; the queue is then closed with the last one.
-            if !thread.is_finished() {
-                let _ = self.queries.send(reader::Query::Close);
-            }
+        // One word for each; whichever gets it ends.
+        for _ in &running.threads {
+            let _ = self.queries.send(reader::Query::Close);
         }
         for thread in running.threads {
             let _ = thread.join();

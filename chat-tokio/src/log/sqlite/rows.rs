@@ -66,16 +66,14 @@ pub(super) const ENTRY_COLUMNS: &str = "seq, ts, user, username, key, body";
 pub(super) fn entry_row(row: &Row<'_>, room: &RoomName) -> Result<Arc<Entry>, Fault> {
     let seq = seq(row, 0)?;
     let bad = |what: &dyn Display| Fault(format!("entry {seq} of {room:?} is damaged: {what}"));
-    let user = UserId::new(text(row, 2)?).map_err(|error| bad(&error))?;
-    let username = DisplayName::new(text(row, 3)?).map_err(|error| bad(&error))?;
+    let text = |column| text(row, column).map_err(|fault| bad(&fault.0));
+    let user = UserId::new(text(2)?).map_err(|error| bad(&error))?;
+    let username = DisplayName::new(text(3)?).map_err(|error| bad(&error))?;
     let key = match row.get_ref(4)? {
         ValueRef::Null => None,
-        value => {
-            let text = value.as_str().map_err(|error| bad(&error))?;
-            Some(Key::new(text).map_err(|error| bad(&error))?)
-        }
+        _ => Some(Key::new(text(4)?).map_err(|error| bad(&error))?),
     };
-    let body = body(text(row, 5)?).map_err(|error| bad(&error))?;
+    let body = body(text(5)?).map_err(|error| bad(&error))?;
     let ts = timestamp(row, 1)?;
     Ok(Arc::new(Entry::new((room.clone(), seq, ts), (user, username), key, body)))
 }
