@@ -72,7 +72,11 @@ async fn sender(
                 let Logged { seq, client, content, .. } = Logged::from(&*entry);
                 run.shown.push(Shown { seq: Some(seq), client, content });
             }
-            Some(ServerFrame::Join { .. } | ServerFrame::Leave { .. }) => {}
+            Some(
+                ServerFrame::Join { .. }
+                | ServerFrame::Leave { .. }
+                | ServerFrame::Members { id: None, .. },
+            ) => {}
             Some(other) => panic!("unexpected: {other:?}"),
         }
     }
