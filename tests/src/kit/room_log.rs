@@ -50,8 +50,8 @@ pub use self::survival::{
     the_epoch_names_the_log,
 };
 pub use self::together::{
-    a_dropped_answer_drops_no_work, batches_do_not_mix, pages_are_whole_while_others_write,
-    what_was_acked_is_read,
+    a_dropped_answer_drops_no_work, a_room_begins_at_once, batches_do_not_mix,
+    pages_are_whole_while_others_write, what_was_acked_is_read,
 };
 
 /// What a case answers: in words, what the log did wrong.
@@ -183,6 +183,7 @@ pub async fn run_all(kit: &Kit) -> Verdict {
         what_was_acked_is_read,
         batches_do_not_mix,
         pages_are_whole_while_others_write,
+        a_room_begins_at_once,
         a_dropped_answer_drops_no_work,
     ];
     Ok(())

@@ -43,8 +43,10 @@ use super::{Capabilities, LogFuture, RoomBatch, RoomLog};
 ///
 /// # Errors
 ///
-/// A full disk or any other failure of the file refuses what it hits, and the log goes on: when
-/// the failure is over, appends are taken again. Only a failure of the commit itself is `Unknown`.
+/// A full disk or any other failure of the file fails what it hits, and the log goes on: when the
+/// failure is over, appends are taken again. What failed before its commit is `Refused`. What
+/// failed in its commit, as it often does on a full disk, is `Unknown`: this process will not see
+/// it, but if it ends before the next commit, the next one may.
 pub struct SqliteLog {
     jobs: SyncSender<writer::Job>,
     queries: SyncSender<reader::Query>,

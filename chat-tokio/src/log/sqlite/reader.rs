@@ -82,26 +82,41 @@ struct Reader<'c, 's> {
 
 impl Reader<'_, '_> {
     fn head(&mut self, room: &RoomName) -> Result<LogHead, Fault> {
-        if let Some(row) = self.queries.find_room.find(room)? {
-            return Ok(row.head);
-        }
-        let (name, epoch) = lock(self.met).meet(room);
-        // It may have got its row, with another epoch, between the two look-ups.
-        if let Some(row) = self.queries.find_room.find(room)? {
-            return Ok(row.head);
-        }
-        Ok(LogHead { room: name, epoch, first: Seq::ZERO.next(), last: Seq::ZERO })
+        let known =
+            |reader: &mut Self| Ok(reader.queries.find_room.find(room)?.map(|row| row.head));
+        self.known_or(room, known, |met| met)
     }
 
     fn read(&mut self, room: &RoomName, range: &ReadRange) -> Result<LogPage, Fault> {
+        let empty = |head| LogPage { head, entries: Vec::new() };
+        self.known_or(room, |reader| reader.page(room, range), empty)
+    }
+
+    /// Answers by what the file has of a room or, if it has nothing, by the room as it was met.
+    fn known_or<T>(
+        &mut self,
+        room: &RoomName,
+        known: impl Fn(&mut Self) -> Result<Option<T>, Fault>,
+        otherwise: impl FnOnce(LogHead) -> T,
+    ) -> Result<T, Fault> {
+        if let Some(answer) = known(self)? {
+            return Ok(answer);
+        }
+        let (name, epoch) = lock(self.met).meet(room);
+        // The room may have got its row after the first look, and so have been forgotten among
+        // those met, which gave it another epoch: then the file is right.
+        if let Some(answer) = known(self)? {
+            return Ok(answer);
+        }
+        Ok(otherwise(LogHead { room: name, epoch, first: Seq::ZERO.next(), last: Seq::ZERO }))
+    }
+
+    fn page(&mut self, room: &RoomName, range: &ReadRange) -> Result<Option<LogPage>, Fault> {
         // The ends and the entries have to be of one moment.
-        let moment = self.conn.unchecked_transaction()?;
-        let Some(row) = self.queries.find_room.find(room)? else {
-            drop(moment);
-            return Ok(LogPage { head: self.head(room)?, entries: Vec::new() });
-        };
+        let _moment = self.conn.unchecked_transaction()?;
+        let Some(row) = self.queries.find_room.find(room)? else { return Ok(None) };
         let entries = self.entries(&row, range)?;
-        Ok(LogPage { head: row.head, entries })
+        Ok(Some(LogPage { head: row.head, entries }))
     }
 
     fn entries(&mut self, room: &RoomRow, range: &ReadRange) -> Result<Vec<Arc<Entry>>, Fault> {

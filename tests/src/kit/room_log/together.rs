@@ -137,6 +137,36 @@ pub async fn pages_are_whole_while_others_write(kit: &Kit) -> Verdict {
     join(readers).await.map(drop)
 }
 
+/// A room is whole also at the moment when its first entries come: whoever asks then gets all of
+/// them or none, under one epoch.
+pub async fn a_room_begins_at_once(kit: &Kit) -> Verdict {
+    const ROOMS: usize = 100;
+    let log = kit.fresh().await;
+    let mut tasks = JoinSet::new();
+    for n in 0..ROOMS {
+        let log = log.clone();
+        tasks.spawn(async move {
+            let name = format!("room-{n}");
+            let said = vec![draft("ada", "a", "1"), draft("ada", "b", "2")];
+            let (appended, page, head) = tokio::join!(
+                log.append(&name, said),
+                log.read(&name, range(0, 9)),
+                log.head(&name)
+            );
+            let (appended, page, head) = (appended?, page?, head?);
+            for ends in [&page.head, &head] {
+                let (first, last) = (ends.first.get(), ends.last.get());
+                ensure!(first == 1 && (last == 0 || last == 2), "a room begins as {ends:?}");
+                ensure!(ends.epoch == appended.epoch, "a room begins with two epochs");
+            }
+            let (due, found) = (page.head.last.get(), places(&page.entries));
+            ensure!(found == (1..=due).collect::<Vec<_>>(), "{found:?} in a page of 1..={due}");
+            Ok(())
+        });
+    }
+    join(tasks).await.map(drop)
+}
+
 fn check_page(
     page: &LogPage,
     keep: Keep,
