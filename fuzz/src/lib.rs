@@ -1,8 +1,8 @@
 //! The bodies of the fuzz targets.
 //!
 //! Each is an ordinary function that panics when a law does not hold, so that `tests/replay.rs` can
-//! run the committed corpus without libFuzzer. `fuzz_targets/` only passes bytes on; `README.md` says
-//! how to run it.
+//! run the committed corpus without libFuzzer. `fuzz_targets/` only passes bytes on; `README.md`
+//! says how to run it.
 
 mod decode;
 mod input;

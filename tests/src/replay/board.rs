@@ -183,7 +183,11 @@ fn read_v1(text: &str) -> Seen {
             }),
             _ => Seen::Wrong(format!("nobody did this: {text}")),
         },
-        Ok(ServerFrame::Join { .. } | ServerFrame::Leave { .. }) => Seen::Notice,
+        Ok(
+            ServerFrame::Join { .. }
+            | ServerFrame::Leave { .. }
+            | ServerFrame::Members { id: None, .. },
+        ) => Seen::Notice,
         Ok(ServerFrame::Error(error)) => Seen::Wrong(format!("refused: {error:?}")),
         Ok(ServerFrame::Ping) => Seen::Reply(ServerFrame::Ping),
         Ok(frame) if id_of(&frame).is_some() => Seen::Reply(frame),
