@@ -118,6 +118,11 @@ impl Tab {
         self.fill("#name-input", name).await;
         self.click("#name-submit").await;
         self.connected().await;
+        // On a phone the rooms are in a drawer.
+        let menu = self.0.find(Locator::Css("#open-side")).await.expect("the page has a menu");
+        if menu.is_displayed().await.expect("it is still there") {
+            menu.click().await.expect("a button takes clicks");
+        }
         self.fill("#room-input", room).await;
         self.click("#room-submit").await;
         self.see(&format!("#rooms [data-room='{room}']")).await;
