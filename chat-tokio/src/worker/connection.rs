@@ -13,7 +13,7 @@ use super::slots::Phase;
 use crate::transport::{Inbound, Utf8Bytes};
 
 /// Frames that one connection may have read before others get their turn.
-const READS_PER_POLL: usize = 16;
+const READS_PER_POLL: usize = 64;
 
 /// The task of one connection. Dropped without having ended (a panic in it), it ends the
 /// connection, so that the others do not see a ghost.
