@@ -111,7 +111,7 @@ pub struct Token(pub Arc<str>);
 
 impl core::fmt::Debug for Token {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str("Token(…)")
+        f.write_str("Token(..)")
     }
 }
 

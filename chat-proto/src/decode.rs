@@ -4,17 +4,13 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
 
-use serde::Deserialize;
-
 use crate::basic::BasicRequest;
 use crate::client::{HistoryRange, Request, Token};
 use crate::error::{ErrorBody, ErrorCode};
+use crate::fields::{After, Flat, FlatBasic, Head, Kind};
 use crate::names::{NameError, RequestId};
 use crate::position::{SEQ_MAX, Seq};
 use crate::text::Text;
-
-/// Optional parts of the protocol that a client may name.
-const FEATURES_MAX: usize = 32;
 
 /// Why a text is no frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,8 +19,15 @@ pub struct DecodeError {
     pub id: Option<RequestId>,
     /// For machines.
     pub code: ErrorCode,
-    /// What is wrong, and where.
+    /// What is wrong, and where: at most [`DecodeError::MESSAGE_BYTES_MAX`] bytes, however long the
+    /// text was.
     pub message: String,
+}
+
+impl DecodeError {
+    /// Bytes of a message: it goes back to the peer, who must not get more than it sent, and into
+    /// logs.
+    pub const MESSAGE_BYTES_MAX: usize = 300;
 }
 
 impl fmt::Display for DecodeError {
@@ -41,74 +44,25 @@ impl From<DecodeError> for ErrorBody {
     }
 }
 
-/// All fields that any request has. One flat struct reads every frame in one pass; a field given
-/// twice is refused, an unknown one is skipped.
-#[derive(Deserialize)]
-struct Flat<'a> {
-    #[serde(borrow, rename = "type")]
-    kind: Option<Text<'a>>,
-    #[serde(borrow)]
-    id: Option<Text<'a>>,
-    #[serde(borrow)]
-    room: Option<Text<'a>>,
-    #[serde(borrow)]
-    name: Option<Text<'a>>,
-    #[serde(borrow)]
-    token: Option<Text<'a>>,
-    #[serde(borrow)]
-    key: Option<Text<'a>>,
-    #[serde(borrow)]
-    content: Option<Text<'a>>,
-    #[serde(borrow)]
-    features: Option<Vec<Text<'a>>>,
-    reply_to: Option<u64>,
-    before: Option<u64>,
-    /// A place in `history`, a room in `rooms`.
-    #[serde(borrow)]
-    after: Option<After<'a>>,
-    around: Option<u64>,
-    limit: Option<u64>,
-    history: Option<u64>,
-    active: Option<bool>,
+/// Reads the `type` of a text, which may be broken behind it.
+pub(crate) fn is_hello(text: &str) -> bool {
+    Head::read(text).kind() == Some("hello")
 }
 
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum After<'a> {
-    Seq(u64),
-    #[serde(borrow)]
-    Room(Text<'a>),
-}
-
-#[derive(Deserialize)]
-struct FlatBasic<'a> {
-    #[serde(borrow, rename = "type")]
-    kind: Option<Text<'a>>,
-    #[serde(borrow)]
-    room: Option<Text<'a>>,
-    #[serde(borrow)]
-    content: Option<Text<'a>>,
-}
-
-/// Reads the `type` alone.
-pub(crate) fn kind(text: &str) -> Option<Text<'_>> {
-    #[derive(Deserialize)]
-    struct Kind<'a> {
-        #[serde(borrow, rename = "type")]
-        kind: Text<'a>,
-    }
-    serde_json::from_str::<Kind<'_>>(text).ok().map(|k| k.kind)
+/// Reads the `type` of a server's frame.
+pub(crate) fn kind(text: &str) -> Result<Text<'_>, DecodeError> {
+    let flat: Kind<'_> = serde_json::from_str(text).map_err(|e| broken(text, None, &e))?;
+    flat.kind.ok_or_else(|| DecodeError { id: only_id(text), ..missing("type") })
 }
 
 /// Reads a `basic` frame. Missing fields are legal, so they read as empty.
 pub(crate) fn basic(text: &str) -> Result<BasicRequest, DecodeError> {
-    let flat: FlatBasic<'_> =
-        serde_json::from_str(text).map_err(|e| error(ErrorCode::BadFrame, e.to_string()))?;
+    let flat: FlatBasic<'_> = serde_json::from_str(text)
+        .map_err(|e| DecodeError { id: None, ..broken(text, None, &e) })?;
     match flat.kind.as_ref().map(Text::as_str) {
         Some("join") => {
             let room = flat.room.as_ref().map_or("", Text::as_str);
-            let room = room.parse_name("room", crate::RoomName::new)?;
-            Ok(BasicRequest::Join { room })
+            Ok(BasicRequest::Join { room: named(room, "room", crate::RoomName::new)? })
         }
         Some("leave") => Ok(BasicRequest::Leave),
         Some("message") => {
@@ -121,15 +75,8 @@ pub(crate) fn basic(text: &str) -> Result<BasicRequest, DecodeError> {
 
 /// Reads a `chat.v1` frame.
 pub(crate) fn v1(text: &str) -> Result<(Option<RequestId>, Request), DecodeError> {
-    let flat: Flat<'_> = serde_json::from_str(text).map_err(|e| DecodeError {
-        id: only_id(text),
-        code: ErrorCode::BadFrame,
-        message: e.to_string(),
-    })?;
-    let id = match &flat.id {
-        Some(id) => Some(id.as_str().parse_name("id", RequestId::new)?),
-        None => None,
-    };
+    let flat: Flat<'_> = serde_json::from_str(text).map_err(|e| broken(text, None, &e))?;
+    let id = optional(flat.id.as_ref(), "id", RequestId::new)?;
     match request(flat) {
         Ok(request) => Ok((id, request)),
         Err(error) => Err(DecodeError { id, ..error }),
@@ -139,19 +86,19 @@ pub(crate) fn v1(text: &str) -> Result<(Option<RequestId>, Request), DecodeError
 fn request(flat: Flat<'_>) -> Result<Request, DecodeError> {
     let room = || {
         let room = flat.room.as_ref().ok_or_else(|| missing("room"))?;
-        room.as_str().parse_name("room", crate::RoomName::new)
+        named(room.as_str(), "room", crate::RoomName::new)
     };
     Ok(match flat.kind.as_ref().map(Text::as_str) {
         Some("hello") => Request::Hello {
-            name: name(flat.name.as_ref(), "name", crate::DisplayName::new)?,
+            name: optional(flat.name.as_ref(), "name", crate::DisplayName::new)?,
             token: flat.token.map(|t| Token(t.as_str().into())),
-            features: features(flat.features.as_deref().unwrap_or_default())?,
+            features: flat.features.map_or_else(Vec::new, |f| f.0),
         },
         Some("join") => Request::Join { room: room()?, history: count(flat.history, "history")? },
         Some("leave") => Request::Leave { room: room()? },
         Some("message") => Request::Message {
             room: room()?,
-            key: name(flat.key.as_ref(), "key", crate::Key::new)?,
+            key: optional(flat.key.as_ref(), "key", crate::Key::new)?,
             content: flat.content.ok_or_else(|| missing("content"))?.as_str().into(),
             reply_to: flat.reply_to.map(|n| seq(n, "reply_to")).transpose()?,
         },
@@ -165,7 +112,7 @@ fn request(flat: Flat<'_>) -> Result<Request, DecodeError> {
             after: match &flat.after {
                 None => None,
                 Some(After::Room(after)) => {
-                    Some(after.as_str().parse_name("after", crate::RoomName::new)?)
+                    Some(named(after.as_str(), "after", crate::RoomName::new)?)
                 }
                 Some(After::Seq(_)) => {
                     return Err(error(ErrorCode::BadFrame, "`after` has to be a room's name"));
@@ -196,13 +143,6 @@ fn range(
     }
 }
 
-fn features(list: &[Text<'_>]) -> Result<Vec<String>, DecodeError> {
-    if list.len() > FEATURES_MAX {
-        return Err(error(ErrorCode::BadFrame, format!("more than {FEATURES_MAX} `features`")));
-    }
-    Ok(list.iter().map(|f| f.as_str().into()).collect())
-}
-
 fn seq(value: u64, field: &'static str) -> Result<Seq, DecodeError> {
     Seq::new(value)
         .ok_or_else(|| error(ErrorCode::BadFrame, format!("`{field}` is above {SEQ_MAX}")))
@@ -215,42 +155,55 @@ fn count(value: Option<u64>, field: &'static str) -> Result<u32, DecodeError> {
     Ok(u32::try_from(value).unwrap_or(u32::MAX))
 }
 
-fn name<T>(
+fn optional<T>(
     text: Option<&Text<'_>>,
     field: &'static str,
     make: fn(&str) -> Result<T, NameError>,
 ) -> Result<Option<T>, DecodeError> {
-    text.map(|text| text.as_str().parse_name(field, make)).transpose()
+    text.map(|text| named(text.as_str(), field, make)).transpose()
 }
 
-trait ParseName {
-    fn parse_name<T>(
-        &self,
-        field: &'static str,
-        make: fn(&str) -> Result<T, NameError>,
-    ) -> Result<T, DecodeError>;
-}
-
-impl ParseName for str {
-    fn parse_name<T>(
-        &self,
-        field: &'static str,
-        make: fn(&str) -> Result<T, NameError>,
-    ) -> Result<T, DecodeError> {
-        make(self)
-            .map_err(|why| error(ErrorCode::InvalidName, format!("`{field}` can't be used: {why}")))
-    }
+fn named<T>(
+    text: &str,
+    field: &'static str,
+    make: fn(&str) -> Result<T, NameError>,
+) -> Result<T, DecodeError> {
+    make(text)
+        .map_err(|why| error(ErrorCode::InvalidName, format!("`{field}` can't be used: {why}")))
 }
 
 /// Reads as much of a broken frame as it takes to answer its request.
 fn only_id(text: &str) -> Option<RequestId> {
-    #[derive(Deserialize)]
-    struct OnlyId<'a> {
-        #[serde(borrow)]
-        id: Text<'a>,
+    RequestId::new(Head::read(text).id()?).ok()
+}
+
+/// Says what is wrong with a text, where, and in which kind of frame if that is known.
+pub(crate) fn broken(text: &str, kind: Option<&str>, why: &serde_json::Error) -> DecodeError {
+    let place = match why.line() {
+        0 => String::new(),
+        line => format!(" at line {line} column {}", why.column()),
+    };
+    let what = why.to_string();
+    let what = what.strip_suffix(&*place).unwrap_or(&what);
+    let message = match kind {
+        Some(kind) => shorten(&format!("{kind}: {what}"), &place),
+        None => shorten(what, &place),
+    };
+    DecodeError { id: only_id(text), code: ErrorCode::BadFrame, message }
+}
+
+/// Cuts a message that repeats too much of the frame. The place at its end stays.
+fn shorten(what: &str, place: &str) -> String {
+    const ELLIPSIS: &str = "...";
+    let room = DecodeError::MESSAGE_BYTES_MAX - place.len();
+    if what.len() <= room {
+        return format!("{what}{place}");
     }
-    let id = serde_json::from_str::<OnlyId<'_>>(text).ok()?.id;
-    RequestId::new(id.as_str()).ok()
+    let mut end = room - ELLIPSIS.len();
+    while !what.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}{ELLIPSIS}{place}", &what[..end])
 }
 
 fn unknown_type(kind: Option<&str>) -> DecodeError {
@@ -269,5 +222,5 @@ fn missing(field: &'static str) -> DecodeError {
 }
 
 fn error(code: ErrorCode, message: impl Into<String>) -> DecodeError {
-    DecodeError { id: None, code, message: message.into() }
+    DecodeError { id: None, code, message: shorten(&message.into(), "") }
 }

@@ -42,7 +42,7 @@ impl Decoder {
     pub fn decode(&mut self, text: &str) -> Result<ClientFrame, DecodeError> {
         if !self.decided {
             self.decided = true;
-            if decode::kind(text).is_some_and(|kind| kind.as_str() == "hello") {
+            if decode::is_hello(text) {
                 self.dialect = Dialect::V1;
             }
         }

@@ -30,6 +30,7 @@ impl Encoded {
     /// Wraps a text that is one JSON value without a line feed.
     #[must_use]
     pub fn text_frame(text: &str) -> Self {
+        debug_assert!(!text.contains('\n'), "it would be two lines");
         let mut buffer = Vec::with_capacity(HEADER_MAX + text.len() + 1);
         buffer.resize(HEADER_MAX, 0);
         buffer.extend_from_slice(text.as_bytes());

@@ -109,9 +109,22 @@ impl Serialize for Entry {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
         match &self.body {
+            Body::Message { .. } => map.serialize_entry("type", "message")?,
+        }
+        self.serialize_rest(&mut map)?;
+        map.end()
+    }
+}
+
+impl Entry {
+    fn serialize_rest<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
+        map.serialize_entry("room", &self.room)?;
+        map.serialize_entry("seq", &self.seq)?;
+        map.serialize_entry("ts", &self.ts)?;
+        map.serialize_entry("user", &self.user)?;
+        map.serialize_entry("username", &self.username)?;
+        match &self.body {
             Body::Message { content, reply_to } => {
-                map.serialize_entry("type", "message")?;
-                self.serialize_head(&mut map)?;
                 map.serialize_entry("content", content)?;
                 if let Some(reply_to) = reply_to {
                     map.serialize_entry("reply_to", reply_to)?;
@@ -121,42 +134,55 @@ impl Serialize for Entry {
         if let Some(key) = &self.key {
             map.serialize_entry("key", key)?;
         }
-        map.end()
-    }
-}
-
-impl Entry {
-    fn serialize_head<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
-        map.serialize_entry("room", &self.room)?;
-        map.serialize_entry("seq", &self.seq)?;
-        map.serialize_entry("ts", &self.ts)?;
-        map.serialize_entry("user", &self.user)?;
-        map.serialize_entry("username", &self.username)
+        Ok(())
     }
 }
 
 impl<'de> Deserialize<'de> for Entry {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        struct Flat {
-            #[serde(rename = "type")]
-            kind: String,
-            room: RoomName,
-            seq: Seq,
-            ts: Timestamp,
-            user: UserId,
-            username: DisplayName,
-            key: Option<Key>,
-            content: Option<Arc<str>>,
-            reply_to: Option<Seq>,
-        }
         let flat = Flat::deserialize(deserializer)?;
-        let body = match (flat.kind.as_str(), flat.content) {
-            ("message", Some(content)) => Body::Message { content, reply_to: flat.reply_to },
-            ("message", None) => return Err(de::Error::missing_field("content")),
-            (other, _) => return Err(de::Error::unknown_variant(other, &["message"])),
-        };
-        Ok(Self::new((flat.room, flat.seq, flat.ts), (flat.user, flat.username), flat.key, body))
+        match flat.kind.as_deref() {
+            Some("message") => Ok(flat.into_message()),
+            Some(other) => Err(de::Error::unknown_variant(other, &["message"])),
+            None => Err(de::Error::missing_field("type")),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Flat {
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    room: RoomName,
+    seq: Seq,
+    ts: Timestamp,
+    user: UserId,
+    username: DisplayName,
+    key: Option<Key>,
+    content: Arc<str>,
+    reply_to: Option<Seq>,
+}
+
+impl Flat {
+    fn into_message(self) -> Entry {
+        let body = Body::Message { content: self.content, reply_to: self.reply_to };
+        let head = (self.room, self.seq, self.ts);
+        Entry::new(head, (self.user, self.username), self.key, body)
+    }
+}
+
+/// An entry whose `type` is written and read by the frame around it.
+pub(crate) mod without_type {
+    use super::*;
+
+    pub(crate) fn serialize<S: Serializer>(entry: &Entry, to: S) -> Result<S::Ok, S::Error> {
+        let mut map = to.serialize_map(None)?;
+        entry.serialize_rest(&mut map)?;
+        map.end()
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Arc<Entry>, D::Error> {
+        Flat::deserialize(from).map(|flat| Arc::new(flat.into_message()))
     }
 }
 

@@ -15,7 +15,7 @@ macro_rules! error_codes {
         pub enum ErrorCode {
             $($(#[$doc])* #[serde(rename = $wire)] $name,)+
             /// A code that this version does not know.
-            #[serde(other)]
+            #[serde(other, rename = "unknown")]
             Unknown,
         }
 

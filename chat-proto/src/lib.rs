@@ -22,7 +22,8 @@
 //! # What is deliberately absent
 //!
 //! Rules (who may do what, in which order) live in `chat-state`; sockets live in `chat-tokio`.
-//! There is no IO, no clock and no randomness here.
+//! There is no IO, no clock and no randomness here: the crate is `no_std` with `alloc`. (Of what it
+//! depends on, `precis-profiles` links `std`, for the tables of the Nickname profile.)
 //!
 //! *Invariant:* decoding is total. Whatever the bytes are, it answers a frame or a
 //! [`DecodeError`], and its recursion is bounded.
@@ -42,6 +43,7 @@ mod dialect;
 mod encoded;
 mod entry;
 mod error;
+mod fields;
 mod limits;
 mod names;
 mod position;

@@ -5,7 +5,10 @@ use serde::{Deserialize, Serialize};
 
 /// Makes the struct, its defaults, its bounds and its list from one table.
 macro_rules! limits {
-    ($($(#[doc = $doc:literal])+ $name:ident: $ty:ty = $default:literal, $min:literal..=$max:literal;)+) => {
+    ($(
+        $(#[doc = $doc:literal])+
+        $name:ident: $ty:ty = $default:literal, $min:literal..=$max:literal;
+    )+) => {
         /// Every limit of a server. 0 means "none" only where the field says so.
         #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
         #[serde(default)]

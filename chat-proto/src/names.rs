@@ -173,7 +173,7 @@ impl SessionId {
 
 impl fmt::Debug for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SessionId(…)")
+        f.write_str("SessionId(..)")
     }
 }
 
@@ -305,7 +305,8 @@ fn nickname(text: &str) -> Result<Arc<str>, NameError> {
 
 /// The `Bidi_Control` property of Unicode ([UAX #9 §2](https://www.unicode.org/reports/tr9/)).
 const fn is_bidi_control(c: char) -> bool {
-    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    let mark = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}');
+    mark || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]

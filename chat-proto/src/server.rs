@@ -1,6 +1,5 @@
 //! What a server sends.
 use alloc::boxed::Box;
-use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -11,7 +10,7 @@ use crate::decode::{self, DecodeError};
 use crate::dialect::Dialect;
 use crate::encoded::Encoded;
 use crate::entry::{Entry, Member};
-use crate::error::{ErrorBody, ErrorCode};
+use crate::error::ErrorBody;
 use crate::limits::Limits;
 use crate::names::{DisplayName, RequestId, RoomName, SessionId, UserId};
 use crate::position::{Epoch, Seq, Timestamp};
@@ -53,7 +52,7 @@ pub enum ServerFrame {
     },
     /// Reply to `history`.
     Page(Box<Page>),
-    /// Reply to `members`.
+    /// Reply to `members`; without `id` an event: this is who is there, whatever was said before.
     Members {
         /// The request's.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -134,7 +133,7 @@ pub enum ServerFrame {
     #[serde(skip)]
     Unknown,
     /// Event: something durable happened.
-    #[serde(untagged)]
+    #[serde(rename = "message", with = "crate::entry::without_type")]
     Entry(Arc<Entry>),
 }
 
@@ -269,17 +268,16 @@ impl ServerFrame {
     /// # Errors
     /// Says what is wrong and where.
     pub fn decode(text: &str) -> Result<Self, DecodeError> {
-        let broken = |message: String| DecodeError { id: None, code: ErrorCode::BadFrame, message };
-        let Some(kind) = decode::kind(text) else {
-            return Err(broken("it is no JSON object with a `type`".into()));
-        };
-        let read = if kind.as_str() == "message" {
+        let kind = decode::kind(text)?;
+        let kind = kind.as_str();
+        let read = if kind == "message" {
+            // The derived reader would buffer the whole frame before it looks at the `type`.
             serde_json::from_str(text).map(|entry| Self::Entry(Arc::new(entry)))
-        } else if tables::SERVER_FRAMES.iter().any(|(name, _)| *name == kind.as_str()) {
+        } else if tables::SERVER_FRAMES.iter().any(|(name, _)| *name == kind) {
             serde_json::from_str(text)
         } else {
             return Ok(Self::Unknown);
         };
-        read.map_err(|e| broken(format!("{}: {e}", kind.as_str())))
+        read.map_err(|e| decode::broken(text, Some(kind), &e))
     }
 }

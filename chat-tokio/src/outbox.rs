@@ -40,6 +40,12 @@ impl Outbox {
         Some(frame)
     }
 
+    /// Returns the length of the first frame in bytes.
+    #[must_use]
+    pub fn first_len(&self) -> Option<usize> {
+        self.frames.front().map(Bytes::len)
+    }
+
     /// Tells whether nothing waits.
     #[must_use]
     pub fn is_empty(&self) -> bool {

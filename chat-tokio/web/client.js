@@ -365,6 +365,10 @@ export class Client {
         roster.leave(frame);
         this.onChange("typing", room.name);
         return this.onChange("members", room.name);
+      case "members":
+        // Who is there, whatever single joins and leaves have said.
+        roster.replace(frame);
+        return this.onChange("members", room.name);
       case "typing":
         if (!this.state.self.users.has(frame.user)) roster.setTyping(frame, this.#clock.now());
         return this.onChange("typing", room.name);

@@ -1,2 +1,14 @@
 //! Test support: conformance kits and what the end-to-end tests share.
+//!
+//! The end-to-end tests know a server by its binary and its wire only: [`process`] runs it,
+//! [`client`] talks to it, [`wait`] waits for it, [`history_check`] judges what was seen. [`kit`]
+//! has the conformance kits.
+
+pub mod client;
+pub mod history_check;
+pub mod irc;
+pub mod kit;
+pub mod process;
+pub mod replay;
+pub mod wait;
 pub mod world;

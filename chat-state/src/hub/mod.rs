@@ -1,9 +1,9 @@
 //! The server's state machine.
 //!
-//! Each file has one idea: `requests` routes what clients ask, `membership` enters and leaves rooms,
-//! `append` takes messages to the log, `door` takes entries from the log to the members, `delivery`
-//! feeds those who lag, `history` reads back, `signals` talks to other Hubs, `heartbeat` notices
-//! the dead, `pause` stops reading, `drain` leaves service.
+//! Each file has one idea: `requests` routes what clients ask, `membership` enters and leaves
+//! rooms, `append` takes messages to the log, `door` takes entries from the log to the members,
+//! `delivery` feeds those who lag, `history` reads back, `signals` talks to other Hubs, `heartbeat`
+//! notices the dead, `pause` stops reading, `drain` leaves service.
 mod append;
 mod delivery;
 mod door;

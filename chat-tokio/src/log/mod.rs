@@ -1,11 +1,22 @@
 //! Room logs: where entries get their place and survive.
 //!
 //! *The log is the truth.* Two Hubs that share a log agree on everything durable by reading it.
+mod epochs;
+mod memory;
+mod range;
+mod recent;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+
 use std::future::Future;
 use std::pin::Pin;
 
 use chat_proto::{Durability, RoomName, Seq};
 use chat_state::{AppendError, Appended, Draft, LogHead, LogPage, ReadError, ReadRange};
+
+pub use memory::{MemoryLog, MemoryOptions};
+#[cfg(feature = "sqlite")]
+pub use sqlite::{SqliteDurability, SqliteLog, SqliteOpenError, SqliteOptions};
 
 /// What the methods of a [`RoomLog`] answer: it owns all it needs, so it can be spawned.
 pub type LogFuture<T> = Pin<Box<dyn Future<Output = T> + Send + 'static>>;

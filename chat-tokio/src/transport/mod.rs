@@ -2,7 +2,6 @@
 //!
 //! A [`Transport`] yields the peer's texts and takes batches of encoded frames. Shipped are
 //! WebSocket, lines over TCP or anything like it, and an in-memory pair; anyone can bring another.
-use std::io;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -10,6 +9,14 @@ use chat_proto::{CloseCode, Encoded};
 pub use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use crate::outbox::Outbox;
+
+mod io;
+pub mod lines;
+pub mod memory;
+pub mod websocket;
+
+pub use lines::Lines;
+pub use websocket::WebSocket;
 
 /// One live connection, seen from the server.
 ///
@@ -32,7 +39,8 @@ pub trait Transport: Send + 'static {
     ///
     /// # Errors
     /// When the connection is broken; it is then dropped.
-    fn poll_send(&mut self, cx: &mut Context<'_>, outbox: &mut Outbox) -> Poll<io::Result<()>>;
+    fn poll_send(&mut self, cx: &mut Context<'_>, outbox: &mut Outbox)
+    -> Poll<std::io::Result<()>>;
 
     /// Asks the peer for a sign of life, which comes back as [`Inbound::Alive`]. It is written by
     /// the next `poll_send`. Does nothing where [`Properties::pings`] is false.

@@ -1,0 +1,67 @@
+//! The reference server.
+//!
+//! It ends with 0 after a drain, 1 if it can't start or a worker has failed, 2 if its settings are
+//! wrong, and with 128 and the signal's number if a second signal comes during the drain.
+mod logging;
+mod serve;
+mod signals;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use chat_tokio::config::{Config, ConfigError, Loaded, Settings};
+
+fn main() -> ExitCode {
+    let read_file = |path: &std::path::Path| std::fs::read_to_string(path);
+    match Config::load(std::env::args_os(), std::env::vars_os(), read_file) {
+        Ok(Loaded::Run(settings)) => run(&settings),
+        Ok(Loaded::Print(text)) => {
+            print(&text);
+            ExitCode::SUCCESS
+        }
+        Err(error @ ConfigError::Usage(_)) => {
+            eprintln!("{error}");
+            ExitCode::from(USAGE)
+        }
+        Err(error) => {
+            eprintln!("chat-server: {error}");
+            ExitCode::from(USAGE)
+        }
+    }
+}
+
+fn run(settings: &Settings) -> ExitCode {
+    logging::init(settings.config.log_format, &settings.config.log_level);
+    for (name, origin) in settings.given() {
+        tracing::debug!("{name} is set by {origin}");
+    }
+    raise_open_files();
+    match serve::serve(&settings.config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("chat-server: {error}");
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+/// Writes to standard output and passes it on at once. A reader that has gone is no reason to
+/// stop.
+fn print(text: &str) {
+    let mut stdout = std::io::stdout().lock();
+    let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    if let Err(error) = written {
+        tracing::debug!("standard output is closed: {error}");
+    }
+}
+
+/// A connection is an open file, and most systems begin with about a thousand of them.
+fn raise_open_files() {
+    match rlimit::increase_nofile_limit(u64::MAX) {
+        Ok(files) => tracing::debug!("up to {files} open files"),
+        Err(error) => tracing::debug!("the limit of open files stays as it is: {error}"),
+    }
+}
+
+const FAILED: u8 = 1;
+const USAGE: u8 = 2;

@@ -1,0 +1,205 @@
+//! Which pages may open a connection, and by which names the server may be called.
+//!
+//! Browsers let any page open a WebSocket to any server and send that server's cookies along, so
+//! the server has to look at `Origin`. And a page can make its own name point to an address of
+//! somebody's inner network; there it is "the same host", so names are checked too.
+use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
+
+/// A web origin: scheme, host and port, each in its normal form.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    scheme: String,
+    host: String,
+    port: Option<u16>,
+}
+
+/// The text is no origin: `scheme://host` or `scheme://host:port`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotAnOrigin;
+
+impl fmt::Display for NotAnOrigin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an origin is `scheme://host` or `scheme://host:port`, without a path")
+    }
+}
+
+impl std::error::Error for NotAnOrigin {}
+
+impl FromStr for Origin {
+    type Err = NotAnOrigin;
+
+    fn from_str(text: &str) -> Result<Self, NotAnOrigin> {
+        let (scheme, rest) = text.split_once("://").ok_or(NotAnOrigin)?;
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b"+-.".contains(&b);
+        if scheme.is_empty() || !scheme.bytes().all(plain) {
+            return Err(NotAnOrigin);
+        }
+        let scheme = scheme.to_ascii_lowercase();
+        let authority = Authority::parse(rest).ok_or(NotAnOrigin)?;
+        let port = authority.port.or(default_port(&scheme));
+        Ok(Self { scheme, host: authority.host, port })
+    }
+}
+
+/// A host and perhaps a port, as in the `Host` header.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Authority {
+    host: String,
+    port: Option<u16>,
+}
+
+impl Authority {
+    fn parse(text: &str) -> Option<Self> {
+        let after_address = text.rfind(']').map_or(0, |at| at + 1);
+        let (host, port) = match text[after_address..].split_once(':') {
+            None => (text, None),
+            Some((name, port)) => {
+                let digits = !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit());
+                let port = digits.then(|| port.parse().ok()).flatten()?;
+                (&text[..after_address + name.len()], Some(port))
+            }
+        };
+        let bracketed = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+        let valid = match bracketed {
+            Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+            None => {
+                let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
+                !host.is_empty() && host.bytes().all(plain)
+            }
+        };
+        valid.then(|| Self { host: host.to_ascii_lowercase(), port })
+    }
+}
+
+fn default_port(scheme: &str) -> Option<u16> {
+    match scheme {
+        "http" | "ws" => Some(80),
+        "https" | "wss" => Some(443),
+        _ => None,
+    }
+}
+
+/// Which origins may open a WebSocket. Who sends no `Origin` is no browser and always may.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub enum Origins {
+    /// Pages that come from the host and port that the request was sent to. With default ports,
+    /// `http` and `https` count alike: behind a proxy that ends TLS the server can't tell them
+    /// apart.
+    #[default]
+    SameHost,
+    /// Exactly these.
+    Listed(Vec<Origin>),
+    /// All, also `null`: for a server whose users show a token in their first frame.
+    Any,
+}
+
+impl Origins {
+    /// Decides over the value of an `Origin` header, given that of `Host`.
+    #[must_use]
+    pub fn allow(&self, origin: &str, host: Option<&str>) -> bool {
+        if *self == Self::Any {
+            return true;
+        }
+        let Ok(origin) = origin.parse::<Origin>() else {
+            return false;
+        };
+        match self {
+            Self::Any => true,
+            Self::Listed(listed) => listed.contains(&origin),
+            Self::SameHost => host.and_then(Authority::parse).is_some_and(|host| {
+                let port = host.port.or(default_port(&origin.scheme));
+                host.host == origin.host && port.is_some() && port == origin.port
+            }),
+        }
+    }
+}
+
+/// By which names the server may be called in `Host`.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub enum Hosts {
+    /// By any: for a server that the whole network may reach anyway.
+    #[default]
+    Any,
+    /// By these names, `localhost`, names under it, and IP addresses: a page elsewhere can make its
+    /// own name point here, but neither of these.
+    Listed(Vec<String>),
+}
+
+impl Hosts {
+    /// Decides over the value of a `Host` header.
+    #[must_use]
+    pub fn allow(&self, host: &str) -> bool {
+        let Some(Authority { host, .. }) = Authority::parse(host) else {
+            return false;
+        };
+        match self {
+            Self::Any => true,
+            Self::Listed(names) => {
+                host.starts_with('[')
+                    || host.parse::<Ipv4Addr>().is_ok()
+                    || host == "localhost"
+                    || host.ends_with(".localhost")
+                    || names.iter().any(|name| name.eq_ignore_ascii_case(&host))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn origins_are_compared_as_scheme_host_and_port() {
+        let origins = Origins::Listed(vec!["https://good".parse().unwrap()]);
+        for good in ["https://good", "https://good:443", "HTTPS://GOOD"] {
+            assert!(origins.allow(good, Some("elsewhere")), "{good}");
+        }
+        for bad in [
+            "https://evil",
+            "https://good.evil.com",
+            "https://evilgood.com",
+            "http://good",
+            "https://good:444",
+            "https://good/",
+            "https://x@good",
+            "https://good:",
+            "https://good:+443",
+            "https://good:443:443",
+            "good",
+            "null",
+            "",
+        ] {
+            assert!(!origins.allow(bad, Some("good")), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_same_host_is_told_with_default_ports() {
+        let same = |origin, host| Origins::SameHost.allow(origin, Some(host));
+        assert!(same("http://a", "a") && same("https://a", "a") && same("http://a:80", "a"));
+        assert!(same("http://a", "A:80") && same("https://a", "a:443"));
+        assert!(same("http://[::1]:8080", "[::1]:8080") && same("http://a:8080", "a:8080"));
+        assert!(!same("http://a", "a:8080") && !same("http://a:8081", "a:8080"));
+        assert!(!same("http://b", "a") && !same("null", "a") && !same("file://", ""));
+        assert!(!same("http://[::1]", "[::2]") && !same("app://a", "a"));
+        assert!(!Origins::SameHost.allow("http://a", None));
+        assert!(Origins::Any.allow("null", None));
+    }
+
+    #[test]
+    fn names_that_anybody_could_point_here_have_to_be_listed() {
+        let hosts = Hosts::Listed(vec!["chat.example".into()]);
+        for good in
+            ["localhost:1", "x.localhost", "127.0.0.1:8080", "[::1]", "10.0.0.7", "CHAT.example:9"]
+        {
+            assert!(hosts.allow(good), "{good}");
+        }
+        for bad in ["attacker.example", "127.0.0.1.evil", "chat.example.evil", "a b", "", "[x]"] {
+            assert!(!hosts.allow(bad), "{bad}");
+        }
+        assert!(Hosts::Any.allow("attacker.example") && !Hosts::Any.allow("a/b"));
+    }
+}

@@ -1,0 +1,260 @@
+//! A room log in one SQLite file, for one server process.
+//!
+//! One thread owns the connection that writes and commits all the batches that wait, of however
+//! many rooms, in one transaction, so that they share one flush to the disk. Readers have threads
+//! and connections of their own; they see what is committed and never wait for the writer.
+mod batch;
+mod open;
+mod reader;
+mod rows;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::fs::File;
+use std::future::ready;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use chat_proto::{Durability, RoomName, Seq};
+use chat_state::{AppendError, Appended, Draft, LogHead, LogPage, ReadError, ReadRange};
+use tokio::sync::oneshot;
+
+pub use self::open::SqliteOpenError;
+use super::epochs::{Epochs, MetRooms};
+use super::{Capabilities, LogFuture, RoomBatch, RoomLog};
+
+/// A [`RoomLog`] in one SQLite file.
+///
+/// The file belongs to one log at a time; a second one, in this process or another, is refused.
+/// Beside `path` lie `path-wal` and `path-shm`, which are a part of it while it is open, and the
+/// empty `path.lock`. Keys are remembered until their entries are trimmed.
+///
+/// # Limits
+///
+/// 4096 calls of `append` and `trim`, together of 64 MiB, may wait for the writer, and 4096 for
+/// the readers; a call beyond that fails at once (`Refused`, [`ReadError`]). A trim forgets the
+/// entries in steps, between which appends go on; if it fails, a part of them may be gone.
+///
+/// # Errors
+///
+/// A full disk or any other failure of the file fails what it hits, and the log goes on: when the
+/// failure is over, appends are taken again. What failed before its commit is `Refused`. What
+/// failed in its commit, as it often does on a full disk, is `Unknown`: this process will not see
+/// it, but if it ends before the next commit, the next one may.
+pub struct SqliteLog {
+    jobs: SyncSender<writer::Job>,
+    queries: SyncSender<reader::Query>,
+    /// Bytes that wait for the writer.
+    waiting: Arc<AtomicUsize>,
+    durability: SqliteDurability,
+    running: Mutex<Option<Running>>,
+}
+
+/// How a [`SqliteLog`] is opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SqliteOptions {
+    /// What an entry survives once it was acked.
+    pub durability: SqliteDurability,
+    /// Threads that read, 1 to 16.
+    pub readers: usize,
+    /// Pages (of 4096 bytes) that the file may have at most; the log refuses appends beyond it as
+    /// on a full disk. For tests.
+    #[doc(hidden)]
+    pub pages_max: Option<u32>,
+}
+
+/// What an entry in a [`SqliteLog`] survives once it was acked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SqliteDurability {
+    /// A loss of power: each transaction waits for the disk (`synchronous=FULL`).
+    #[default]
+    Full,
+    /// The end of the process only: the newest entries may be lost with the power, without damage
+    /// to the rest (`synchronous=NORMAL`).
+    Normal,
+}
+
+/// Two threads: one long page does not hold up the others, and there are few such.
+const READERS_DEFAULT: usize = 2;
+
+/// Each reader has a thread and a page cache; more than this only makes them wait for each other.
+const READERS_MAX: usize = 16;
+
+/// Calls that wait for the writer: it takes them all within two transactions of usual size.
+const JOBS_WAITING_MAX: usize = 4096;
+
+/// Bytes of drafts that wait for the writer: about what it commits in a few seconds.
+const BYTES_WAITING_MAX: usize = 64 * 1024 * 1024;
+
+/// Bytes that a draft takes beside its body: names, key and the queue's own.
+const DRAFT_BYTES: usize = 256;
+
+/// Reads that wait: each is a small request, so this bounds the wait rather than the memory.
+const QUERIES_WAITING_MAX: usize = 4096;
+
+/// Rooms without entries whose spelling and epoch are remembered: about 10 MB at the most.
+const ROOMS_MET_MAX: usize = 65_536;
+
+impl Default for SqliteOptions {
+    fn default() -> Self {
+        Self { durability: SqliteDurability::Full, readers: READERS_DEFAULT, pages_max: None }
+    }
+}
+
+/// What ends with the log.
+struct Running {
+    threads: Vec<JoinHandle<()>>,
+    writer: JoinHandle<()>,
+    /// Locked for as long as it is open.
+    _lock: File,
+}
+
+impl SqliteLog {
+    /// Opens the log in a file, or makes it; brings a file of an earlier version up to date. It
+    /// blocks the thread while the file is read.
+    ///
+    /// # Errors
+    /// When the folder or the file can't be used, is in use, is something else than a log, or was
+    /// written by a newer version. Nothing was changed then, except that the lock file may be new.
+    pub fn open(path: impl AsRef<Path>, options: &SqliteOptions) -> Result<Self, SqliteOpenError> {
+        let place = open::Place::take(path.as_ref())?;
+        let writing = place.writer(options)?;
+        let epochs = Epochs::draw().map_err(|error| place.random(&error))?;
+        let met = Arc::new(Mutex::new(MetRooms::new(ROOMS_MET_MAX, epochs)));
+        let (queries, waiting_queries) = sync_channel(QUERIES_WAITING_MAX);
+        let waiting_queries = Arc::new(Mutex::new(waiting_queries));
+        let mut threads = Vec::new();
+        for _ in 0..options.readers.clamp(1, READERS_MAX) {
+            let (conn, met, queries) = (place.reader()?, met.clone(), waiting_queries.clone());
+            let run = move || reader::run(&conn, &met, &queries);
+            threads.push(place.thread("room-log-reader", run)?);
+        }
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let (jobs, waiting_jobs) = sync_channel(JOBS_WAITING_MAX);
+        let counter = waiting.clone();
+        let run = move || writer::run(writing, &met, &counter, &waiting_jobs);
+        let writer = place.thread("room-log-writer", run)?;
+        let running = Running { threads, writer, _lock: place.lock };
+        let (durability, running) = (options.durability, Mutex::new(Some(running)));
+        Ok(Self { jobs, queries, waiting, durability, running })
+    }
+
+    /// Commits what was taken, puts everything into the one file and lets go of it. Afterwards
+    /// every call fails. Dropping the log does the same.
+    ///
+    /// It blocks the thread until the disk is done, so in a server it is called at the very end.
+    pub fn close(&self) {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(running) = running else { return };
+        // One word for each; whichever gets it ends.
+        for _ in &running.threads {
+            let _ = self.queries.send(reader::Query::Close);
+        }
+        for thread in running.threads {
+            let _ = thread.join();
+        }
+        let _ = self.jobs.send(writer::Job::Close);
+        let _ = running.writer.join();
+    }
+
+    /// Gives a job to the writer, or says why not.
+    fn offer(&self, job: writer::Job) -> Result<(), &'static str> {
+        self.jobs.try_send(job).map_err(|error| match error {
+            TrySendError::Full(_) => BUSY,
+            TrySendError::Disconnected(_) => CLOSED,
+        })
+    }
+
+    async fn ask<T>(
+        asked: Result<(), TrySendError<reader::Query>>,
+        answer: oneshot::Receiver<Result<T, ReadError>>,
+    ) -> Result<T, ReadError> {
+        match asked {
+            Ok(()) => answer.await.unwrap_or_else(|_| Err(ReadError(CLOSED.into()))),
+            Err(TrySendError::Full(_)) => Err(ReadError(BUSY.into())),
+            Err(TrySendError::Disconnected(_)) => Err(ReadError(CLOSED.into())),
+        }
+    }
+}
+
+const BUSY: &str = "too many calls wait for it";
+const CLOSED: &str = "it is closed";
+
+impl RoomLog for SqliteLog {
+    fn capabilities(&self) -> Capabilities {
+        let durability = match self.durability {
+            SqliteDurability::Full => Durability::Disk,
+            SqliteDurability::Normal => Durability::Process,
+        };
+        Capabilities { durability, keys_remembered: u64::MAX, shared: false }
+    }
+
+    fn append(&self, batches: Vec<RoomBatch>) -> LogFuture<Vec<Result<Appended, AppendError>>> {
+        let count = batches.len();
+        let refused = move |why: &str| vec![Err(AppendError::Refused(why.into())); count];
+        let bytes = batches.iter().flat_map(|batch| &batch.drafts).map(draft_bytes).sum();
+        // A single call larger than the limit must have a way in: when nothing else waits.
+        let before = self.waiting.fetch_add(bytes, Ordering::Relaxed);
+        if before > 0 && before.saturating_add(bytes) > BYTES_WAITING_MAX {
+            self.waiting.fetch_sub(bytes, Ordering::Relaxed);
+            return Box::pin(ready(refused(BUSY)));
+        }
+        let (reply, answer) = oneshot::channel();
+        if let Err(why) = self.offer(writer::Job::Append(writer::Append { batches, bytes, reply }))
+        {
+            self.waiting.fetch_sub(bytes, Ordering::Relaxed);
+            return Box::pin(ready(refused(why)));
+        }
+        Box::pin(async move {
+            let lost = |_| vec![Err(AppendError::Unknown(CLOSED.into())); count];
+            answer.await.unwrap_or_else(lost)
+        })
+    }
+
+    fn head(&self, room: RoomName) -> LogFuture<Result<LogHead, ReadError>> {
+        let (reply, answer) = oneshot::channel();
+        let asked = self.queries.try_send(reader::Query::Head { room, reply });
+        Box::pin(Self::ask(asked, answer))
+    }
+
+    fn read(&self, room: RoomName, range: ReadRange) -> LogFuture<Result<LogPage, ReadError>> {
+        let (reply, answer) = oneshot::channel();
+        let asked = self.queries.try_send(reader::Query::Read { room, range, reply });
+        Box::pin(Self::ask(asked, answer))
+    }
+
+    fn trim(&self, room: RoomName, before: Seq) -> LogFuture<Result<Seq, ReadError>> {
+        let (reply, answer) = oneshot::channel();
+        match self.offer(writer::Job::Trim(writer::Trim { room, before, reply })) {
+            Ok(()) => {
+                Box::pin(
+                    async move { answer.await.unwrap_or_else(|_| Err(ReadError(CLOSED.into()))) },
+                )
+            }
+            Err(why) => Box::pin(ready(Err(ReadError(why.into())))),
+        }
+    }
+}
+
+impl Drop for SqliteLog {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl fmt::Debug for SqliteLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqliteLog").field("durability", &self.durability).finish_non_exhaustive()
+    }
+}
+
+fn draft_bytes(draft: &Draft) -> usize {
+    draft.body.size() + DRAFT_BYTES
+}

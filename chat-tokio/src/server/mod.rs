@@ -1,0 +1,178 @@
+//! A server: workers, their listeners, and their end.
+pub mod attach;
+mod builder;
+mod thread;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use chat_proto::{Limits, LimitsError};
+use tokio::sync::{oneshot, watch};
+
+pub use builder::{Builder, StartError};
+
+use self::attach::{Attach, AttachError, NewConnection, Refused};
+use crate::http::{FrameBytes, HttpState, Readiness, Ready};
+use crate::worker::WorkerHandle;
+
+/// A running server. Dropping it ends it at once; [`Server::shutdown`] ends it well.
+#[derive(Debug)]
+pub struct Server {
+    workers: Vec<RunningWorker>,
+    shared: Arc<Shared>,
+    listening: Option<SocketAddr>,
+    lines: Option<SocketAddr>,
+    drain_timeout: Duration,
+    stop: watch::Sender<bool>,
+    /// Becomes true when a worker has failed.
+    failed: watch::Receiver<bool>,
+}
+
+#[derive(Debug)]
+struct RunningWorker {
+    handle: WorkerHandle,
+    drained: Option<oneshot::Receiver<()>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+/// What the server's handles share.
+#[derive(Debug, Default)]
+struct Shared {
+    handles: Vec<WorkerHandle>,
+    next: AtomicUsize,
+    readiness: Readiness,
+    frame_bytes: FrameBytes,
+}
+
+impl Server {
+    /// Begins to describe a server.
+    #[must_use]
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// Returns where HTTP and WebSocket are served, with the port that was chosen.
+    #[must_use]
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.listening
+    }
+
+    /// Returns where lines are served, with the port that was chosen.
+    #[must_use]
+    pub fn lines_addr(&self) -> Option<SocketAddr> {
+        self.lines
+    }
+
+    /// Returns a handle for handing in connections: it is cheap to clone and outlives nothing.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        Handle { shared: Arc::clone(&self.shared) }
+    }
+
+    /// Gives all workers new limits.
+    ///
+    /// # Errors
+    /// Names the limit that is out of bounds; nothing has changed then.
+    pub async fn reconfigure(&self, limits: Limits) -> Result<(), LimitsError> {
+        limits.check()?;
+        self.shared.frame_bytes.set(limits.frame_bytes);
+        for worker in &self.workers {
+            worker.handle.reconfigure(limits.clone()).await;
+        }
+        Ok(())
+    }
+
+    /// Resolves when a worker has failed, which is a bug of ours: its connections are lost.
+    pub async fn failed(&self) {
+        let mut failed = self.failed.clone();
+        if failed.wait_for(|failed| *failed).await.is_err() {
+            // Every worker has ended in order.
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Leaves service: not ready, everybody is told to come back elsewhere or later and closed in
+    /// turns, what was accepted is acked. Resolves when all are gone or the drain timeout is over.
+    pub async fn shutdown(mut self) -> Drained {
+        self.shared.readiness.set(Ready::Draining);
+        for worker in &self.workers {
+            worker.handle.drain(self.drain_timeout).await;
+        }
+        let all = async {
+            for worker in &mut self.workers {
+                if let Some(drained) = worker.drained.take() {
+                    // A worker that is gone has nobody left.
+                    let _ = drained.await;
+                }
+            }
+        };
+        // The Hub closes the last ones at the deadline; they get a moment to hear it.
+        let patience = self.drain_timeout + Duration::from_millis(500);
+        match tokio::time::timeout(patience, all).await {
+            Ok(()) => Drained::All,
+            Err(_) => Drained::DeadlinePassed,
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.shared.readiness.set(Ready::Draining);
+        self.stop.send_replace(true);
+        for worker in &mut self.workers {
+            if let Some(thread) = worker.thread.take()
+                && thread.join().is_err()
+            {
+                tracing::error!("a worker's thread has panicked");
+            }
+        }
+    }
+}
+
+/// How a drain has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drained {
+    /// Everybody is gone, everything accepted was answered.
+    All,
+    /// Time was up before.
+    DeadlinePassed,
+}
+
+/// Hands connections to a server's workers, in turns.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    shared: Arc<Shared>,
+}
+
+impl Handle {
+    /// Makes the state of an HTTP router that hands its WebSockets to this server, for mounting
+    /// [`crate::http::router`] in a program of one's own.
+    #[must_use]
+    pub fn http_state(&self) -> HttpState {
+        HttpState {
+            frame_bytes: self.shared.frame_bytes.clone(),
+            readiness: self.shared.readiness.clone(),
+            ..HttpState::new(Arc::new(self.clone()))
+        }
+    }
+
+    fn next(&self) -> &WorkerHandle {
+        let turn = self.shared.next.fetch_add(1, Ordering::Relaxed);
+        &self.shared.handles[turn % self.shared.handles.len()]
+    }
+}
+
+impl Attach for Handle {
+    fn attach(&self, new: NewConnection) -> Result<(), Refused> {
+        self.next().attach(new)
+    }
+
+    fn would_attach(&self) -> Result<(), AttachError> {
+        match self.shared.readiness.get() {
+            Ready::Draining => Err(AttachError::Closed),
+            Ready::Starting | Ready::Ready => Ok(()),
+        }
+    }
+}

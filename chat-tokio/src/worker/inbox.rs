@@ -1,0 +1,147 @@
+//! What reaches a worker from other threads.
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use chat_proto::Limits;
+use chat_state::{Event, HubId};
+use tokio::sync::{Notify, mpsc};
+
+use super::Worker;
+use crate::broker::SignalSink;
+use crate::server::attach::{Attach, AttachError, NewConnection, Refused};
+
+/// Messages that may wait for one worker: a burst of commits from the others. Beyond it signals are
+/// lost, which the Hub is told, and connections are refused.
+const INBOX: usize = 8192;
+
+/// Messages taken in one go before other tasks get their turn.
+const INBOX_BATCH: usize = 256;
+
+/// What a worker can be told.
+enum Message {
+    Attach(NewConnection),
+    Signal(HubId, chat_state::Signal),
+    Drain(Duration),
+    Reconfigure(Box<Limits>),
+}
+
+/// A worker as other threads see it.
+#[derive(Clone, Debug)]
+pub(crate) struct WorkerHandle {
+    sender: mpsc::Sender<Message>,
+    losses: Arc<Losses>,
+}
+
+/// Notes that signals were lost while the inbox was full.
+#[derive(Debug, Default)]
+struct Losses {
+    lost: AtomicBool,
+    noted: Notify,
+}
+
+/// The receiving end.
+pub(crate) struct Inbox {
+    receiver: mpsc::Receiver<Message>,
+    losses: Arc<Losses>,
+}
+
+/// Makes a worker's inbox.
+pub(crate) fn channel() -> (WorkerHandle, Inbox) {
+    let (sender, receiver) = mpsc::channel(INBOX);
+    let losses = Arc::new(Losses::default());
+    (WorkerHandle { sender, losses: losses.clone() }, Inbox { receiver, losses })
+}
+
+impl WorkerHandle {
+    /// Begins a drain that is to be over after this time.
+    pub(crate) async fn drain(&self, within: Duration) {
+        // A worker that is gone has drained.
+        let _ = self.sender.send(Message::Drain(within)).await;
+    }
+
+    /// Gives the worker new limits, already checked.
+    pub(crate) async fn reconfigure(&self, limits: Limits) {
+        let _ = self.sender.send(Message::Reconfigure(limits.into())).await;
+    }
+}
+
+impl Attach for WorkerHandle {
+    fn attach(&self, new: NewConnection) -> Result<(), Refused> {
+        let (why, message) = match self.sender.try_send(Message::Attach(new)) {
+            Ok(()) => return Ok(()),
+            Err(mpsc::error::TrySendError::Full(message)) => (AttachError::Full, message),
+            Err(mpsc::error::TrySendError::Closed(message)) => (AttachError::Closed, message),
+        };
+        match message {
+            Message::Attach(connection) => Err(Refused { why, connection }),
+            Message::Signal(..) | Message::Drain(_) | Message::Reconfigure(_) => {
+                unreachable!("a channel gives back what it was given")
+            }
+        }
+    }
+
+    fn would_attach(&self) -> Result<(), AttachError> {
+        match self.sender.capacity() {
+            _ if self.sender.is_closed() => Err(AttachError::Closed),
+            0 => Err(AttachError::Full),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl SignalSink for WorkerHandle {
+    fn signal(&self, from: HubId, signal: chat_state::Signal) {
+        if self.sender.try_send(Message::Signal(from, signal)).is_err() {
+            self.lost();
+        }
+    }
+
+    fn lost(&self) {
+        self.losses.lost.store(true, Ordering::Release);
+        self.losses.noted.notify_one();
+    }
+}
+
+/// Takes messages in. It ends when no handle is left.
+pub(super) async fn run(worker: Rc<RefCell<Worker>>, mut inbox: Inbox) {
+    let mut messages = Vec::with_capacity(INBOX_BATCH);
+    loop {
+        tokio::select! {
+            taken = inbox.receiver.recv_many(&mut messages, INBOX_BATCH) => {
+                if taken == 0 {
+                    return std::future::pending().await;
+                }
+                let mut worker = worker.borrow_mut();
+                for message in messages.drain(..) {
+                    worker.take(message);
+                }
+            }
+            () = inbox.losses.noted.notified() => {}
+        }
+        if inbox.losses.lost.swap(false, Ordering::AcqRel) {
+            worker.borrow_mut().handle(Event::SignalsLost);
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+impl Worker {
+    fn take(&mut self, message: Message) {
+        match message {
+            Message::Attach(new) => self.attach(new),
+            Message::Signal(from, signal) => self.handle(Event::Signal { from, signal }),
+            Message::Drain(within) => {
+                let within = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
+                let deadline = self.clock.now().mono.plus(within);
+                self.handle(Event::Drain { deadline });
+            }
+            Message::Reconfigure(limits) => {
+                self.limits = (*limits).clone();
+                self.handle(Event::Reconfigure { limits: *limits });
+            }
+        }
+    }
+}

@@ -1,0 +1,305 @@
+//! One thread's Hub, its connections and their outboxes.
+//!
+//! A turn: events go into the Hub, its actions come out, frames are encoded once and pushed to
+//! outboxes, each marked dirty once. At the end of the turn (`turn.rs`) one pass flushes every
+//! dirty outbox, all of its frames in one write. All tasks of a worker run on one thread, and
+//! those that are ready run before the turn's end: a loaded worker batches by itself, an idle one
+//! adds no latency.
+//!
+//! *Invariant:* nothing waits between an event and the end of its actions.
+mod connection;
+mod fanout;
+mod inbox;
+mod slots;
+mod timer;
+mod turn;
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::future::Future;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use chat_proto::{CloseCode, Dialect, LeaveReason, Limits, RoomName};
+use chat_state::{
+    Action, Actions, Config, ConnId, Draft, Event, Hub, HubId, Identity, Probe, ReadRange, Token,
+};
+
+use crate::broker::Broker;
+use crate::clock::Clock;
+use crate::log::{LogFuture, RoomBatch, RoomLog};
+use crate::random;
+use crate::server::attach::NewConnection;
+
+pub(crate) use inbox::{Inbox, WorkerHandle, channel};
+use slots::{Phase, Slot, Slots};
+
+/// How long a connection may take to be closed properly, in milliseconds.
+const CLOSE_PATIENCE_MS: u64 = 2000;
+
+/// What a worker is made of.
+pub(crate) struct Parts {
+    pub(crate) config: Config,
+    pub(crate) log: Arc<dyn RoomLog>,
+    pub(crate) broker: Arc<dyn Broker>,
+    pub(crate) clock: Clock,
+    /// Told once, when a drain is over.
+    pub(crate) drained: tokio::sync::oneshot::Sender<()>,
+}
+
+/// One thread's Hub and what it drives.
+pub(crate) struct Worker {
+    me: Weak<RefCell<Self>>,
+    hub: Hub,
+    id: HubId,
+    limits: Limits,
+    actions: Actions,
+    slots: Slots,
+    log: Arc<dyn RoomLog>,
+    broker: Arc<dyn Broker>,
+    clock: Clock,
+    /// Drafts of this turn: the log gets all rooms' at once.
+    appends: Vec<(Token, RoomBatch)>,
+    /// Events that came out of this turn's work, for the end of it.
+    results: VecDeque<Event>,
+    turn: Signal,
+    timer: timer::Alarm,
+    /// Connections that are being closed, with the time when patience ends, in order.
+    closing: VecDeque<(chat_state::Mono, ConnId)>,
+    drained: Option<tokio::sync::oneshot::Sender<()>>,
+    /// The thread is about to end: what is dropped now tells nobody.
+    stopped: bool,
+}
+
+/// A flag with someone who waits for it.
+#[derive(Default)]
+struct Signal {
+    set: bool,
+    waker: Option<Waker>,
+}
+
+impl Signal {
+    fn raise(&mut self) {
+        if !std::mem::replace(&mut self.set, true)
+            && let Some(waker) = &self.waker
+        {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Waits for the flag and lowers it.
+    fn poll_taken(&mut self, cx: &Context<'_>) -> Poll<()> {
+        if std::mem::take(&mut self.set) {
+            return Poll::Ready(());
+        }
+        self.waker = Some(cx.waker().clone());
+        Poll::Pending
+    }
+}
+
+impl Worker {
+    pub(crate) fn new(parts: Parts) -> Rc<RefCell<Self>> {
+        let Parts { config, log, broker, clock, drained } = parts;
+        Rc::new_cyclic(|me| {
+            RefCell::new(Self {
+                me: me.clone(),
+                id: config.hub,
+                limits: config.limits.clone(),
+                hub: Hub::new(config),
+                actions: Actions::new(),
+                slots: Slots::default(),
+                log,
+                broker,
+                clock,
+                appends: Vec::new(),
+                results: VecDeque::new(),
+                turn: Signal::default(),
+                timer: timer::Alarm::default(),
+                closing: VecDeque::new(),
+                drained: Some(drained),
+                stopped: false,
+            })
+        })
+    }
+
+    /// Runs a worker until the future ends. Has to be polled inside a `LocalSet`.
+    pub(crate) async fn run(
+        worker: Rc<RefCell<Self>>,
+        inbox: Inbox,
+        stop: impl Future<Output = ()>,
+    ) -> Result<(), WorkerFailed> {
+        let turns = tokio::task::spawn_local(turn::run(worker.clone()));
+        let timers = tokio::task::spawn_local(timer::run(worker.clone()));
+        let inputs = tokio::task::spawn_local(inbox::run(worker.clone(), inbox));
+        // None of the three ends by itself; one that does has panicked.
+        let result = tokio::select! {
+            () = stop => Ok(()),
+            _ = turns => Err(WorkerFailed),
+            _ = timers => Err(WorkerFailed),
+            _ = inputs => Err(WorkerFailed),
+        };
+        worker.borrow_mut().stopped = true;
+        result
+    }
+
+    /// Takes a new connection in and starts its task.
+    pub(crate) fn attach(&mut self, new: NewConnection) {
+        let NewConnection { transport, dialect, name } = new;
+        let properties = transport.properties();
+        let conn = self.slots.insert(Slot::new(transport, dialect, properties.framing));
+        let probe = if properties.pings { Probe::Transport } else { Probe::None };
+        let identity = Identity::Guest { user: random::guest(), name };
+        let session = random::session();
+        self.handle(Event::Connected { conn, session, dialect, identity, probe });
+        if let Some(me) = self.me.upgrade() {
+            tokio::task::spawn_local(connection::Connection::new(me, conn));
+        }
+    }
+
+    /// Hands an event to the Hub and does what it asks for.
+    pub(crate) fn handle(&mut self, event: Event) {
+        let now = self.clock.now();
+        self.hub.handle(now, event, &mut self.actions);
+        self.perform_all();
+    }
+
+    fn perform_all(&mut self) {
+        while let Some(action) = self.actions.pop_front() {
+            self.perform(action);
+        }
+        self.timer.expect(self.hub.poll_timeout());
+        self.turn.raise();
+    }
+
+    fn perform(&mut self, action: Action) {
+        match action {
+            Action::Send { to, frame } => self.send(&to, &frame),
+            Action::Probe { conn } => {
+                if let Some(slot) = self.slots.get_mut(conn) {
+                    slot.transport.ping();
+                    self.slots.mark_dirty(conn);
+                }
+            }
+            Action::Close { conn, code } => self.begin_close(conn, code),
+            Action::Pause { conn } => {
+                if let Some(slot) = self.slots.get_mut(conn) {
+                    slot.paused = true;
+                }
+            }
+            Action::Unpause { conn } => {
+                if let Some(slot) = self.slots.get_mut(conn) {
+                    slot.paused = false;
+                    slot.wake();
+                }
+            }
+            Action::AwaitDrain { conn } => {
+                if let Some(slot) = self.slots.get_mut(conn) {
+                    slot.awaited = true;
+                    self.slots.mark_dirty(conn);
+                }
+            }
+            Action::Append { token, room, drafts } => self.append(token, room, drafts),
+            Action::Head { token, room } => {
+                let answer = self.log.head(room);
+                self.await_log(answer, move |result| Event::Head { token, result });
+            }
+            Action::Load { token, room, range } => self.read(token, room, range),
+            Action::Follow { room } => self.broker.follow(self.id, &room),
+            Action::Unfollow { room } => self.broker.unfollow(self.id, &room),
+            Action::Signal { to, signal } => self.broker.publish(self.id, &to, signal),
+            Action::DrainedAll => {
+                if let Some(drained) = self.drained.take() {
+                    // Nobody waits any more if the server gave up on the drain.
+                    let _ = drained.send(());
+                }
+            }
+        }
+    }
+
+    fn append(&mut self, token: Token, room: RoomName, drafts: Vec<Draft>) {
+        self.appends.push((token, RoomBatch { room, drafts }));
+    }
+
+    fn read(&mut self, token: Token, room: RoomName, range: ReadRange) {
+        let answer = self.log.read(room, range);
+        self.await_log(answer, move |result| Event::Loaded { token, result });
+    }
+
+    /// Takes the log's answer now if it is there, else when it comes.
+    fn await_log<T: 'static>(
+        &mut self,
+        mut answer: LogFuture<T>,
+        event: impl FnOnce(T) -> Event + 'static,
+    ) {
+        let mut cx = Context::from_waker(Waker::noop());
+        if let Poll::Ready(result) = answer.as_mut().poll(&mut cx) {
+            self.results.push_back(event(result));
+            return;
+        }
+        let me = self.me.clone();
+        tokio::task::spawn_local(async move {
+            let event = event(answer.await);
+            if let Some(worker) = me.upgrade() {
+                worker.borrow_mut().handle(event);
+            }
+        });
+    }
+
+    /// Stops reading from a connection and lets its task flush and close it.
+    fn begin_close(&mut self, conn: ConnId, code: CloseCode) {
+        let now = self.clock.now().mono;
+        let Some(slot) = self.slots.get_mut(conn) else { return };
+        if slot.phase != Phase::Open {
+            return;
+        }
+        slot.phase = Phase::Flushing(code);
+        slot.wake();
+        tracing::debug!(slot = conn.slot, %code, "closing a connection");
+        let until = now.plus(CLOSE_PATIENCE_MS);
+        self.closing.push_back((until, conn));
+        self.timer.expect(Some(until));
+        self.slots.mark_dirty(conn);
+    }
+
+    /// Tells the Hub that a connection is gone and forgets it.
+    fn lose(&mut self, conn: ConnId, why: LeaveReason) {
+        if self.stopped {
+            return;
+        }
+        let Some(slot) = self.slots.get_mut(conn) else { return };
+        if slot.phase == Phase::Open {
+            slot.phase = Phase::Gone;
+            self.handle(Event::Disconnected { conn, why });
+        }
+        self.slots.remove(conn);
+    }
+
+    /// Drops the connections that did not let themselves be closed in time.
+    fn drop_overdue(&mut self) {
+        let now = self.clock.now().mono;
+        while let Some((until, conn)) = self.closing.front().copied() {
+            if until > now {
+                self.timer.expect(Some(until));
+                return;
+            }
+            self.closing.pop_front();
+            if let Some(slot) = self.slots.remove(conn) {
+                // Its task notices that the slot is gone.
+                slot.wake();
+            }
+        }
+    }
+
+    /// Returns the mark above which an outbox counts as congested, in bytes.
+    fn high_water(&self, dialect: Dialect) -> usize {
+        match dialect {
+            Dialect::Basic => self.limits.outbox_bytes as usize,
+            Dialect::V1 => self.limits.outbox_high_bytes as usize,
+        }
+    }
+}
+
+/// A task of the worker has panicked: its connections are not served any more.
+#[derive(Debug)]
+pub(crate) struct WorkerFailed;

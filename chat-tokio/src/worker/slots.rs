@@ -1,0 +1,160 @@
+//! The table of connections.
+use std::task::Waker;
+
+use bytes::Buf;
+use chat_proto::{CloseCode, Decoder, Dialect};
+use chat_state::ConnId;
+
+use crate::outbox::Outbox;
+use crate::transport::{Framing, Transport};
+
+/// One connection as its worker sees it.
+pub(super) struct Slot {
+    pub(super) outbox: Outbox,
+    pub(super) decoder: Decoder,
+    pub(super) framing: Framing,
+    pub(super) phase: Phase,
+    /// It is in the list of outboxes to flush.
+    dirty: bool,
+    /// The transport took no more: its task waits until it does.
+    pub(super) blocked: bool,
+    /// The Hub was told that the outbox is over its mark.
+    pub(super) congested: bool,
+    /// The Hub wants to be told when the outbox has room.
+    pub(super) awaited: bool,
+    /// The Hub wants nothing to be read.
+    pub(super) paused: bool,
+    pub(super) transport: Box<dyn Transport>,
+    /// Wakes the connection's task.
+    pub(super) waker: Option<Waker>,
+}
+
+/// How far a connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    Open,
+    /// What waits is still sent, then it is closed. The Hub has forgotten it.
+    Flushing(CloseCode),
+    /// The transport says goodbye.
+    Closing(CloseCode),
+    /// The transport is of no use any more.
+    Gone,
+}
+
+impl Slot {
+    pub(super) fn new(transport: Box<dyn Transport>, dialect: Dialect, framing: Framing) -> Self {
+        Self {
+            outbox: Outbox::default(),
+            decoder: Decoder::new(dialect),
+            framing,
+            phase: Phase::Open,
+            dirty: false,
+            blocked: false,
+            congested: false,
+            awaited: false,
+            paused: false,
+            transport,
+            waker: None,
+        }
+    }
+
+    pub(super) fn wake(&self) {
+        if let Some(waker) = &self.waker {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Tells whether the next frame may be read. What is not read is the peer's to keep: a
+    /// connection whose replies pile up asks for nothing more.
+    pub(super) fn may_read(&self) -> bool {
+        self.phase == Phase::Open && !self.paused && !self.congested
+    }
+
+    /// Tells whether a watched outbox is below its low-water mark.
+    pub(super) fn has_drained(&self, low_water: usize) -> bool {
+        (self.congested || self.awaited) && self.outbox.remaining() <= low_water
+    }
+}
+
+/// All connections of a worker. The index is the connection's name, so sending never searches.
+#[derive(Default)]
+pub(super) struct Slots {
+    slots: Vec<(u32, Option<Slot>)>,
+    free: Vec<u32>,
+    dirty: Vec<ConnId>,
+}
+
+impl Slots {
+    pub(super) fn insert(&mut self, slot: Slot) -> ConnId {
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.slots.push((0, None));
+            u32::try_from(self.slots.len() - 1).expect("fewer connections than 2^32")
+        });
+        let (generation, place) = &mut self.slots[index as usize];
+        *place = Some(slot);
+        ConnId { slot: index, generation: *generation }
+    }
+
+    pub(super) fn get_mut(&mut self, conn: ConnId) -> Option<&mut Slot> {
+        let (generation, slot) = self.slots.get_mut(conn.slot as usize)?;
+        if *generation == conn.generation { slot.as_mut() } else { None }
+    }
+
+    pub(super) fn remove(&mut self, conn: ConnId) -> Option<Slot> {
+        let (generation, place) = self.slots.get_mut(conn.slot as usize)?;
+        if *generation != conn.generation {
+            return None;
+        }
+        let slot = place.take()?;
+        *generation = generation.wrapping_add(1);
+        self.free.push(conn.slot);
+        Some(slot)
+    }
+
+    /// Puts a connection on the list to flush, once.
+    pub(super) fn mark_dirty(&mut self, conn: ConnId) {
+        if let Some(slot) = self.get_mut(conn)
+            && !std::mem::replace(&mut slot.dirty, true)
+        {
+            self.dirty.push(conn);
+        }
+    }
+
+    /// Appends to an outbox and marks it dirty; answers the bytes that wait.
+    pub(super) fn push(&mut self, conn: ConnId, frame: bytes::Bytes) -> usize {
+        let Some((generation, Some(slot))) = self.slots.get_mut(conn.slot as usize) else {
+            return 0;
+        };
+        if *generation != conn.generation || slot.phase != Phase::Open {
+            return 0;
+        }
+        slot.outbox.push(frame);
+        if !std::mem::replace(&mut slot.dirty, true) {
+            self.dirty.push(conn);
+        }
+        slot.outbox.remaining()
+    }
+
+    /// Takes the list to flush; those on it are clean again.
+    pub(super) fn take_dirty(&mut self) -> Vec<ConnId> {
+        let dirty = std::mem::take(&mut self.dirty);
+        for conn in &dirty {
+            if let Some(slot) = self.get_mut(*conn) {
+                slot.dirty = false;
+            }
+        }
+        dirty
+    }
+
+    /// Gives a list back, so that its memory serves the next turn.
+    pub(super) fn reuse(&mut self, mut list: Vec<ConnId>) {
+        if self.dirty.is_empty() && self.dirty.capacity() < list.capacity() {
+            list.clear();
+            self.dirty = list;
+        }
+    }
+
+    pub(super) fn has_dirty(&self) -> bool {
+        !self.dirty.is_empty()
+    }
+}

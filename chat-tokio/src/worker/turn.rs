@@ -1,0 +1,157 @@
+//! The end of a turn: drafts go to the log, outboxes are flushed.
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use chat_proto::LeaveReason;
+use chat_state::{AppendError, ConnId, Event};
+
+use super::Worker;
+use super::slots::Phase;
+
+/// Rounds of one turn: flushing may let the Hub feed those who lag, which fills outboxes anew. What
+/// is left after these goes into the next turn, so that others get theirs.
+const ROUNDS: usize = 8;
+
+/// Runs a worker's turns. It never ends.
+pub(super) async fn run(worker: Rc<RefCell<Worker>>) {
+    // The budget that makes tasks yield would make a flush look blocked after 128 writes.
+    tokio::task::coop::unconstrained(poll_fn(|cx| {
+        let mut worker = worker.borrow_mut();
+        while worker.turn.poll_taken(cx).is_ready() {
+            if worker.finish_turn() == Left::Work {
+                worker.turn.set = true;
+                cx.waker().wake_by_ref();
+                return Poll::<()>::Pending;
+            }
+        }
+        Poll::Pending
+    }))
+    .await;
+}
+
+/// Whether a turn has left something to do.
+#[derive(PartialEq, Eq)]
+enum Left {
+    Nothing,
+    Work,
+}
+
+impl Worker {
+    fn finish_turn(&mut self) -> Left {
+        for _ in 0..ROUNDS {
+            self.settle();
+            if !self.slots.has_dirty() {
+                self.turn.set = false;
+                return Left::Nothing;
+            }
+            self.flush_all();
+        }
+        Left::Work
+    }
+
+    /// Offers this turn's drafts to the log and handles what comes back at once.
+    fn settle(&mut self) {
+        loop {
+            if !self.appends.is_empty() {
+                self.offer();
+            }
+            let Some(event) = self.results.pop_front() else {
+                if self.appends.is_empty() {
+                    return;
+                }
+                continue;
+            };
+            self.handle(event);
+        }
+    }
+
+    /// One call of the log for all rooms' drafts.
+    fn offer(&mut self) {
+        let (tokens, batches): (Vec<_>, Vec<_>) = self.appends.drain(..).unzip();
+        let mut answer = self.log.append(batches);
+        let mut cx = Context::from_waker(Waker::noop());
+        if let Poll::Ready(results) = answer.as_mut().poll(&mut cx) {
+            self.results.extend(answers(tokens, results));
+            return;
+        }
+        let me = self.me.clone();
+        tokio::task::spawn_local(async move {
+            let results = answer.await;
+            let Some(worker) = me.upgrade() else { return };
+            let mut worker = worker.borrow_mut();
+            for event in answers(tokens, results) {
+                worker.handle(event);
+            }
+        });
+    }
+
+    /// One pass over all outboxes that got something.
+    fn flush_all(&mut self) {
+        let dirty = self.slots.take_dirty();
+        for conn in &dirty {
+            self.flush(*conn);
+        }
+        self.slots.reuse(dirty);
+    }
+
+    /// Writes what waits for one connection, as far as its transport takes it.
+    pub(super) fn flush(&mut self, conn: ConnId) {
+        let Some(slot) = self.slots.get_mut(conn) else { return };
+        if slot.phase == Phase::Gone {
+            return;
+        }
+        // With the task's own waker, a transport that takes no more wakes the task when it does.
+        let waker = slot.waker.as_ref().unwrap_or(Waker::noop());
+        let mut cx = Context::from_waker(waker);
+        match slot.transport.poll_send(&mut cx, &mut slot.outbox) {
+            Poll::Ready(Ok(())) => slot.blocked = false,
+            Poll::Pending => slot.blocked = true,
+            Poll::Ready(Err(_)) => {
+                slot.outbox.clear();
+                if slot.phase == Phase::Open {
+                    slot.phase = Phase::Gone;
+                    let why = LeaveReason::Disconnected;
+                    self.results.push_back(Event::Disconnected { conn, why });
+                    self.turn.raise();
+                } else {
+                    slot.phase = Phase::Gone;
+                }
+                if let Some(slot) = self.slots.get_mut(conn) {
+                    slot.wake();
+                }
+                return;
+            }
+        }
+        self.check_drained(conn);
+    }
+
+    /// Tells the Hub if it waits for this outbox to have room.
+    fn check_drained(&mut self, conn: ConnId) {
+        let Some(slot) = self.slots.get_mut(conn) else { return };
+        let low = self.limits.outbox_high_bytes as usize / 4;
+        if slot.has_drained(low) {
+            let was_congested = slot.congested;
+            (slot.congested, slot.awaited) = (false, false);
+            if was_congested {
+                slot.wake();
+            }
+            self.results.push_back(Event::Drained { conn });
+            self.turn.raise();
+        }
+    }
+}
+
+/// Ties the log's answers to their questions; a log that answers too few does not know.
+fn answers(
+    tokens: Vec<chat_state::Token>,
+    results: Vec<Result<chat_state::Appended, AppendError>>,
+) -> impl Iterator<Item = Event> {
+    let missing = || Err(AppendError::Unknown("the log gave no answer".into()));
+    let results = results.into_iter().map(Some).chain(std::iter::repeat_with(|| None));
+    tokens.into_iter().zip(results).map(move |(token, result)| Event::Appended {
+        token,
+        result: result.unwrap_or_else(missing),
+    })
+}

@@ -1,0 +1,128 @@
+//! The binary as a shell sees it: what it prints, where, and with which code it ends.
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+fn chat_server(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_chat-server"));
+    for (name, _) in std::env::vars_os() {
+        let name_text = name.to_string_lossy();
+        if name_text.starts_with("CHAT_") || name_text == "RUST_LOG" {
+            command.env_remove(&name);
+        }
+    }
+    command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+fn output(args: &[&str]) -> Output {
+    chat_server(args).output().expect("the binary runs")
+}
+
+/// Returns the exit code and standard error; nothing may have gone to standard output.
+fn failure(args: &[&str]) -> (Option<i32>, String) {
+    let output = output(args);
+    assert!(output.stdout.is_empty(), "{output:?}");
+    (output.status.code(), String::from_utf8(output.stderr).expect("messages are text"))
+}
+
+#[test]
+fn what_is_asked_for_goes_to_standard_output() {
+    for (arg, start) in [
+        ("--help", "A room-chat server"),
+        ("-h", "A room-chat server"),
+        ("--version", "chat-server "),
+        ("--print-config", "# Settings of chat-server "),
+    ] {
+        let output = output(&[arg]);
+        assert_eq!(output.status.code(), Some(0), "{arg}");
+        assert!(output.stdout.starts_with(start.as_bytes()), "{arg}: {output:?}");
+        assert!(output.stderr.is_empty(), "{arg}: {output:?}");
+    }
+}
+
+#[test]
+fn wrong_settings_end_with_2() {
+    let (code, message) = failure(&["--lisen", "x"]);
+    assert_eq!(code, Some(2));
+    assert!(message.contains("'--listen'"), "{message}");
+    let (code, message) = failure(&["--log", "paper"]);
+    assert_eq!(code, Some(2));
+    assert_eq!(message, "chat-server: --log is `paper`, but has to be `sqlite` or `memory`\n");
+}
+
+#[test]
+fn what_keeps_it_from_starting_is_one_line_and_ends_with_1() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = taken.local_addr().expect("it is bound").to_string();
+    let dir = tempfile::tempdir().expect("a folder");
+    let file = dir.path().join("file");
+    std::fs::write(&file, "").expect("a file");
+    let file = file.to_str().expect("a plain path");
+    let below = format!("{file}/below");
+    let empty = dir.path().to_str().expect("a plain path");
+    for (args, start, flag) in [
+        (
+            ["--listen", &address],
+            format!("cannot listen on {address}: the port is in use"),
+            "listen",
+        ),
+        (["--lines", &address], format!("cannot listen on {address}: the port is in use"), "lines"),
+        (
+            ["--listen", "192.0.2.1:0"],
+            "cannot listen on 192.0.2.1:0: this machine".into(),
+            "listen",
+        ),
+        (["--data-dir", &below], format!("the folder {below} can't be used: "), "data-dir"),
+        (["--web-dir", &below], format!("cannot serve the page from {below}: "), "web-dir"),
+        (["--web-dir", empty], format!("cannot serve the page from {empty}: it has no"), "web-dir"),
+    ] {
+        let mut all = vec!["--log-level", "off"];
+        if flag != "listen" {
+            all.extend(["--listen", "127.0.0.1:0"]);
+        }
+        if flag != "data-dir" {
+            all.extend(["--log", "memory"]);
+        }
+        all.extend(args);
+        let (code, message) = failure(&all);
+        assert_eq!(code, Some(1), "{args:?}: {message}");
+        assert!(message.starts_with(&format!("chat-server: {start}")), "{message}");
+        assert!(message.contains("; choose another "), "{message}");
+        assert!(message.ends_with(&format!(" with --{flag}\n")), "{message}");
+        assert_eq!(message.lines().count(), 1, "{message}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn it_says_where_it_listens_and_a_signal_ends_it_with_0() {
+    for signal in ["-TERM", "-INT"] {
+        let dir = tempfile::tempdir().expect("a folder");
+        let data = dir.path().join("new/data");
+        let mut server = start(&data);
+        let mut lines = BufReader::new(server.stdout.take().expect("a pipe")).lines();
+        let mut line = || lines.next().expect("one more line").expect("it is text");
+        for prefix in ["chat-server listening on http://", "chat-server lines on "] {
+            let line = line();
+            let address = line.strip_prefix(prefix).expect(&line);
+            std::net::TcpStream::connect(address).expect("it listens there");
+        }
+        assert!(data.is_dir(), "the data folder is made");
+        let pid = server.id().to_string();
+        let kill = Command::new("kill").args([signal, &pid]).status().expect("kill runs");
+        assert!(kill.success());
+        assert_eq!(server.wait().expect("it ends").code(), Some(0), "{signal}");
+    }
+}
+
+#[cfg(unix)]
+fn start(data: &Path) -> Child {
+    chat_server(&["--listen", "127.0.0.1:0", "--lines", "localhost:0"])
+        .arg("--data-dir")
+        .arg(data)
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the binary runs")
+}

@@ -1,0 +1,4 @@
+//! Conformance kits: each proves an implementation of one of the cuts right.
+
+pub mod room_log;
+pub mod transport;
