@@ -93,8 +93,8 @@ impl Hub {
     ) {
         let at = match self.pending.remove(&token) {
             Some(Pending::Append(at)) => at,
-            Some(Pending::LateAppend(at, name)) => {
-                return self.appended_late(now, (at, name), result, out);
+            Some(Pending::LateAppend(room)) => {
+                return self.appended_late(now, room, result, out);
             }
             _ => return,
         };
@@ -200,23 +200,27 @@ impl Hub {
         self.ask_head(at, out);
     }
 
-    /// Takes the answer to an append that was given up: what it made is to be shown all the same.
+    /// Takes the answer to an append that was given up: what it made is to be shown all the same,
+    /// also if the room was forgotten and opened again meanwhile.
     fn appended_late(
         &mut self,
         now: Mono,
-        (at, room): (RoomId, RoomName),
+        room: RoomName,
         result: Result<Appended, AppendError>,
         out: &mut Actions,
     ) {
-        match result {
-            Ok(Appended { epoch, outcomes }) => {
+        let here = self.rooms.find(&room);
+        match (result, here) {
+            (Ok(Appended { epoch, outcomes }), here) => {
                 let last = last_place(&outcomes);
                 let (to, told) = (SignalTo::Followers(room.clone()), epoch.clone());
                 self.signal(to, || Signal::Grown { epoch: told, room, last }, out);
-                self.grown(now, at, &epoch, last, out);
+                if let Some(at) = here {
+                    self.grown(now, at, &epoch, last, out);
+                }
             }
-            Err(AppendError::Unknown(_)) => self.ask_and_tell(at, out),
-            Err(AppendError::Refused(_)) => {}
+            (Err(AppendError::Unknown(_)), Some(at)) => self.ask_and_tell(at, out),
+            (Err(AppendError::Unknown(_)), None) | (Err(AppendError::Refused(_)), _) => {}
         }
     }
 
@@ -225,7 +229,7 @@ impl Hub {
         let Some(Pending::Append(at)) = self.pending.get(&token) else { return };
         let at = *at;
         let Some(room) = self.rooms.get_mut(at) else { return };
-        self.pending.insert(token, Pending::LateAppend(at, room.name.clone()));
+        self.pending.insert(token, Pending::LateAppend(room.name.clone()));
         let Some(in_flight) = room.in_flight.take() else { return };
         let error = AppendError::Unknown("no answer".into());
         self.fail_batch(now, at, in_flight.batch, &error, out);

@@ -60,7 +60,8 @@ impl Hub {
         let (before, after) = match (events.first(), events.last()) {
             (Some(oldest), Some(newest)) => (oldest.seq > first, newest.seq < *cursor),
             // Nothing in the range: what there is lies on the one side of it or on the other.
-            _ => (*cursor >= first && range.from > first, range.to < *cursor),
+            _ if *cursor < first => (false, false),
+            _ => (range.from > first, range.to < *cursor),
         };
         let page = Page {
             id,
@@ -94,7 +95,7 @@ impl Hub {
                 self.ended(now, conn, out);
                 self.page_read(conn, at, load, result, out);
             }
-            Some(Pending::Append(_) | Pending::LateAppend(..) | Pending::Head(_)) | None => {}
+            Some(Pending::Append(_) | Pending::LateAppend(_) | Pending::Head(_)) | None => {}
         }
     }
 

@@ -73,7 +73,7 @@ enum Pending {
     /// Drafts of a room.
     Append(RoomId),
     /// An append that was given up: if it succeeded after all, the room has grown.
-    LateAppend(RoomId, RoomName),
+    LateAppend(RoomName),
     /// The end of a room that begins.
     Open(RoomId),
     /// Whether a room has grown.
