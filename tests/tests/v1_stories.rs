@@ -328,3 +328,100 @@ fn members_that_left_while_signals_were_lost_are_no_ghosts() {
          a: members 1(a)",
     );
 }
+
+#[test]
+fn what_was_trimmed_before_it_came_is_a_gap_or_the_end() {
+    story(
+        "v1 a\n v1 b on 1\n basic c on 1\n a joins den\n b joins den\n c joins den\n broker drops
+         a says den x\n log trims den 0\n broker prompt\n a says den y\n wait 20",
+        "a: welcome a\n b: welcome b
+         a: joined den at 0 with 1(a)
+         a: [den] join b
+         b: joined den at 0 with 1(b)
+         b: [den] members 2(b,a)
+         a: [den] join c
+         b: [den] join c
+         c: [den] join: c joined the room
+         a: ack 1\n a: [den] 1<a>x
+         a: ack 2\n a: [den] 2<a>y
+         a: [den] leave c (Disconnected)
+         b: [den] gap 1..1
+         b: [den] leave c (Disconnected)
+         b: [den] 2<a>y
+         c: closed 4101 overloaded",
+    );
+}
+
+#[test]
+fn members_of_a_drained_hub_are_gone_without_notice() {
+    story(
+        "v1 a\n v1 b on 1\n a joins den\n b joins den\n drain 1 10000\n wait 1\n a asks members den",
+        "a: welcome a\n b: welcome b
+         a: joined den at 0 with 1(a)
+         a: [den] join b
+         b: joined den at 0 with 1(b)
+         b: [den] members 2(b,a)
+         b: bye draining 0
+         a: [den] members 1(a)
+         b: closed 4100 draining
+         a: members 1(a)",
+    );
+}
+
+#[test]
+fn a_drain_without_end_is_a_drain() {
+    story(
+        "v1 a\n drain 0 18446744073709551615\n wait 1",
+        "a: welcome a\n a: bye draining 0\n a: closed 4100 draining",
+    );
+}
+
+#[test]
+fn an_append_that_was_given_up_is_shown_on_all_hubs_once_it_is_done() {
+    story(
+        "v1 a\n v1 b on 1\n a joins den\n b joins den\n wait 20000\n log holds\n a says den x
+         a leaves den\n wait 30000\n log answer 0\n log prompt\n wait 20",
+        "a: welcome a\n b: welcome b
+         a: joined den at 0 with 1(a)
+         a: [den] join b
+         b: joined den at 0 with 1(b)
+         b: [den] members 2(b,a)
+         a: left den
+         b: [den] leave a (Left)
+         a: ping
+         a: ping
+         a: error unknown_outcome
+         b: ping
+         b: ping
+         b: [den] 1<a>x",
+    );
+}
+
+#[test]
+fn an_old_answer_does_not_end_one_who_joined_again() {
+    let limits = Limits { outbox_high_bytes: 1024, recent_entries: 1, ..Limits::default() };
+    let long = format!("a says lobby {}\n", "y".repeat(600));
+    let long_held = format!("{long} log answer 1\n");
+    let (text, y) = (
+        format!(
+            "v1 a\n v1 b\n a joins lobby\n b joins lobby\n b stalls\n {long}{long}{long}{long}
+             log holds\n b reads\n b joins lobby\n b stalls
+             {long_held}{long_held}{long_held}{long_held} b reads\n log answer 0\n log prompt"
+        ),
+        "y".repeat(600),
+    );
+    let mut told = String::from(
+        "a: welcome a\n b: welcome b
+         a: joined lobby at 0 with 1(a)
+         a: [lobby] join b
+         b: joined lobby at 0 with 2(a,b)\n",
+    );
+    let shown = |who: &str, seq| format!("{who}: [lobby] {seq}<a>{y}\n");
+    let acked = |seq| format!("a: ack {seq}\n{}", shown("a", seq));
+    told.extend((1..=4).map(acked));
+    told.extend((1..=2).map(|seq| shown("b", seq)));
+    told.push_str("b: joined lobby at 4 with 2(a,b) more-before\n");
+    told.extend((5..=8).map(acked));
+    told.extend((5..=8).map(|seq| shown("b", seq)));
+    story_with(with(limits), &text, &told);
+}

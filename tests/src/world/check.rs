@@ -8,8 +8,9 @@ use chat_proto::{
 use super::log::SimLog;
 use super::render;
 
-/// What a request was, so that its reply can be judged.
+/// The reply that a request wants, and what the reply is judged by.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names are those of the replies")]
 pub enum Want {
     Welcome,
     Joined { room: RoomName, history: u32 },
@@ -45,11 +46,19 @@ pub struct View {
     pub lines: Vec<String>,
     /// The newest answers of a kind, for tests that look at them.
     pub frames: Vec<ServerFrame>,
-    /// How many acks there were.
-    pub acks: usize,
+    /// What the log surely did not take: it must never be there.
+    pub refused: Vec<(RoomName, String)>,
+    /// The last ack of a room: the request's number, the log, and the place in it.
+    acks: BTreeMap<RoomName, (u64, Epoch, Seq)>,
 }
 
 impl View {
+    /// Makes the view of a peer that was told nothing.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        Self { name: name.into(), ..Self::default() }
+    }
+
     /// Takes one frame; returns what the peer sends because of it.
     pub fn take(&mut self, log: &SimLog, dialect: Dialect, text: &str) -> Option<String> {
         match dialect {
@@ -99,16 +108,19 @@ impl View {
         let in_log = |l: &'_ super::log::RoomLog| {
             l.entries.iter().find(same).map(|entry| (entry.seq.get(), l.epoch.clone()))
         };
-        let found = log.of_room(room).find_map(in_log);
-        let (seq, epoch) =
-            found.unwrap_or_else(|| panic!("{content:?} is not in the log of {room}"));
+        let found: Vec<_> = log.of_room(room).filter_map(in_log).collect();
         let sub = self.rooms.get_mut(room).expect("a member gets messages");
+        let [(seq, epoch)] = &*found else {
+            assert!(!found.is_empty(), "{content:?} is not in the log of {room}");
+            // A text with a key may stand in two logs, so it can't be told which one this is.
+            return *sub = Sub { epoch: None, last: None };
+        };
         if let Some(last) = sub.last {
-            assert_eq!(seq, last + 1, "{} in {room}", self.name);
+            assert_eq!(*seq, last + 1, "{} in {room}", self.name);
         }
         let before = sub.epoch.get_or_insert(epoch.clone());
-        assert_eq!(*before, epoch, "{} in {room}: two logs in one stay", self.name);
-        sub.last = Some(seq);
+        assert_eq!(before, epoch, "{} in {room}: two logs in one stay", self.name);
+        sub.last = Some(*seq);
     }
 
     fn take_v1(&mut self, log: &SimLog, text: &str) -> Option<String> {
@@ -124,7 +136,9 @@ impl View {
                 self.replied(id.as_deref(), &Want::Left { room: room.clone() });
                 self.rooms.remove(&room);
             }
-            ServerFrame::Ack { id, room, seq, .. } => self.acked(log, id.as_deref(), &room, seq),
+            ServerFrame::Ack { id, room, seq, duplicate, .. } => {
+                self.acked(log, id.as_deref(), &room, seq, duplicate);
+            }
             ServerFrame::Page(page) => self.page(log, &page),
             ServerFrame::Members { id: None, room, .. } => {
                 assert!(self.rooms.contains_key(&room), "{} is not in {room}", self.name);
@@ -138,7 +152,8 @@ impl View {
                 assert_ne!(error.code, ErrorCode::Unknown);
                 if let Some(id) = error.id {
                     let want = self.due.remove(&*id);
-                    want.unwrap_or_else(|| panic!("{}: no request {}", self.name, &*id));
+                    let want = want.unwrap_or_else(|| panic!("{}: no request {id:?}", self.name));
+                    self.refused_for(error.code, want);
                 }
             }
             ServerFrame::Entry(entry) => self.entry(log, &entry),
@@ -184,12 +199,26 @@ impl View {
         self.rooms.insert(room, sub);
     }
 
-    fn acked(&mut self, log: &SimLog, id: Option<&str>, room: &RoomName, seq: Option<Seq>) {
+    fn refused_for(&mut self, code: ErrorCode, want: Want) {
+        let (Want::Ack { room, content }, ErrorCode::LogUnavailable) = (want, code) else { return };
+        // Texts with a key are sent again, and then they may get there.
+        if content.starts_with('m') {
+            self.refused.push((room, content));
+        }
+    }
+
+    fn acked(
+        &mut self,
+        log: &SimLog,
+        id: Option<&str>,
+        room: &RoomName,
+        seq: Option<Seq>,
+        duplicate: bool,
+    ) {
         let id = id.expect("every request of these peers has an id");
         match (self.due.remove(id), seq) {
             (Some(Want::Typing), None) => {}
             (Some(Want::Ack { room: asked, content }), Some(seq)) => {
-                self.acks += 1;
                 assert_eq!(*room, asked);
                 let there = |entry: &Entry| {
                     let chat_proto::Body::Message { content: said, .. } = &entry.body else {
@@ -198,11 +227,27 @@ impl View {
                     **said == *content && *entry.username == *self.name
                 };
                 let at = usize::try_from(seq.get() - 1).expect("a short log");
-                let mut logs = log.of_room(room);
-                let found = logs.any(|l| l.entries.get(at).is_some_and(|e| there(e)));
-                assert!(found, "{}: {content:?} was acked and is not at {seq}", self.name);
+                let found = log.of_room(room).find(|l| l.entries.get(at).is_some_and(|e| there(e)));
+                let Some(found) = found else {
+                    panic!("{}: {content:?} was acked and is not at {seq}", self.name)
+                };
+                // A text with a key may stand in two logs, so it can't be told which one this is.
+                if !duplicate && content.starts_with('m') {
+                    let number = id.trim_start_matches('r').parse().expect("ids are numbered");
+                    self.acked_in_order(room, (number, found.epoch.clone(), seq));
+                }
             }
             (want, seq) => panic!("{}: {want:?} was acked with {seq:?}", self.name),
+        }
+    }
+
+    /// What one session sends to a room keeps its order.
+    fn acked_in_order(&mut self, room: &RoomName, ack: (u64, Epoch, Seq)) {
+        let (number, epoch, seq) = ack.clone();
+        if let Some((before, log, last)) = self.acks.insert(room.clone(), ack)
+            && log == epoch
+        {
+            assert!(before < number && last < seq, "{} in {room}: {before} {last}", self.name);
         }
     }
 

@@ -1,5 +1,5 @@
 //! The end of every script: faults stop, everything converges, everybody leaves, nothing is left.
-use chat_proto::{Dialect, LeaveReason, Request, RoomName, ServerFrame};
+use chat_proto::{Body, Dialect, Entry, LeaveReason, Request, RoomName, ServerFrame};
 use chat_state::{Event, Stats};
 
 use super::broker::BrokerMood;
@@ -73,6 +73,9 @@ impl World {
             self.deliver(Some(carried));
             self.settle();
         }
+        // Whom a drain has closed already still counts elsewhere, until the room is empty.
+        let drained = self.drained.iter().filter_map(|(_, deadline)| *deadline).max();
+        self.pass(drained.map_or(0, |deadline| deadline.since(self.now.mono)));
         self.pass(CONVERGE_MS);
         // Whoever is slowed down may still have much to say.
         for _ in 0..100 {
@@ -85,6 +88,21 @@ impl World {
         self.everybody_has_everything(OldLogs::MayBeUnnoticed);
         self.everybody_knows_everybody();
         self.one_more_message_reaches_all();
+        self.what_was_refused_is_not_there();
+    }
+
+    fn what_was_refused_is_not_there(&self) {
+        for conn in &self.conns {
+            for (room, text) in &conn.view.refused {
+                let said = |e: &Entry| {
+                    let Body::Message { content, .. } = &e.body else { return false };
+                    **content == **text
+                };
+                let mut logs = self.log.of_room(room);
+                let there = logs.any(|log| log.entries.iter().any(|e| said(e)));
+                assert!(!there, "{}: {text:?} was refused and is in the log", conn.name);
+            }
+        }
     }
 
     fn everybody_has_everything(&self, old: OldLogs) {

@@ -32,7 +32,7 @@ impl World {
             awaiting: false,
             paused: false,
             input: std::collections::VecDeque::new(),
-            view: View { name: name.into(), ..View::default() },
+            view: View::new(name),
         });
         let identity = Identity::Guest {
             user: UserId::new(&format!("guest-{index}")).expect("a user id"),

@@ -10,6 +10,7 @@ use super::setup::{Preset, Setup};
 /// One thing that happens. Whom it happens to is chosen by `n % live`, so any part of a script is
 /// a script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "a step's numbers say what is chosen, and each step says what for")]
 pub enum Step {
     /// A peer connects; one of `chat.v1` says `hello` at once, unless it is mute.
     Connect { hub: u8, kind: Kind },
@@ -58,7 +59,9 @@ pub enum Step {
 /// How a peer speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
+    /// Four fields, no replies.
     Basic,
+    /// Negotiates `chat.v1` and says `hello`.
     V1,
     /// Offers no subprotocol and then says `hello`.
     Upgrades,
@@ -66,8 +69,9 @@ pub enum Kind {
     Mute,
 }
 
-/// Requests that are the same for every room.
+/// Requests that need no more than a room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names are those of the requests")]
 pub enum Ask {
     Members,
     Rooms,

@@ -1,0 +1,165 @@
+//! What a Hub holds and does follows what is there now, not what has been.
+use std::collections::VecDeque;
+
+use chat_proto::{BasicRequest, ClientFrame, Dialect, LeaveReason, Limits, RoomName};
+use chat_proto::{SessionId, Timestamp, UserId};
+use chat_state::{
+    Action, Appended, Config, ConnId, Event, Hub, Identity, LogHead, LogPage, Mono, Now, Outcome,
+    Peers, Probe, ReadError, Stats, Times,
+};
+
+fn at(ms: u64) -> Now {
+    Now { mono: Mono(ms), wall: Timestamp(ms) }
+}
+
+fn conn(generation: u32) -> ConnId {
+    ConnId { slot: 0, generation }
+}
+
+fn connect(hub: &mut Hub, conn: ConnId, dialect: Dialect) -> VecDeque<Action> {
+    let session = SessionId::new("s").unwrap();
+    let identity = Identity::Guest { user: UserId::new("guest").unwrap(), name: None };
+    let probe = Probe::Transport;
+    handle(hub, 0, Event::Connected { conn, session, dialect, identity, probe })
+}
+
+fn handle(hub: &mut Hub, ms: u64, event: Event) -> VecDeque<Action> {
+    let mut actions = VecDeque::new();
+    hub.handle(at(ms), event, &mut actions);
+    actions
+}
+
+fn basic(conn: ConnId, request: BasicRequest) -> Event {
+    Event::Received { conn, frame: ClientFrame::Basic(request) }
+}
+
+fn said(conn: ConnId, content: &str) -> Event {
+    basic(conn, BasicRequest::Message { content: content.into() })
+}
+
+/// Joins a room whose log is empty.
+fn join(hub: &mut Hub, conn: ConnId) -> LogHead {
+    let room = RoomName::new("lobby").unwrap();
+    let epoch = chat_proto::Epoch::new("e").unwrap();
+    let actions = handle(hub, 0, basic(conn, BasicRequest::Join { room: room.clone() }));
+    let (first, last) = (chat_proto::Seq::new(1).unwrap(), chat_proto::Seq::ZERO);
+    let head = LogHead { room, epoch, first, last };
+    for action in actions {
+        if let Action::Load { token, .. } = action {
+            let page = LogPage { head: head.clone(), entries: Vec::new() };
+            handle(hub, 0, Event::Loaded { token, result: Ok(page) });
+        }
+    }
+    head
+}
+
+#[test]
+fn connections_that_come_and_go_leave_no_timers() {
+    let mut hub = Hub::new(Config::default());
+    for n in 0..1000 {
+        let dialect = if n % 2 == 0 { Dialect::V1 } else { Dialect::Basic };
+        connect(&mut hub, conn(n), dialect);
+        handle(&mut hub, 0, Event::Disconnected { conn: conn(n), why: LeaveReason::Disconnected });
+    }
+    assert_eq!(hub.stats(), Stats::default());
+}
+
+#[test]
+fn answered_appends_leave_no_timers() {
+    let mut hub = Hub::new(Config::default());
+    connect(&mut hub, conn(1), Dialect::Basic);
+    let head = join(&mut hub, conn(1));
+    let before = hub.stats();
+    for n in 1..=1000 {
+        let actions = handle(&mut hub, 0, said(conn(1), "hi"));
+        let Some(Action::Append { token, .. }) = actions.front() else { panic!("{actions:?}") };
+        let outcomes = vec![Outcome::New { seq: chat_proto::Seq::new(n).unwrap() }];
+        let result = Ok(Appended { epoch: head.epoch.clone(), outcomes });
+        handle(&mut hub, 0, Event::Appended { token: *token, result });
+    }
+    assert_eq!(hub.stats(), before);
+}
+
+#[test]
+fn frames_that_were_read_before_the_pause_make_it_longer() {
+    let limits = Limits { basic_messages_per_10s: 10, ..Limits::default() };
+    let mut hub = Hub::new(Config { limits, ..Config::default() });
+    connect(&mut hub, conn(1), Dialect::Basic);
+    let idle = hub.stats().timers;
+    // Ten are the burst; each of the others takes a second.
+    let mut actions = VecDeque::new();
+    for _ in 0..15 {
+        actions.extend(handle(&mut hub, 0, said(conn(1), "outside a room")));
+    }
+    let pauses = actions.iter().filter(|a| matches!(a, Action::Pause { .. })).count();
+    assert_eq!((pauses, hub.stats().timers), (1, idle + 1));
+    let mut actions = VecDeque::new();
+    hub.handle_timeout(at(4999), &mut actions);
+    assert!(actions.is_empty(), "{actions:?}");
+    hub.handle_timeout(at(5000), &mut actions);
+    assert!(matches!(actions.front(), Some(Action::Unpause { .. })), "{actions:?}");
+}
+
+#[test]
+fn reasons_to_ask_the_log_do_not_pile_up() {
+    let mut hub = Hub::new(Config { peers: Peers::Some, ..Config::default() });
+    connect(&mut hub, conn(1), Dialect::Basic);
+    join(&mut hub, conn(1));
+    let before = hub.stats();
+    for ms in 0..100 {
+        for action in handle(&mut hub, ms, Event::SignalsLost) {
+            if let Action::Head { token, .. } = action {
+                let result = Err(ReadError("down".into()));
+                handle(&mut hub, ms, Event::Head { token, result });
+            }
+        }
+    }
+    assert_eq!(hub.stats().pending, 0);
+    assert!(hub.stats().timers <= before.timers + 100, "one retry each at most");
+    // The log hangs: however many reasons there are, one question waits.
+    let mut asked = 0;
+    for ms in 100..2000 {
+        let mut actions = handle(&mut hub, ms, Event::SignalsLost);
+        hub.handle_timeout(at(ms), &mut actions);
+        asked += actions.iter().filter(|a| matches!(a, Action::Head { .. })).count();
+    }
+    assert_eq!((asked, hub.stats().pending), (1, 1));
+}
+
+#[test]
+fn a_time_of_zero_is_no_hot_loop() {
+    let times = Times {
+        heartbeat_ms: 0,
+        basic_heartbeat_ms: 0,
+        append_ms: 0,
+        hole_ms: 0,
+        retry_ms: 0,
+        census_ms: 0,
+        poll_ms: 0,
+        ..Times::default()
+    };
+    let mut hub = Hub::new(Config { peers: Peers::Some, times, ..Config::default() });
+    connect(&mut hub, conn(1), Dialect::Basic);
+    join(&mut hub, conn(1));
+    handle(&mut hub, 0, said(conn(1), "hi"));
+    for ms in 0..100 {
+        // It returns.
+        hub.handle_timeout(at(ms), &mut VecDeque::new());
+    }
+}
+
+#[test]
+fn a_frame_of_another_dialect_means_nothing() {
+    let mut hub = Hub::new(Config::default());
+    connect(&mut hub, conn(1), Dialect::V1);
+    let room = RoomName::new("lobby").unwrap();
+    let actions = handle(&mut hub, 0, basic(conn(1), BasicRequest::Join { room }));
+    assert!(actions.is_empty(), "{actions:?}");
+    connect(&mut hub, ConnId { slot: 1, generation: 1 }, Dialect::Basic);
+    join(&mut hub, ConnId { slot: 1, generation: 1 });
+    let request = chat_proto::Request::Rooms { after: None };
+    let frame = ClientFrame::V1 { id: None, request };
+    let event = Event::Received { conn: ConnId { slot: 1, generation: 1 }, frame };
+    let actions = handle(&mut hub, 0, event);
+    assert!(actions.is_empty(), "{actions:?}");
+}
