@@ -62,6 +62,9 @@ pub struct Times {
     pub census_ms: u64,
     /// How often one member's typing is passed on at most.
     pub typing_ms: u64,
+    /// How often the log is asked where rooms end (512 of them at a time, in turn), since the signal
+    /// of a room's last entry may be lost without anybody noticing. Only where there are other Hubs.
+    pub poll_ms: u64,
 }
 
 impl Default for Times {
@@ -77,6 +80,7 @@ impl Default for Times {
             retry_ms: 500,
             census_ms: 1000,
             typing_ms: 3000,
+            poll_ms: 5000,
         }
     }
 }

@@ -4,14 +4,20 @@ use alloc::vec::Vec;
 
 use chat_proto::{Member, RoomName};
 
-use crate::ids::{HubId, MemberId};
+use crate::ids::{HubId, MemberId, Mono};
 
 /// Another Hub's part of a room's roster: the count is whole, the names are a sample.
 #[derive(Debug, Default)]
 pub(crate) struct RemoteRoster {
-    pub(crate) version: u64,
+    version: u64,
     pub(crate) count: u64,
     pub(crate) members: BTreeMap<MemberId, Member>,
+    /// The newest version that was heard of.
+    seen: u64,
+    /// Changes may be missing that nothing tells of.
+    doubted: bool,
+    /// When it was asked for, if the answer is due.
+    asked: Option<Mono>,
 }
 
 /// Whether a change follows on what is known.
@@ -21,7 +27,7 @@ pub(crate) enum Change {
     Applied,
     /// It is old or was seen before.
     Stale,
-    /// Changes before it are missing: ask for the whole.
+    /// Changes before it are missing.
     Missed,
 }
 
@@ -51,7 +57,7 @@ impl RemoteRoster {
         change
     }
 
-    /// Takes the whole part; tells whether that was news.
+    /// Takes the whole; answers whether it is another one than was known.
     pub(crate) fn replace(
         &mut self,
         version: u64,
@@ -62,23 +68,47 @@ impl RemoteRoster {
         if version < self.version {
             return false;
         }
-        let members = members.into_iter().take(listed).collect();
-        let news = self.count != count || self.members != members;
-        *self = Self { version, count, members };
-        news
+        let members: BTreeMap<_, _> = members.into_iter().take(listed).collect();
+        let changed = self.count != count || self.members != members;
+        *self = Self { version, count, members, seen: self.seen, doubted: false, asked: None };
+        changed
+    }
+
+    /// Forgets the members: whoever is still there will say so.
+    pub(crate) fn doubt(&mut self, now: Mono) {
+        self.count = 0;
+        self.members.clear();
+        self.doubted = true;
+        self.asked = Some(now);
+    }
+
+    /// Tells whether the whole is to be asked for: once for all changes that come before the answer.
+    pub(crate) fn ask(&mut self, now: Mono) -> bool {
+        let missing = self.doubted || self.seen > self.version;
+        let due = self.asked.is_none_or(|asked| now.since(asked) >= ASK_AGAIN_MS);
+        if missing && due {
+            self.asked = Some(now);
+        }
+        missing && due
     }
 
     fn check(&mut self, version: u64) -> Change {
+        let news = version > self.seen;
+        self.seen = self.seen.max(version);
         if version <= self.version {
             return Change::Stale;
         }
-        if version > self.version + 1 {
-            return Change::Missed;
+        if version == self.version + 1 && !self.doubted {
+            self.version = version;
+            return Change::Applied;
         }
-        self.version = version;
-        Change::Applied
+        // One that was seen before was shown before.
+        if news { Change::Missed } else { Change::Stale }
     }
 }
+
+/// An answer that takes longer was lost.
+const ASK_AGAIN_MS: u64 = 1000;
 
 /// How many members other Hubs have in which rooms, for the room list.
 #[derive(Debug, Default)]
@@ -96,6 +126,15 @@ impl Directory {
         } else if self.0.len() < rooms_max || self.0.contains_key(&room) {
             self.0.entry(room).or_default().insert(hub, count);
         }
+    }
+
+    /// Forgets everything: whoever still has members will say so.
+    pub(crate) fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
     }
 
     pub(crate) fn count(&self, room: &RoomName) -> u64 {

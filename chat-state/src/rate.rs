@@ -54,9 +54,9 @@ impl Bucket {
         }
         let now_us = now.0.saturating_mul(1000);
         let share_us = WINDOW_US * u64::from(cost.0) / (1000 * u64::from(per_window));
-        let arrival_us = self.arrival_us.max(now_us) + share_us;
+        let arrival_us = self.arrival_us.max(now_us).saturating_add(share_us);
         // A whole window may be spent at once.
-        let over = arrival_us.checked_sub(now_us + WINDOW_US).filter(|us| *us > 0);
+        let over = arrival_us.checked_sub(now_us.saturating_add(WINDOW_US)).filter(|us| *us > 0);
         Some(Needed { arrival_us, over })
     }
 }

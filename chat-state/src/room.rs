@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use chat_proto::{Entry, Epoch, RequestId, RoomName, Seq};
 
-use crate::ids::{ConnId, HubId, Token};
+use crate::ids::{ConnId, HubId, Mono, Token};
 use crate::log::Draft;
 use crate::presence::RemoteRoster;
 use crate::recent::Recent;
@@ -25,23 +25,33 @@ pub(crate) struct Room {
     pub(crate) log: LogState,
     /// Connections that get every entry as it comes.
     pub(crate) live: Roster,
-    /// Members that are behind.
+    /// Members that are behind, and those that join again.
     pub(crate) lagging: BTreeSet<ConnId>,
-    /// Sessions that have asked to join.
+    /// Sessions that have asked to join and are no members yet.
     pub(crate) joining: BTreeSet<ConnId>,
     pub(crate) recent: Recent,
     /// Entries beyond the cursor that wait for those before them.
     pub(crate) held: BTreeMap<Seq, Arc<Entry>>,
     /// The newest place that is known to be taken.
     pub(crate) known: Seq,
+    /// Which logs signals have named while the room was being opened.
+    pub(crate) early: Early,
     /// A read that is to fill the hole after the cursor.
     pub(crate) hole: Hole,
+    /// The question where the log ends.
+    pub(crate) head: HeadAsk,
+    /// An append of unknown outcome: other Hubs have yet to be told where the log ends.
+    pub(crate) untold: bool,
     pub(crate) drafts: VecDeque<Queued>,
     pub(crate) in_flight: Option<InFlight>,
+    /// Connections that are not read until fewer drafts wait.
+    pub(crate) stalled: BTreeSet<ConnId>,
     /// The other Hubs' parts of the roster.
     pub(crate) remote: BTreeMap<HubId, RemoteRoster>,
     /// Counts the changes to this Hub's part of the roster.
     pub(crate) version: u64,
+    /// Members have left by a drain, and others were not told.
+    pub(crate) left_in_silence: bool,
 }
 
 /// Where the Hub stands in the room's log.
@@ -65,7 +75,30 @@ pub(crate) enum Hole {
     /// They may yet come by themselves.
     Waiting,
     /// The log has been asked.
-    Loading,
+    Loading(Token),
+}
+
+/// Whether the log was asked where it ends: one question at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HeadAsk {
+    None,
+    Asked {
+        token: Token,
+        /// There was reason to ask after the question had gone out.
+        again: bool,
+    },
+    /// The log could not be read; a timer will ask again.
+    Failed,
+}
+
+/// Which logs were named before the room's own log was known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Early {
+    None,
+    /// Entries of this one are held.
+    One(Epoch),
+    /// What was named can't be relied on: the log has to be asked.
+    Doubt,
 }
 
 /// A draft and whom to answer.
@@ -81,6 +114,8 @@ pub(crate) struct Queued {
 pub(crate) struct InFlight {
     pub(crate) token: Token,
     pub(crate) batch: Vec<Queued>,
+    /// When it is given up.
+    pub(crate) due: Mono,
 }
 
 impl Room {
@@ -94,11 +129,16 @@ impl Room {
             recent: Recent::default(),
             held: BTreeMap::new(),
             known: Seq::ZERO,
+            early: Early::None,
             hole: Hole::None,
+            head: HeadAsk::None,
+            untold: false,
             drafts: VecDeque::new(),
             in_flight: None,
+            stalled: BTreeSet::new(),
             remote: BTreeMap::new(),
             version: 0,
+            left_in_silence: false,
         }
     }
 
@@ -124,13 +164,32 @@ impl Room {
         self.members_here() + self.remote.values().map(|part| part.count).sum::<u64>()
     }
 
-    /// Tells whether nobody needs the room: no member, no draft on its way.
+    /// Drops what signals said while the room was being opened.
+    pub(crate) fn doubt(&mut self) {
+        self.early = Early::Doubt;
+        self.held.clear();
+        self.known = Seq::ZERO;
+    }
+
+    /// Begins anew with an unknown log; members and drafts stay.
+    pub(crate) fn close_log(&mut self) {
+        self.log = LogState::Opening;
+        self.recent.clear();
+        self.held.clear();
+        self.known = Seq::ZERO;
+        self.early = Early::None;
+        self.hole = Hole::None;
+        self.head = HeadAsk::None;
+    }
+
+    /// Tells whether nobody needs the room: no member, no draft on its way, nothing to be told.
     pub(crate) fn is_idle(&self) -> bool {
         self.live.is_empty()
             && self.lagging.is_empty()
             && self.joining.is_empty()
             && self.drafts.is_empty()
             && self.in_flight.is_none()
+            && !self.untold
     }
 }
 

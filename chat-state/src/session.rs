@@ -27,6 +27,9 @@ pub(crate) struct Session {
     pub(crate) ping_at: Option<Mono>,
     /// When the heartbeat timer is set for.
     pub(crate) heartbeat_at: Mono,
+    /// When the timers of the handshake and of the budget are set for, if they are.
+    pub(crate) hello_at: Option<Mono>,
+    pub(crate) budget_at: Option<Mono>,
     /// Requests whose reply is still due.
     pub(crate) in_flight: u32,
     pub(crate) paused: Paused,
@@ -48,11 +51,13 @@ pub(crate) struct Paused {
     pub(crate) in_flight: bool,
     /// Over its budget (`basic` only).
     pub(crate) budget: bool,
+    /// Its room has too many drafts that wait for the log (`basic` only).
+    pub(crate) drafts: bool,
 }
 
 impl Paused {
     pub(crate) fn any(self) -> bool {
-        self.in_flight || self.budget
+        self.in_flight || self.budget || self.drafts
     }
 }
 
@@ -70,8 +75,17 @@ pub(crate) enum OutboxState {
 pub(crate) struct Subscription {
     pub(crate) room: RoomId,
     pub(crate) state: State,
-    /// When this member's typing was last passed on; `None` if it has ended.
-    pub(crate) typing: Option<Mono>,
+    /// This member's typing since it last said something.
+    pub(crate) typing: Option<Typing>,
+}
+
+/// What was last passed on of a member's typing.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Typing {
+    /// When it was passed on that it types.
+    pub(crate) at: Mono,
+    /// Whether it still does.
+    pub(crate) active: bool,
 }
 
 /// Where a subscription stands.
@@ -82,11 +96,18 @@ pub(crate) enum State {
     /// On the live list, at this place: its cursor is the room's.
     Live(usize),
     /// Off the live list; its cursor stands still until it is fed.
-    Lagging {
-        cursor: Seq,
-        /// The log has been asked for the next entries.
-        loading: bool,
-    },
+    Lagging { cursor: Seq, feed: Feed },
+}
+
+/// What is done about the next entries of one who lags.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Feed {
+    /// They can be fed once the outbox has room.
+    Ready,
+    /// The log has been asked for them.
+    Asked(Token),
+    /// The log could not be read; a timer will ask again.
+    Failed,
 }
 
 /// A join that is not done yet.
@@ -94,8 +115,8 @@ pub(crate) enum State {
 pub(crate) struct Joining {
     pub(crate) id: Option<RequestId>,
     pub(crate) history: u32,
-    /// Others know the member already: it joins again.
-    pub(crate) known: bool,
+    /// The member joins again and has had everything up to here; others know it already.
+    pub(crate) before: Option<Seq>,
     /// The read of the log that it waits for.
     pub(crate) load: Option<Token>,
 }

@@ -21,10 +21,14 @@ pub(crate) enum Timer {
     Hole(RoomId),
     /// Asking for a room's head has failed and may be tried again.
     Head(RoomId),
+    /// Opening a room has failed and may be tried again.
+    Open(RoomId),
     /// Feeding a lagging connection has failed and may be tried again.
     CatchUp(ConnId),
     /// Room counts are to be told.
     Census,
+    /// Some rooms' heads are to be asked for, in case the signal of their last entry was lost.
+    Poll,
 }
 
 /// All deadlines, in order.

@@ -2,10 +2,14 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use chat_proto::{Body, CloseCode, Dialect, ErrorCode, Key, LeaveReason, RequestId, ServerFrame};
+use chat_proto::{
+    Body, CloseCode, Dialect, ErrorCode, Key, LeaveReason, RequestId, RoomName, Seq, ServerFrame,
+};
 
+use super::pause::Reason;
 use super::{Actions, Hub, Pending};
-use crate::event::Action;
+use crate::config::Peers;
+use crate::event::{Action, Signal, SignalTo};
 use crate::ids::{ConnId, Mono, Now, Token};
 use crate::log::{AppendError, Appended, Draft, Outcome};
 use crate::room::{InFlight, Queued, RoomId};
@@ -28,7 +32,8 @@ impl Hub {
         let Some(session) = self.sessions.get_mut(conn) else { return };
         let Some(room) = self.rooms.get_mut(at) else { return };
         let full = room.drafts.len() >= self.config.limits.room_drafts as usize;
-        if full && session.dialect == Dialect::V1 {
+        let slow = full && session.dialect == Dialect::Basic;
+        if full && !slow {
             let why = "the room has too many messages that wait for the log";
             return Self::refuse(conn, id, ErrorCode::LogUnavailable, why, out);
         }
@@ -43,35 +48,13 @@ impl Hub {
             body,
         };
         room.drafts.push_back(Queued { draft, conn, id });
+        if slow {
+            // The dialect can't be told, so the frame that was read counts and no more are.
+            room.stalled.insert(conn);
+            self.pause(conn, Reason::Drafts, out);
+        }
         self.began(conn, out);
         self.offer_drafts(now.mono, at, out);
-    }
-
-    /// Counts a request whose reply is due; beyond the limit the connection is not read.
-    pub(super) fn began(&mut self, conn: ConnId, out: &mut Actions) {
-        let limit = self.config.limits.in_flight;
-        let Some(session) = self.sessions.get_mut(conn) else { return };
-        session.in_flight += 1;
-        if session.in_flight >= limit && !session.paused.in_flight {
-            if !session.paused.any() {
-                out.push_back(Action::Pause { conn });
-            }
-            session.paused.in_flight = true;
-        }
-    }
-
-    /// Counts a request whose reply was given.
-    pub(super) fn ended(&mut self, conn: ConnId, out: &mut Actions) {
-        let limit = self.config.limits.in_flight;
-        let Some(session) = self.sessions.get_mut(conn) else { return };
-        debug_assert!(session.in_flight > 0, "a reply without a request");
-        session.in_flight = session.in_flight.saturating_sub(1);
-        if session.paused.in_flight && session.in_flight <= limit / 2 {
-            session.paused.in_flight = false;
-            if !session.paused.any() {
-                out.push_back(Action::Unpause { conn });
-            }
-        }
     }
 
     /// Offers the next batch, if the room is open and the log has answered the one before.
@@ -91,11 +74,13 @@ impl Hub {
         let drafts = batch.iter().map(|queued| queued.draft.clone()).collect();
         let name = room.name.clone();
         let token = self.token(Pending::Append(at));
+        let due = now.plus(self.config.times.append_ms);
         if let Some(room) = self.rooms.get_mut(at) {
-            room.in_flight = Some(InFlight { token, batch });
+            room.in_flight = Some(InFlight { token, batch, due });
         }
-        self.timers.arm(now.plus(self.config.times.append_ms), Timer::Append(token));
+        self.timers.arm(due, Timer::Append(token));
         out.push_back(Action::Append { token, room: name, drafts });
+        self.unpause_stalled(now, at, out);
     }
 
     /// Takes the log's answer: first the replies, then the entries, then the next batch.
@@ -108,24 +93,30 @@ impl Hub {
     ) {
         let at = match self.pending.remove(&token) {
             Some(Pending::Append(at)) => at,
-            Some(Pending::LateAppend(at)) => return self.ask_head(at, out),
+            Some(Pending::LateAppend(at, name)) => {
+                return self.appended_late(now, (at, name), result, out);
+            }
             _ => return,
         };
         let Some(room) = self.rooms.get_mut(at) else { return };
         let Some(in_flight) = room.in_flight.take() else { return };
         debug_assert_eq!(in_flight.token, token, "one batch in flight");
+        self.timers.disarm(in_flight.due, Timer::Append(token));
         match result {
             Ok(Appended { epoch, outcomes }) => {
                 debug_assert_eq!(outcomes.len(), in_flight.batch.len());
                 let name = room.name.clone();
                 let mut entries = Vec::with_capacity(outcomes.len());
+                let last = last_place(&outcomes);
                 for (queued, outcome) in in_flight.batch.into_iter().zip(outcomes) {
-                    self.settle(at, &queued, outcome, out);
+                    self.settle(now, at, &queued, outcome, out);
                     if let Outcome::New { seq } = outcome {
                         entries.push(Arc::new(queued.draft.into_entry(name.clone(), seq)));
                     }
                 }
                 self.commit_own(now, at, &epoch, entries, out);
+                // A duplicate's first send may have been missed here.
+                self.grown(now, at, &epoch, last, out);
             }
             Err(error) => self.fail_batch(now, at, in_flight.batch, &error, out),
         }
@@ -133,9 +124,16 @@ impl Hub {
         self.forget_if_idle(at, out);
     }
 
-    fn settle(&mut self, at: RoomId, queued: &Queued, outcome: Outcome, out: &mut Actions) {
+    fn settle(
+        &mut self,
+        now: Mono,
+        at: RoomId,
+        queued: &Queued,
+        outcome: Outcome,
+        out: &mut Actions,
+    ) {
         let Queued { draft, conn, id } = queued;
-        self.ended(*conn, out);
+        self.ended(now, *conn, out);
         let Some(session) = self.sessions.get(*conn) else { return };
         if session.dialect == Dialect::Basic {
             return;
@@ -177,8 +175,11 @@ impl Hub {
                 "it is not known whether the log took it: send it again with the same `key`",
             ),
         };
+        if matches!(error, AppendError::Unknown(_)) {
+            self.ask_and_tell(at, out);
+        }
         for Queued { conn, id, .. } in batch {
-            self.ended(conn, out);
+            self.ended(now, conn, out);
             match self.sessions.get(conn).map(|s| s.dialect) {
                 Some(Dialect::V1) => Self::refuse(conn, id, code, why, out),
                 // The dialect has no errors, and a message must not vanish in silence.
@@ -188,21 +189,54 @@ impl Hub {
                 None => {}
             }
         }
-        if matches!(error, AppendError::Unknown(_)) {
-            self.ask_head(at, out);
-        }
         self.offer_drafts(now, at, out);
+    }
+
+    /// The log may have taken entries that no Hub has seen: asks where it ends, and tells others.
+    fn ask_and_tell(&mut self, at: RoomId, out: &mut Actions) {
+        let others = self.config.peers == Peers::Some;
+        let Some(room) = self.rooms.get_mut(at) else { return };
+        room.untold |= others;
+        self.ask_head(at, out);
+    }
+
+    /// Takes the answer to an append that was given up: what it made is to be shown all the same.
+    fn appended_late(
+        &mut self,
+        now: Mono,
+        (at, room): (RoomId, RoomName),
+        result: Result<Appended, AppendError>,
+        out: &mut Actions,
+    ) {
+        match result {
+            Ok(Appended { epoch, outcomes }) => {
+                let last = last_place(&outcomes);
+                let (to, told) = (SignalTo::Followers(room.clone()), epoch.clone());
+                self.signal(to, || Signal::Grown { epoch: told, room, last }, out);
+                self.grown(now, at, &epoch, last, out);
+            }
+            Err(AppendError::Unknown(_)) => self.ask_and_tell(at, out),
+            Err(AppendError::Refused(_)) => {}
+        }
     }
 
     /// The log has not answered: whether it took the batch can't be told.
     pub(super) fn append_due(&mut self, now: Mono, token: Token, out: &mut Actions) {
         let Some(Pending::Append(at)) = self.pending.get(&token) else { return };
         let at = *at;
-        self.pending.insert(token, Pending::LateAppend(at));
         let Some(room) = self.rooms.get_mut(at) else { return };
+        self.pending.insert(token, Pending::LateAppend(at, room.name.clone()));
         let Some(in_flight) = room.in_flight.take() else { return };
         let error = AppendError::Unknown("no answer".into());
         self.fail_batch(now, at, in_flight.batch, &error, out);
         self.forget_if_idle(at, out);
     }
+}
+
+fn last_place(outcomes: &[Outcome]) -> Seq {
+    let place = |outcome: &Outcome| match outcome {
+        Outcome::New { seq } | Outcome::Duplicate { seq, .. } => Some(*seq),
+        Outcome::Conflict => None,
+    };
+    outcomes.iter().filter_map(place).max().unwrap_or(Seq::ZERO)
 }

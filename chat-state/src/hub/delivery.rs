@@ -3,10 +3,10 @@ use chat_proto::{CloseCode, Dialect, Entry, LeaveReason, Seq, ServerFrame};
 
 use super::{Actions, Hub, Pending};
 use crate::event::Action;
-use crate::ids::{ConnId, Mono};
+use crate::ids::{ConnId, Mono, Token};
 use crate::log::{Keep, LogPage, ReadError, ReadRange};
 use crate::room::RoomId;
-use crate::session::{OutboxState, State};
+use crate::session::{Feed, OutboxState, State};
 use crate::timers::Timer;
 
 /// Entries of one read for one who lags.
@@ -38,7 +38,7 @@ impl Hub {
         let cursor = room.cursor();
         let Some(session) = self.sessions.get_mut(conn) else { return };
         let Some(subscription) = session.subscription(at) else { return };
-        let lagging = State::Lagging { cursor, loading: false };
+        let lagging = State::Lagging { cursor, feed: Feed::Ready };
         let before = core::mem::replace(&mut subscription.state, lagging);
         self.take_off(conn, at, &before);
         if let Some(room) = self.rooms.get_mut(at) {
@@ -59,8 +59,10 @@ impl Hub {
     pub(super) fn catch_up_due(&mut self, conn: ConnId, out: &mut Actions) {
         let Some(session) = self.sessions.get_mut(conn) else { return };
         for subscription in &mut session.subscriptions {
-            if let State::Lagging { loading, .. } = &mut subscription.state {
-                *loading = false;
+            if let State::Lagging { feed, .. } = &mut subscription.state
+                && *feed == Feed::Failed
+            {
+                *feed = Feed::Ready;
             }
         }
         self.catch_up(conn, out);
@@ -75,8 +77,10 @@ impl Hub {
                 return;
             }
             let behind = session.subscriptions.iter().find_map(|s| match s.state {
-                State::Lagging { cursor, loading: false } => Some((s.room, cursor)),
-                State::Lagging { loading: true, .. } | State::Joining(_) | State::Live(_) => None,
+                State::Lagging { cursor, feed: Feed::Ready } => Some((s.room, cursor)),
+                State::Lagging { feed: Feed::Asked(_) | Feed::Failed, .. }
+                | State::Joining(_)
+                | State::Live(_) => None,
             });
             let Some((at, cursor)) = behind else { return };
             if budget == 0 {
@@ -102,15 +106,20 @@ impl Hub {
         out: &mut Actions,
     ) {
         let Some(room) = self.rooms.get(at) else {
-            return self.end(conn, LeaveReason::Disconnected, out);
+            // Rooms outlive their members; whoever finds otherwise can't be served.
+            debug_assert!(false, "a member of a forgotten room");
+            return self.close(conn, CloseCode::Internal, LeaveReason::Disconnected, out);
         };
         let end = room.cursor();
         if room.recent.covers(cursor.next(), end) {
-            let entries = room.recent.oldest(cursor.next(), end, *budget);
-            let reached = entries.last().map_or(cursor, |last| last.seq);
-            for entry in entries {
-                *budget = budget.saturating_sub(cost(&entry));
-                Self::reply(conn, ServerFrame::Entry(entry), out);
+            let mut reached = cursor;
+            for entry in room.recent.range(cursor.next(), end) {
+                if *budget == 0 {
+                    break;
+                }
+                *budget = budget.saturating_sub(cost(entry));
+                reached = entry.seq;
+                Self::reply(conn, ServerFrame::Entry(entry.clone()), out);
             }
             self.advance(conn, at, reached);
             return;
@@ -118,21 +127,18 @@ impl Hub {
         let range = ReadRange {
             from: cursor.next(),
             to: end,
-            limit: CATCH_UP_ENTRIES,
+            limit: CATCH_UP_ENTRIES
+                .min(u32::try_from(*budget / OVERHEAD).map_or(u32::MAX, |n| n.saturating_add(1))),
             bytes: u32::try_from(*budget).unwrap_or(u32::MAX),
             keep: Keep::Oldest,
         };
         let name = room.name.clone();
-        self.set_loading(conn, at);
-        self.load(name, range, Pending::CatchUp(conn, at), out);
-    }
-
-    fn set_loading(&mut self, conn: ConnId, at: RoomId) {
+        let token = self.load(name, range, Pending::CatchUp(conn, at), out);
         let subscription = self.sessions.get_mut(conn).and_then(|s| s.subscription(at));
         if let Some(subscription) = subscription
-            && let State::Lagging { loading, .. } = &mut subscription.state
+            && let State::Lagging { feed, .. } = &mut subscription.state
         {
-            *loading = true;
+            *feed = Feed::Asked(token);
         }
     }
 
@@ -142,7 +148,7 @@ impl Hub {
         let subscription = self.sessions.get_mut(conn).and_then(|s| s.subscription(at));
         let Some(subscription) = subscription else { return };
         if reached < room.cursor() {
-            subscription.state = State::Lagging { cursor: reached, loading: false };
+            subscription.state = State::Lagging { cursor: reached, feed: Feed::Ready };
         } else {
             room.lagging.remove(&conn);
             subscription.state = State::Live(room.live.push(conn));
@@ -154,18 +160,19 @@ impl Hub {
         &mut self,
         now: Mono,
         (conn, at): (ConnId, RoomId),
-        result: Result<LogPage, ReadError>,
+        (token, result): (Token, Result<LogPage, ReadError>),
         out: &mut Actions,
     ) {
+        let Some(end) = self.rooms.get(at).map(crate::room::Room::cursor) else { return };
         let subscription = self.sessions.get_mut(conn).and_then(|s| s.subscription(at));
         let Some(subscription) = subscription else { return };
-        let State::Lagging { cursor, loading } = &mut subscription.state else { return };
-        if !core::mem::replace(loading, false) {
+        let State::Lagging { cursor, feed } = &mut subscription.state else { return };
+        if *feed != Feed::Asked(token) {
             return;
         }
         let mut reached = *cursor;
         let Ok(page) = result else {
-            *loading = true;
+            *feed = Feed::Failed;
             self.timers.arm(now.plus(self.config.times.retry_ms), Timer::CatchUp(conn));
             return;
         };
@@ -174,7 +181,8 @@ impl Hub {
         }
         let before = reached;
         if page.head.first > reached.next() {
-            let (from, to) = (reached.next(), page.head.first.minus(1));
+            // What is beyond the room's own cursor comes, or is told of, in its turn.
+            let (from, to) = (reached.next(), page.head.first.minus(1).min(end));
             let Some(room) = self.rooms.get(at).map(|r| r.name.clone()) else { return };
             Self::reply(conn, ServerFrame::Gap { room, from, to }, out);
             reached = to;
@@ -187,7 +195,6 @@ impl Hub {
             }
         }
         self.advance(conn, at, reached);
-        let end = self.rooms.get(at).map_or(reached, crate::room::Room::cursor);
         // The log does not have what was delivered to others: no use in asking again and again.
         if reached == before && reached < end {
             return self.close(conn, CloseCode::SlowConsumer, LeaveReason::SlowConsumer, out);
@@ -198,5 +205,8 @@ impl Hub {
 
 /// What an entry takes of an outbox.
 fn cost(entry: &Entry) -> usize {
-    entry.body.size() + 200
+    entry.body.size() + OVERHEAD
 }
+
+/// About what an entry takes on the wire besides its body: many short ones are not nothing.
+const OVERHEAD: usize = 200;

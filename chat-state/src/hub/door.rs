@@ -5,14 +5,14 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use chat_proto::{CloseCode, Entry, Epoch, LeaveReason, Seq, ServerFrame};
+use chat_proto::{CloseCode, Dialect, Entry, Epoch, LeaveReason, Seq, ServerFrame};
 
 use super::{Actions, Hub, Pending};
 use crate::event::{Action, Recipients, Signal, SignalTo};
 use crate::ids::{Mono, Token};
 use crate::log::{Keep, LogHead, LogPage, ReadError, ReadRange};
 use crate::recent::Bounds;
-use crate::room::{Hole, LogState, RoomId};
+use crate::room::{Early, HeadAsk, Hole, LogState, RoomId};
 use crate::timers::Timer;
 
 /// Entries held for one room; what is beyond is read from the log in its turn.
@@ -42,7 +42,7 @@ impl Hub {
         if self.knows_other_epoch(at, epoch) {
             return self.log_replaced(at, out);
         }
-        self.let_through(now, at, &shared, out);
+        self.let_through(now, at, epoch, &shared, out);
     }
 
     /// Lets in what another Hub says is in the log.
@@ -58,14 +58,39 @@ impl Hub {
         if self.knows_other_epoch(at, epoch) {
             return self.ask_head(at, out);
         }
-        self.let_through(now, at, entries, out);
+        self.let_through(now, at, epoch, entries, out);
     }
 
-    fn let_through(&mut self, now: Mono, at: RoomId, entries: &[Arc<Entry>], out: &mut Actions) {
+    fn let_through(
+        &mut self,
+        now: Mono,
+        at: RoomId,
+        epoch: &Epoch,
+        entries: &[Arc<Entry>],
+        out: &mut Actions,
+    ) {
+        if self.is_doubtful(at, epoch) {
+            return;
+        }
         for entry in entries {
             self.offer(at, entry, out);
         }
         self.check_hole(now, at, out);
+    }
+
+    /// Notes which log is named while a room is being opened: what two different ones say can't
+    /// both be held, so then the log is asked once the room is open.
+    fn is_doubtful(&mut self, at: RoomId, epoch: &Epoch) -> bool {
+        let Some(room) = self.rooms.get_mut(at) else { return true };
+        if room.is_open() {
+            return false;
+        }
+        match &room.early {
+            Early::None => room.early = Early::One(epoch.clone()),
+            Early::One(named) if named == epoch => {}
+            Early::One(_) | Early::Doubt => room.doubt(),
+        }
+        room.early == Early::Doubt
     }
 
     fn offer(&mut self, at: RoomId, entry: &Arc<Entry>, out: &mut Actions) {
@@ -141,20 +166,25 @@ impl Hub {
         if from > to {
             return;
         }
-        room.hole = Hole::Loading;
         let range = ReadRange { from, to, limit, bytes, keep: Keep::Oldest };
         let name = room.name.clone();
-        self.load(name, range, Pending::Hole(at), out);
+        let token = self.load(name, range, Pending::Hole(at), out);
+        if let Some(room) = self.rooms.get_mut(at) {
+            room.hole = Hole::Loading(token);
+        }
     }
 
     pub(super) fn hole_read(
         &mut self,
         now: Mono,
         at: RoomId,
-        result: Result<LogPage, ReadError>,
+        (token, result): (Token, Result<LogPage, ReadError>),
         out: &mut Actions,
     ) {
         let Some(room) = self.rooms.get_mut(at) else { return };
+        if room.hole != Hole::Loading(token) {
+            return;
+        }
         room.hole = Hole::None;
         let before = room.cursor();
         if let Ok(page) = result {
@@ -189,7 +219,14 @@ impl Hub {
         *cursor = to;
         room.recent.clear();
         let frame = ServerFrame::Gap { room: room.name.clone(), from, to };
-        out.push_back(Action::Send { to: Recipients::All(room.live.clone()), frame });
+        let live = room.live.clone();
+        out.push_back(Action::Send { to: Recipients::All(live.clone()), frame });
+        // The dialect has no such frame, and nothing may be missing in silence.
+        for conn in live.iter() {
+            if self.sessions.get(conn).is_some_and(|s| s.dialect == Dialect::Basic) {
+                self.close(conn, CloseCode::Overloaded, LeaveReason::Disconnected, out);
+            }
+        }
     }
 
     /// Takes the answer to the question where a new room's log ends.
@@ -202,14 +239,25 @@ impl Hub {
     ) {
         let Some(room) = self.rooms.get_mut(at) else { return };
         let Ok(LogPage { head, entries }) = result else {
-            self.turn_away(at, out);
-            return self.forget_if_idle(at, out);
+            self.turn_away(now, at, out);
+            self.forget_if_idle(at, out);
+            if self.rooms.get(at).is_some() {
+                self.timers.arm(now.plus(self.config.times.retry_ms), Timer::Open(at));
+            }
+            return;
         };
         let bounds = Bounds {
             entries: self.config.limits.recent_entries as usize,
             bytes: self.config.limits.recent_bytes as usize,
         };
         let LogHead { room: name, epoch, first, last } = head;
+        match core::mem::replace(&mut room.early, Early::None) {
+            Early::None => {}
+            Early::One(named) if named == epoch => {}
+            Early::One(_) | Early::Doubt => room.doubt(),
+        }
+        let doubt = room.early == Early::Doubt;
+        room.early = Early::None;
         room.log = LogState::Open { epoch, first, cursor: last };
         room.known = room.known.max(last);
         for entry in entries {
@@ -221,14 +269,33 @@ impl Hub {
         self.check_hole(now, at, out);
         self.offer_drafts(now, at, out);
         self.forget_if_idle(at, out);
+        if doubt || self.rooms.get(at).is_some_and(|room| room.untold) {
+            self.ask_head(at, out);
+        }
     }
 
-    /// Asks the log whether a room has grown.
+    /// Asks the log whether a room has grown: one question at a time, however often there is reason.
     pub(super) fn ask_head(&mut self, at: RoomId, out: &mut Actions) {
-        let Some(room) = self.rooms.get(at) else { return };
-        let room = room.name.clone();
+        let Some(room) = self.rooms.get_mut(at) else { return };
+        if !room.is_open() {
+            return room.doubt();
+        }
+        if let HeadAsk::Asked { again, .. } = &mut room.head {
+            *again = true;
+            return;
+        }
+        let name = room.name.clone();
         let token = self.token(Pending::Head(at));
-        out.push_back(Action::Head { token, room });
+        if let Some(room) = self.rooms.get_mut(at) {
+            room.head = HeadAsk::Asked { token, again: false };
+        }
+        out.push_back(Action::Head { token, room: name });
+    }
+
+    pub(super) fn head_due(&mut self, at: RoomId, out: &mut Actions) {
+        if self.rooms.get(at).is_some_and(|room| room.head == HeadAsk::Failed) {
+            self.ask_head(at, out);
+        }
     }
 
     pub(super) fn head_read(
@@ -239,19 +306,45 @@ impl Hub {
         out: &mut Actions,
     ) {
         let Some(Pending::Head(at)) = self.pending.remove(&token) else { return };
-        match result {
-            Ok(head) => {
-                if self.knows_other_epoch(at, &head.epoch) {
-                    return self.log_replaced(at, out);
-                }
-                self.grown(now, at, head.last, out);
-            }
-            Err(_) => self.timers.arm(now.plus(self.config.times.retry_ms), Timer::Head(at)),
+        let Some(room) = self.rooms.get_mut(at) else { return };
+        let HeadAsk::Asked { token: asked, again } = room.head else { return };
+        if asked != token {
+            return;
         }
+        let Ok(LogHead { epoch, last, .. }) = result else {
+            room.head = HeadAsk::Failed;
+            return self.timers.arm(now.plus(self.config.times.retry_ms), Timer::Head(at));
+        };
+        room.head = HeadAsk::None;
+        if again {
+            self.ask_head(at, out);
+        } else if core::mem::take(&mut room.untold) {
+            let (room, epoch) = (room.name.clone(), epoch.clone());
+            let to = SignalTo::Followers(room.clone());
+            self.signal(to, || Signal::Grown { epoch, room, last }, out);
+        }
+        if self.knows_other_epoch(at, &epoch) {
+            return self.log_replaced(at, out);
+        }
+        self.grown(now, at, &epoch, last, out);
+        self.forget_if_idle(at, out);
     }
 
     /// A room's log has an entry at this place.
-    pub(super) fn grown(&mut self, now: Mono, at: RoomId, last: Seq, out: &mut Actions) {
+    pub(super) fn grown(
+        &mut self,
+        now: Mono,
+        at: RoomId,
+        epoch: &Epoch,
+        last: Seq,
+        out: &mut Actions,
+    ) {
+        if self.knows_other_epoch(at, epoch) {
+            return self.ask_head(at, out);
+        }
+        if self.is_doubtful(at, epoch) {
+            return;
+        }
         let Some(room) = self.rooms.get_mut(at) else { return };
         room.known = room.known.max(last);
         self.check_hole(now, at, out);
@@ -266,13 +359,17 @@ impl Hub {
     }
 
     /// The log is another one than it was: places mean nothing any more, so every member has to
-    /// come anew.
+    /// come anew. What was said and is not in the log yet goes to the new one.
     pub(super) fn log_replaced(&mut self, at: RoomId, out: &mut Actions) {
         let Some(room) = self.rooms.get(at) else { return };
         let mut conns: Vec<_> = room.live.iter().collect();
         conns.extend(room.lagging.iter().chain(&room.joining));
         for conn in conns {
             self.close(conn, CloseCode::LogReplaced, LeaveReason::Disconnected, out);
+        }
+        if let Some(room) = self.rooms.get_mut(at) {
+            room.close_log();
+            self.load_open(at, out);
         }
     }
 }

@@ -12,6 +12,8 @@ use crate::timers::Timer;
 const RESERVE_PERCENT: u64 = 30;
 /// How long a connection with unanswered requests is left alone before it is looked at again.
 const GRACE_MS: u64 = 50;
+/// A longer time is not used up: whoever drains wants to be done some day.
+const SPREAD_MS_MAX: u64 = 24 * 60 * 60 * 1000;
 /// How far apart the clients are told to come back, at the least.
 const RETURN_SPREAD_MS: u64 = 2000;
 
@@ -30,7 +32,7 @@ impl Hub {
         }
         self.draining = Some(Draining { deadline, reported: false });
         let conns = self.sessions.conns();
-        let spread = deadline.since(now) * (100 - RESERVE_PERCENT) / 100;
+        let spread = deadline.since(now).min(SPREAD_MS_MAX) * (100 - RESERVE_PERCENT) / 100;
         let count = conns.len() as u64;
         for (i, conn) in conns.into_iter().enumerate() {
             let turn = spread * i as u64 / count;
@@ -48,8 +50,8 @@ impl Hub {
     pub(super) fn drain_close_due(&mut self, now: Mono, conn: ConnId, out: &mut Actions) {
         let Some(Draining { deadline, .. }) = self.draining else { return };
         let Some(session) = self.sessions.get(conn) else { return };
-        let later = now.plus(GRACE_MS);
-        if session.in_flight > 0 && later < deadline {
+        if session.in_flight > 0 && now < deadline {
+            let later = now.plus(GRACE_MS).min(deadline);
             self.timers.arm(later, Timer::DrainClose(conn));
         } else {
             self.close(conn, CloseCode::Draining, LeaveReason::Draining, out);

@@ -29,6 +29,10 @@ impl Hub {
         let Some(session) = self.sessions.get_mut(conn) else { return };
         let Some(ping_at) = session.ping_at else { return };
         let (every, dead) = beat(&self.config.times, session.dialect);
+        if session.paused.any() {
+            // It is not read, so nothing can be heard from it.
+            session.heard = now;
+        }
         if now.since(session.heard) >= dead {
             self.close(conn, CloseCode::HeartbeatTimeout, LeaveReason::TimedOut, out);
             return;
@@ -50,6 +54,15 @@ impl Hub {
         self.timers.arm(session.heartbeat_at, Timer::Heartbeat(conn));
     }
 
+    /// Gives a `chat.v1` peer its time to say `hello`.
+    pub(super) fn await_hello(&mut self, now: Mono, conn: ConnId) {
+        let at = now.plus(self.config.times.hello_ms);
+        if let Some(session) = self.sessions.get_mut(conn) {
+            session.hello_at = Some(at);
+            self.timers.arm(at, Timer::Hello(conn));
+        }
+    }
+
     pub(super) fn hello_due(&mut self, conn: ConnId, out: &mut Actions) {
         if self.sessions.get(conn).is_some_and(|s| s.stage == Stage::Fresh) {
             self.close(conn, CloseCode::HelloExpected, LeaveReason::TimedOut, out);
@@ -57,10 +70,11 @@ impl Hub {
     }
 }
 
-/// How often a peer is asked, and after which silence it is dead.
+/// How often a peer is asked, and after which silence it is dead: never at once, whatever was set.
 fn beat(times: &crate::config::Times, dialect: Dialect) -> (u64, u64) {
-    match dialect {
+    let (every, dead) = match dialect {
         Dialect::Basic => (times.basic_heartbeat_ms, times.basic_dead_ms),
         Dialect::V1 => (times.heartbeat_ms, times.heartbeat_dead_ms),
-    }
+    };
+    (every.max(1), dead.max(1))
 }

@@ -83,16 +83,18 @@ impl Hub {
     ) {
         match self.pending.remove(&token) {
             Some(Pending::Open(at)) => self.opened(now, at, result, out),
-            Some(Pending::Hole(at)) => self.hole_read(now, at, result, out),
-            Some(Pending::CatchUp(conn, at)) => self.caught_up(now, (conn, at), result, out),
+            Some(Pending::Hole(at)) => self.hole_read(now, at, (token, result), out),
+            Some(Pending::CatchUp(conn, at)) => {
+                self.caught_up(now, (conn, at), (token, result), out);
+            }
             Some(Pending::Join(conn, at, load)) => {
                 self.join_read((conn, at), (token, load), result, out);
             }
             Some(Pending::Page(conn, at, load)) => {
-                self.ended(conn, out);
+                self.ended(now, conn, out);
                 self.page_read(conn, at, load, result, out);
             }
-            Some(Pending::Append(_) | Pending::LateAppend(_) | Pending::Head(_)) | None => {}
+            Some(Pending::Append(_) | Pending::LateAppend(..) | Pending::Head(_)) | None => {}
         }
     }
 
@@ -105,12 +107,14 @@ impl Hub {
         out: &mut Actions,
     ) {
         let HistoryLoad { id, range } = load;
+        let Some(session) = self.sessions.get(conn) else { return };
         // Whoever has left meanwhile may not read any more.
-        if !self.sessions.get(conn).is_some_and(|s| s.is_member(at)) {
+        if !session.is_member(at) {
             let why = "the room was left meanwhile";
             return Self::refuse(conn, id, ErrorCode::NotMember, why, out);
         }
         match result {
+            Ok(page) if self.knows_other_epoch(at, &page.head.epoch) => self.log_replaced(at, out),
             Ok(page) => {
                 self.note_first(at, page.head.first);
                 self.reply_page(conn, at, (id, range), (page.head.first, page.entries), out);
@@ -136,6 +140,7 @@ impl Hub {
             _ => return,
         }
         match result {
+            Ok(page) if self.knows_other_epoch(at, &page.head.epoch) => self.log_replaced(at, out),
             Ok(page) => {
                 self.note_first(at, page.head.first);
                 let ends = (load.range.to, page.head.first);

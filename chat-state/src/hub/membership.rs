@@ -11,11 +11,12 @@ use super::{Actions, Hub, Pending};
 use crate::event::{Action, Recipients, Signal, SignalTo};
 use crate::ids::{ConnId, MemberId, Mono};
 use crate::log::{Keep, ReadRange};
-use crate::room::{LogState, Room, RoomId};
-use crate::session::{Joining, Session, State};
+use crate::room::{LogState, Queued, Room, RoomId};
+use crate::session::{Feed, Joining, OutboxState, Session, State};
 use crate::timers::Timer;
 
-type Refusal = (ErrorCode, &'static str);
+/// Why a request is not done.
+pub(super) type Refusal = (ErrorCode, &'static str);
 
 impl Hub {
     /// Begins a join: opens the room if nobody here is in it.
@@ -25,40 +26,51 @@ impl Hub {
         (name, joining): (RoomName, Joining),
         out: &mut Actions,
     ) -> Result<(), Refusal> {
-        let limits = &self.config.limits;
-        let (rooms, rooms_total) = (limits.rooms as usize, limits.rooms_total as usize);
-        let members_max = u64::from(limits.members);
+        let rooms = self.config.limits.rooms as usize;
         let Some(session) = self.sessions.get(conn) else { return Ok(()) };
-        if self.draining.is_some() {
-            return Err((ErrorCode::Draining, "the server is leaving service"));
-        }
         let found = self.rooms.find(&name);
         if let Some(at) = found
             && session.is_member(at)
         {
+            self.in_service()?;
             return self.rejoin((conn, at), joining, out);
         }
         if session.subscriptions.len() >= rooms {
             return Err((ErrorCode::TooManyRooms, "leave a room first: limit `rooms`"));
         }
-        let at = match found {
-            Some(at) => at,
-            None if self.rooms.len() >= rooms_total => {
-                return Err((ErrorCode::RoomsExhausted, "the server has no place for more rooms"));
-            }
-            None => self.open(name, out),
-        };
+        self.has_place(&name)?;
+        let at = found.unwrap_or_else(|| self.open(name, out));
         let Some(room) = self.rooms.get_mut(at) else { return Ok(()) };
-        let members = room.members_here() + room.joining.len() as u64;
-        if members >= members_max {
-            return Err((ErrorCode::RoomFull, "the room has no place for more members"));
-        }
         room.joining.insert(conn);
         if let Some(session) = self.sessions.get_mut(conn) {
             session.subscribe(at, State::Joining(joining));
         }
         self.go_on_joining(conn, at, out);
         Ok(())
+    }
+
+    /// Tells whether somebody who is not in a room could enter it.
+    pub(super) fn has_place(&self, name: &RoomName) -> Result<(), Refusal> {
+        self.in_service()?;
+        let limits = &self.config.limits;
+        match self.rooms.find(name).and_then(|at| self.rooms.get(at)) {
+            None if self.rooms.len() >= limits.rooms_total as usize => {
+                Err((ErrorCode::RoomsExhausted, "the server has no place for more rooms"))
+            }
+            Some(room)
+                if room.members_here() + room.joining.len() as u64 >= limits.members.into() =>
+            {
+                Err((ErrorCode::RoomFull, "the room has no place for more members"))
+            }
+            None | Some(_) => Ok(()),
+        }
+    }
+
+    fn in_service(&self) -> Result<(), Refusal> {
+        match self.draining {
+            Some(_) => Err((ErrorCode::Draining, "the server is leaving service")),
+            None => Ok(()),
+        }
     }
 
     /// A member joins again: it is taken off the live list and comes back by the same way.
@@ -68,29 +80,46 @@ impl Hub {
         joining: Joining,
         out: &mut Actions,
     ) -> Result<(), Refusal> {
+        let Some(end) = self.rooms.get(at).map(Room::cursor) else { return Ok(()) };
         let Some(session) = self.sessions.get_mut(conn) else { return Ok(()) };
         let Some(subscription) = session.subscription(at) else { return Ok(()) };
-        if matches!(subscription.state, State::Joining(_)) {
-            return Err((ErrorCode::NotMember, "an earlier join of this room is not done yet"));
-        }
-        let joining = Joining { known: true, ..joining };
+        let reached = match subscription.state {
+            State::Joining(_) => {
+                return Err((ErrorCode::NotMember, "an earlier join of this room is not done yet"));
+            }
+            State::Live(_) => end,
+            State::Lagging { cursor, .. } => cursor,
+        };
+        let joining = Joining { before: Some(reached), ..joining };
         let before = core::mem::replace(&mut subscription.state, State::Joining(joining));
         self.take_off(conn, at, &before);
         if let Some(room) = self.rooms.get_mut(at) {
-            room.joining.insert(conn);
+            room.lagging.insert(conn);
         }
         self.go_on_joining(conn, at, out);
         Ok(())
     }
 
-    /// Makes a room and asks the log for its end and its newest entries.
+    /// Makes a room and asks the log for its end and its newest entries. The other Hubs are told from
+    /// which version on to count this part of the roster.
     fn open(&mut self, name: RoomName, out: &mut Actions) -> RoomId {
         let mut room = Room::new(name.clone());
         room.version = self.changes;
         let at = self.rooms.insert(room);
         out.push_back(Action::Follow { room: name.clone() });
-        let ask = name.clone();
-        self.signal(SignalTo::Followers(name.clone()), || Signal::AskRoster { room: ask }, out);
+        let (to, version) = (SignalTo::Followers(name.clone()), self.changes);
+        let (room, members) = (name.clone(), Vec::new());
+        let begins = || Signal::Roster { room, count: 0, members, version };
+        self.signal(to.clone(), begins, out);
+        self.signal(to, || Signal::AskRoster { room: name }, out);
+        self.load_open(at, out);
+        at
+    }
+
+    /// Asks the log for a room's end and its newest entries.
+    pub(super) fn load_open(&mut self, at: RoomId, out: &mut Actions) {
+        let Some(room) = self.rooms.get(at) else { return };
+        let name = room.name.clone();
         let limits = &self.config.limits;
         let range = ReadRange {
             from: Seq::ZERO.next(),
@@ -100,7 +129,6 @@ impl Hub {
             keep: Keep::Newest,
         };
         self.load(name, range, Pending::Open(at), out);
-        at
     }
 
     /// Lets in those who waited for the room to open.
@@ -113,15 +141,21 @@ impl Hub {
     }
 
     /// Refuses those who waited for a room that can't be opened.
-    pub(super) fn turn_away(&mut self, at: RoomId, out: &mut Actions) {
+    pub(super) fn turn_away(&mut self, now: Mono, at: RoomId, out: &mut Actions) {
         let Some(room) = self.rooms.get_mut(at) else { return };
         let drafts = core::mem::take(&mut room.drafts);
         let waiting = room.joining.clone();
         let why = "the room's log can't be read at the moment";
-        for queued in drafts {
-            self.ended(queued.conn, out);
-            if self.sessions.get(queued.conn).is_some_and(|s| s.dialect == Dialect::V1) {
-                Self::refuse(queued.conn, queued.id, ErrorCode::LogUnavailable, why, out);
+        self.unpause_stalled(now, at, out);
+        for Queued { conn, id, .. } in drafts {
+            self.ended(now, conn, out);
+            match self.sessions.get(conn).map(|s| s.dialect) {
+                Some(Dialect::V1) => Self::refuse(conn, id, ErrorCode::LogUnavailable, why, out),
+                // The dialect has no errors, and a message must not vanish in silence.
+                Some(Dialect::Basic) => {
+                    self.close(conn, CloseCode::Overloaded, LeaveReason::Disconnected, out);
+                }
+                None => {}
             }
         }
         for conn in waiting {
@@ -181,16 +215,19 @@ impl Hub {
         let LogState::Open { epoch, cursor, .. } = &room.log else { return };
         let (epoch, cursor) = (epoch.clone(), *cursor);
         let Some(session) = self.sessions.get_mut(conn) else { return };
-        let (dialect, member) = (session.dialect, session.member());
+        let (dialect, member, outbox) = (session.dialect, session.member(), session.outbox);
         let Some(subscription) = session.subscription(at) else { return };
         let State::Joining(joining) = &subscription.state else { return };
-        let (id, known) = (joining.id.clone(), joining.known);
+        let (id, known) = (joining.id.clone(), joining.before.is_some());
         room.joining.remove(&conn);
-        subscription.state = if head == cursor {
+        // One that takes nothing at the moment is fed once it does. (`basic` can't be.)
+        let open = outbox == OutboxState::Open || dialect == Dialect::Basic;
+        subscription.state = if head == cursor && open {
+            room.lagging.remove(&conn);
             State::Live(room.live.push(conn))
         } else {
             room.lagging.insert(conn);
-            State::Lagging { cursor: head, loading: false }
+            State::Lagging { cursor: head, feed: Feed::Ready }
         };
         let name = room.name.clone();
         match dialect {
@@ -280,10 +317,11 @@ impl Hub {
         let Some(room) = self.rooms.get_mut(at) else { return };
         room.joining.remove(&conn);
         let known = match state {
-            State::Joining(joining) => joining.known,
+            State::Joining(joining) => joining.before.is_some(),
             State::Live(_) | State::Lagging { .. } => true,
         };
         // Whoever is cut off by a drain comes back at once: others need not see it go.
+        room.left_in_silence |= known && reason == LeaveReason::Draining;
         if known && reason != LeaveReason::Draining {
             room.version += 1;
             self.changes = self.changes.max(room.version);
@@ -311,8 +349,8 @@ impl Hub {
     pub(super) fn take_off(&mut self, conn: ConnId, at: RoomId, state: &State) {
         let Some(room) = self.rooms.get_mut(at) else { return };
         match state {
-            State::Joining(_) => {}
-            State::Lagging { .. } => {
+            // One that joins again is listed as one that lags.
+            State::Joining(_) | State::Lagging { .. } => {
                 room.lagging.remove(&conn);
             }
             State::Live(place) => {
@@ -331,9 +369,21 @@ impl Hub {
         if self.rooms.get(at).is_some_and(Room::is_idle)
             && let Some(room) = self.rooms.remove(at)
         {
+            if room.left_in_silence {
+                self.tell_empty(&room, out);
+            }
             self.count_changed(room.name.clone());
             out.push_back(Action::Unfollow { room: room.name });
         }
+    }
+
+    /// Tells other Hubs that nobody is left, where leaving was not told.
+    fn tell_empty(&mut self, room: &Room, out: &mut Actions) {
+        let version = room.version + 1;
+        self.changes = self.changes.max(version);
+        let name = room.name.clone();
+        let empty = || Signal::Roster { room: name, count: 0, members: Vec::new(), version };
+        self.signal(SignalTo::Followers(room.name.clone()), empty, out);
     }
 
     /// Lists a room's members: those here first, then those of other Hubs.
@@ -347,8 +397,15 @@ impl Hub {
         Some(MembersView { count: room.members(), members })
     }
 
-    /// Takes back a join whose history can't be read.
+    /// Takes back a join whose history can't be read; a member stays what it was.
     pub(super) fn give_up_joining(&mut self, conn: ConnId, at: RoomId, out: &mut Actions) {
+        let Some(session) = self.sessions.get_mut(conn) else { return };
+        if let Some(subscription) = session.subscription(at)
+            && let State::Joining(Joining { before: Some(cursor), .. }) = subscription.state
+        {
+            subscription.state = State::Lagging { cursor, feed: Feed::Ready };
+            return self.catch_up(conn, out);
+        }
         let Some(session) = self.sessions.get_mut(conn) else { return };
         let Some(subscription) = session.unsubscribe(at) else { return };
         let member = session.member();

@@ -3,7 +3,7 @@
 //! Each file has one idea: `requests` routes what clients ask, `membership` enters and leaves
 //! rooms, `append` takes messages to the log, `door` takes entries from the log to the members,
 //! `delivery` feeds those who lag, `history` reads back, `signals` talks to other Hubs, `heartbeat`
-//! notices the dead, `drain` leaves service.
+//! notices the dead, `pause` stops reading, `drain` leaves service.
 mod append;
 mod delivery;
 mod door;
@@ -11,6 +11,7 @@ mod drain;
 mod heartbeat;
 mod history;
 mod membership;
+mod pause;
 mod requests;
 mod signals;
 
@@ -57,6 +58,9 @@ pub struct Hub {
     directory: Directory,
     census: BTreeSet<RoomName>,
     census_armed: bool,
+    poll_armed: bool,
+    /// The room up to which heads were polled.
+    polled: Option<RoomName>,
     timers: Timers,
     draining: Option<Draining>,
     /// The fallback for guests without a name.
@@ -69,7 +73,7 @@ enum Pending {
     /// Drafts of a room.
     Append(RoomId),
     /// An append that was given up: if it succeeded after all, the room has grown.
-    LateAppend(RoomId),
+    LateAppend(RoomId, RoomName),
     /// The end of a room that begins.
     Open(RoomId),
     /// Whether a room has grown.
@@ -101,6 +105,8 @@ impl Hub {
             directory: Directory::default(),
             census: BTreeSet::new(),
             census_armed: false,
+            poll_armed: false,
+            polled: None,
             timers: Timers::default(),
             draining: None,
             anonymous: DisplayName::new("anonymous").expect("a plain word is a name"),
@@ -126,11 +132,12 @@ impl Hub {
             Event::Head { token, result } => self.head_read(now.mono, token, result, out),
             Event::Loaded { token, result } => self.loaded(now.mono, token, result, out),
             Event::Signal { from, signal } => self.signalled(now.mono, from, signal, out),
-            Event::SignalsLost => self.signals_lost(out),
+            Event::SignalsLost => self.signals_lost(now.mono, out),
             Event::Drain { deadline } => self.drain(now.mono, deadline, out),
             Event::Reconfigure { limits } => self.config.limits = limits,
         }
         self.arm_census(now.mono);
+        self.arm_poll(now.mono);
         self.report_drained(out);
     }
 
@@ -140,16 +147,19 @@ impl Hub {
             match timer {
                 Timer::Hello(conn) => self.hello_due(conn, out),
                 Timer::Heartbeat(conn) => self.heartbeat_due(now.mono, conn, out),
-                Timer::Budget(conn) => self.budget_due(conn, out),
+                Timer::Budget(conn) => self.budget_due(now.mono, conn, out),
                 Timer::DrainClose(conn) => self.drain_close_due(now.mono, conn, out),
                 Timer::Append(token) => self.append_due(now.mono, token, out),
                 Timer::Hole(room) => self.hole_due(room, out),
-                Timer::Head(room) => self.ask_head(room, out),
+                Timer::Head(room) => self.head_due(room, out),
+                Timer::Open(room) => self.load_open(room, out),
                 Timer::CatchUp(conn) => self.catch_up_due(conn, out),
                 Timer::Census => self.census_due(out),
+                Timer::Poll => self.poll_due(out),
             }
         }
         self.arm_census(now.mono);
+        self.arm_poll(now.mono);
         self.report_drained(out);
     }
 
@@ -167,6 +177,7 @@ impl Hub {
             rooms: self.rooms.len(),
             pending: self.pending.len(),
             timers: self.timers.len(),
+            elsewhere: self.directory.len(),
         }
     }
 
@@ -189,10 +200,7 @@ impl Hub {
         let Identity::Guest { user, name } = identity;
         let stage = match dialect {
             Dialect::Basic => Stage::Active,
-            Dialect::V1 => {
-                self.timers.arm(now.plus(self.config.times.hello_ms), Timer::Hello(conn));
-                Stage::Fresh
-            }
+            Dialect::V1 => Stage::Fresh,
         };
         let session = Session {
             conn,
@@ -207,11 +215,16 @@ impl Hub {
             heard: now,
             ping_at: None,
             heartbeat_at: now,
+            hello_at: None,
+            budget_at: None,
             in_flight: 0,
             paused: Paused::default(),
             outbox: OutboxState::Open,
         };
         self.sessions.insert(session);
+        if dialect == Dialect::V1 {
+            self.await_hello(now, conn);
+        }
         if probe == Probe::Transport && dialect == Dialect::Basic {
             self.begin_heartbeat(now, conn);
         }
@@ -221,6 +234,13 @@ impl Hub {
     fn end(&mut self, conn: ConnId, why: LeaveReason, out: &mut Actions) {
         let Some(session) = self.sessions.remove(conn) else { return };
         self.timers.disarm(session.heartbeat_at, Timer::Heartbeat(conn));
+        for (at, timer) in
+            [(session.hello_at, Timer::Hello(conn)), (session.budget_at, Timer::Budget(conn))]
+        {
+            if let Some(at) = at {
+                self.timers.disarm(at, timer);
+            }
+        }
         self.leave_all(session, why, out);
     }
 
@@ -283,6 +303,8 @@ pub struct Stats {
     pub pending: usize,
     /// Timers that are armed.
     pub timers: usize,
+    /// Rooms that other Hubs have, for the room list.
+    pub elsewhere: usize,
 }
 
 /// The sessions by their connection's slot.

@@ -8,12 +8,13 @@ use chat_proto::{
     ErrorCode, LeaveReason, Request, RequestId, RoomName, RoomSummary, ServerFrame, Welcome,
 };
 
+use super::pause::Reason;
 use super::{Actions, Hub};
 use crate::event::{Action, Recipients, Signal, SignalTo};
 use crate::ids::{ConnId, Mono, Now};
 use crate::rate::{self, Cost, Verdict};
 use crate::room::RoomId;
-use crate::session::{Joining, Stage};
+use crate::session::{Joining, Stage, Typing};
 use crate::timers::Timer;
 
 /// Optional parts of the protocol that this server has.
@@ -34,10 +35,16 @@ impl Hub {
     ) {
         self.heard(now.mono, conn);
         match frame {
-            ClientFrame::Basic(request) => self.basic(now, conn, request, out),
+            ClientFrame::Basic(request) => {
+                if self.speaks(conn, Dialect::Basic) {
+                    self.basic(now, conn, request, out);
+                }
+            }
             ClientFrame::V1 { id, request } => {
                 self.upgrade(now.mono, conn);
-                if self.admit(now.mono, conn, (&id, cost(&request)), out) {
+                if self.speaks(conn, Dialect::V1)
+                    && self.admit(now.mono, conn, (&id, cost(&request)), out)
+                {
                     self.v1(now, conn, (id, request), out);
                 }
             }
@@ -64,6 +71,11 @@ impl Hub {
         }
     }
 
+    /// A frame of another dialect than the connection's has no meaning.
+    fn speaks(&self, conn: ConnId, dialect: Dialect) -> bool {
+        self.sessions.get(conn).is_some_and(|session| session.dialect == dialect)
+    }
+
     /// A connection without a negotiated dialect chose `chat.v1` by its first frame.
     fn upgrade(&mut self, now: Mono, conn: ConnId) {
         let Some(session) = self.sessions.get_mut(conn) else { return };
@@ -71,7 +83,7 @@ impl Hub {
             session.dialect = Dialect::V1;
             session.stage = Stage::Fresh;
             self.timers.disarm(session.heartbeat_at, Timer::Heartbeat(conn));
-            self.timers.arm(now.plus(self.config.times.hello_ms), Timer::Hello(conn));
+            self.await_hello(now, conn);
         }
     }
 
@@ -107,20 +119,19 @@ impl Hub {
         if wait == 0 {
             return;
         }
-        if !session.paused.any() {
-            out.push_back(Action::Pause { conn });
+        // Frames that were read before the pause make it longer.
+        let at = now.plus(wait);
+        if let Some(before) = session.budget_at.replace(at) {
+            self.timers.disarm(before, Timer::Budget(conn));
         }
-        session.paused.budget = true;
-        self.timers.arm(now.plus(wait), Timer::Budget(conn));
+        self.timers.arm(at, Timer::Budget(conn));
+        self.pause(conn, Reason::Budget, out);
     }
 
-    pub(super) fn budget_due(&mut self, conn: ConnId, out: &mut Actions) {
+    pub(super) fn budget_due(&mut self, now: Mono, conn: ConnId, out: &mut Actions) {
         let Some(session) = self.sessions.get_mut(conn) else { return };
-        let before = session.paused;
-        session.paused.budget = false;
-        if before.any() && !session.paused.any() {
-            out.push_back(Action::Unpause { conn });
-        }
+        session.budget_at = None;
+        self.unpause(now, conn, Reason::Budget, out);
     }
 
     fn basic(&mut self, now: Now, conn: ConnId, request: BasicRequest, out: &mut Actions) {
@@ -132,12 +143,17 @@ impl Hub {
                 if current.is_some() && current == self.rooms.find(&room) {
                     return;
                 }
+                // It can't be told why not. Like any frame that can't be done, it is dropped, and so
+                // it does not cost the member its current room either.
+                if self.has_place(&room).is_err() {
+                    return;
+                }
                 if let Some(current) = current {
                     self.leave(conn, current, LeaveReason::Left, out);
                 }
-                let joining = Joining { id: None, history: 0, known: false, load: None };
-                // It can't be told why not; like any frame that can't be done, it is dropped.
-                let _ = self.join(conn, (room, joining), out);
+                let joining = Joining { id: None, history: 0, before: None, load: None };
+                let joined = self.join(conn, (room, joining), out);
+                debug_assert!(joined.is_ok(), "it had a place");
             }
             BasicRequest::Leave => {
                 if let Some(current) = current {
@@ -179,7 +195,7 @@ impl Hub {
                 }
             }
             Request::Join { room, history } => {
-                let joining = Joining { id: id.clone(), history, known: false, load: None };
+                let joining = Joining { id: id.clone(), history, before: None, load: None };
                 if let Err((code, why)) = self.join(conn, (room, joining), out) {
                     Self::refuse(conn, id, code, why, out);
                 }
@@ -232,6 +248,9 @@ impl Hub {
             return Self::refuse(conn, id, ErrorCode::AlreadyWelcome, why, out);
         }
         session.stage = Stage::Active;
+        if let Some(at) = session.hello_at.take() {
+            self.timers.disarm(at, Timer::Hello(conn));
+        }
         if let Some(name) = name {
             session.name = name;
         }
@@ -339,14 +358,16 @@ impl Hub {
         }
         let last = subscription.typing;
         let due = match (active, last) {
-            (true, Some(last)) => now.since(last) >= self.config.times.typing_ms,
+            (true, Some(last)) => now.since(last.at) >= self.config.times.typing_ms,
             (true, None) => true,
-            (false, last) => last.is_some(),
+            (false, last) => last.is_some_and(|last| last.active),
         };
         if !due || room.members() > u64::from(self.config.limits.typing_members) {
             return;
         }
-        subscription.typing = active.then_some(now);
+        // That it has ended does not make the next beginning come sooner.
+        let at = last.filter(|_| !active).map_or(now, |last| last.at);
+        subscription.typing = Some(Typing { at, active });
         let name = room.name.clone();
         out.push_back(Action::Send {
             to: Recipients::AllBut(room.live.clone(), conn),

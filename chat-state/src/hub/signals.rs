@@ -4,11 +4,16 @@ use alloc::vec::Vec;
 use chat_proto::{RoomName, ServerFrame};
 
 use super::{Actions, Hub};
+use crate::config::Peers;
 use crate::event::{Action, Recipients, Signal, SignalTo};
 use crate::ids::{HubId, MemberId, Mono};
 use crate::presence::Change;
 use crate::room::RoomId;
 use crate::session::Session;
+use crate::timers::Timer;
+
+/// Rooms that are polled at a time: one read of the log each, in one turn.
+const POLL_ROOMS: usize = 512;
 
 impl Hub {
     pub(super) fn signalled(&mut self, now: Mono, from: HubId, signal: Signal, out: &mut Actions) {
@@ -21,28 +26,26 @@ impl Hub {
             }
             Signal::Grown { epoch, room, last } => {
                 let Some(at) = self.rooms.find(&room) else { return };
-                if self.knows_other_epoch(at, &epoch) {
-                    self.ask_head(at, out);
-                } else {
-                    self.grown(now, at, last, out);
-                }
+                self.grown(now, at, &epoch, last, out);
             }
             Signal::Came { room, id, member, version } => {
                 let Some((at, part)) = self.remote(&room, from) else { return };
                 let change = part.came(version, (id, member.clone()), listed);
                 let frame = ServerFrame::Join { room, member };
-                self.presence_changed(from, at, change, frame, out);
+                self.presence_changed(now, (from, at), change, frame, out);
             }
             Signal::Went { room, id, member, reason, version } => {
                 let Some((at, part)) = self.remote(&room, from) else { return };
                 let change = part.went(version, id);
                 let frame = ServerFrame::Leave { room, member, reason };
-                self.presence_changed(from, at, change, frame, out);
+                self.presence_changed(now, (from, at), change, frame, out);
             }
             Signal::AskRoster { room } => self.tell_roster(from, &room, out),
             Signal::Roster { room, count, members, version } => {
                 let Some((at, part)) = self.remote(&room, from) else { return };
-                if part.replace(version, count, members, listed) {
+                let changed = part.replace(version, count, members, listed);
+                self.ask_if_missing(now, from, at, out);
+                if changed {
                     self.show_members(at, out);
                 }
             }
@@ -81,31 +84,34 @@ impl Hub {
     /// Shows a change of another Hub's part; asks for the whole if changes before it are missing.
     fn presence_changed(
         &mut self,
-        from: HubId,
-        at: RoomId,
+        now: Mono,
+        (from, at): (HubId, RoomId),
         change: Change,
         frame: ServerFrame,
         out: &mut Actions,
     ) {
-        if change == Change::Stale {
-            return;
-        }
         let Some(room) = self.rooms.get(at) else { return };
-        let name = room.name.clone();
-        out.push_back(Action::Send { to: Recipients::All(room.live.clone()), frame });
-        if change == Change::Missed {
-            self.signal(SignalTo::Hub(from), || Signal::AskRoster { room: name }, out);
+        if change != Change::Stale {
+            out.push_back(Action::Send { to: Recipients::All(room.live.clone()), frame });
+        }
+        self.ask_if_missing(now, from, at, out);
+    }
+
+    fn ask_if_missing(&mut self, now: Mono, from: HubId, at: RoomId, out: &mut Actions) {
+        let Some(room) = self.rooms.get_mut(at) else { return };
+        if room.remote.get_mut(&from).is_some_and(|part| part.ask(now)) {
+            let room = room.name.clone();
+            self.signal(SignalTo::Hub(from), || Signal::AskRoster { room }, out);
         }
     }
 
-    /// Tells the members here who else is there: more than single changes can say.
+    /// Shows the members anew, where their comings and goings were not seen one by one.
     fn show_members(&self, at: RoomId, out: &mut Actions) {
         let Some(view) = self.members_view(at) else { return };
         let Some(room) = self.rooms.get(at) else { return };
         if !room.live.is_empty() {
-            let to = Recipients::All(room.live.clone());
             let frame = ServerFrame::Members { id: None, room: room.name.clone(), view };
-            out.push_back(Action::Send { to, frame });
+            out.push_back(Action::Send { to: Recipients::All(room.live.clone()), frame });
         }
     }
 
@@ -124,11 +130,14 @@ impl Hub {
         self.signal(SignalTo::Hub(from), signal, out);
     }
 
-    /// Signals may be missing: ask for everything that they could have said.
-    pub(super) fn signals_lost(&mut self, out: &mut Actions) {
+    /// Signals may be missing: ask for everything that they could have said. Hubs that have left a
+    /// room meanwhile do not answer, so what they had counts no more.
+    pub(super) fn signals_lost(&mut self, now: Mono, out: &mut Actions) {
+        self.directory.clear();
         for at in self.rooms.ids() {
             self.ask_head(at, out);
-            let Some(room) = self.rooms.get(at) else { continue };
+            let Some(room) = self.rooms.get_mut(at) else { continue };
+            room.remote.values_mut().for_each(|part| part.doubt(now));
             let name = room.name.clone();
             let to = SignalTo::Followers(name.clone());
             self.signal(to, || Signal::AskRoster { room: name }, out);
@@ -142,6 +151,27 @@ impl Hub {
             let here = self.rooms.find(&room).and_then(|at| self.rooms.get(at));
             let count = here.map_or(0, crate::room::Room::members_here);
             self.signal(SignalTo::Everyone, || Signal::Census { room, count }, out);
+        }
+    }
+
+    /// Asks where some rooms end, in turn: the signal of a last entry may be lost.
+    pub(super) fn poll_due(&mut self, out: &mut Actions) {
+        self.poll_armed = false;
+        let after = self.rooms.after(self.polled.as_ref());
+        let names: Vec<RoomName> = after.take(POLL_ROOMS).map(|room| room.name.clone()).collect();
+        self.polled = if names.len() == POLL_ROOMS { names.last().cloned() } else { None };
+        for name in names {
+            if let Some(at) = self.rooms.find(&name) {
+                self.ask_head(at, out);
+            }
+        }
+    }
+
+    /// Arms the poll where a signal can be lost.
+    pub(super) fn arm_poll(&mut self, now: Mono) {
+        if !self.poll_armed && self.config.peers == Peers::Some && self.rooms.len() > 0 {
+            self.poll_armed = true;
+            self.timers.arm(now.plus(self.config.times.poll_ms.max(1)), Timer::Poll);
         }
     }
 }

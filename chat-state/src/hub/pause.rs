@@ -1,0 +1,76 @@
+//! Why a connection is not read, and when it is again.
+use super::{Actions, Hub};
+use crate::event::Action;
+use crate::ids::{ConnId, Mono};
+use crate::room::RoomId;
+use crate::session::Paused;
+
+/// A reason not to read a connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Reason {
+    InFlight,
+    Budget,
+    Drafts,
+}
+
+impl Hub {
+    /// Counts a request whose reply is due; beyond the limit the connection is not read.
+    pub(super) fn began(&mut self, conn: ConnId, out: &mut Actions) {
+        let limit = self.config.limits.in_flight;
+        let Some(session) = self.sessions.get_mut(conn) else { return };
+        session.in_flight += 1;
+        if session.in_flight >= limit {
+            self.pause(conn, Reason::InFlight, out);
+        }
+    }
+
+    /// Counts a request whose reply was given.
+    pub(super) fn ended(&mut self, now: Mono, conn: ConnId, out: &mut Actions) {
+        let limit = self.config.limits.in_flight;
+        let Some(session) = self.sessions.get_mut(conn) else { return };
+        debug_assert!(session.in_flight > 0, "a reply without a request");
+        session.in_flight = session.in_flight.saturating_sub(1);
+        if session.in_flight <= limit / 2 {
+            self.unpause(now, conn, Reason::InFlight, out);
+        }
+    }
+
+    pub(super) fn pause(&mut self, conn: ConnId, reason: Reason, out: &mut Actions) {
+        let Some(session) = self.sessions.get_mut(conn) else { return };
+        let before = session.paused.any();
+        *flag(&mut session.paused, reason) = true;
+        if !before {
+            out.push_back(Action::Pause { conn });
+        }
+    }
+
+    pub(super) fn unpause(&mut self, now: Mono, conn: ConnId, reason: Reason, out: &mut Actions) {
+        let Some(session) = self.sessions.get_mut(conn) else { return };
+        let before = session.paused.any();
+        *flag(&mut session.paused, reason) = false;
+        if before && !session.paused.any() {
+            // Nothing could be heard from it, which is not its fault.
+            session.heard = now;
+            out.push_back(Action::Unpause { conn });
+        }
+    }
+
+    /// Reads those again that had to wait for a room's drafts, once half of them are gone.
+    pub(super) fn unpause_stalled(&mut self, now: Mono, at: RoomId, out: &mut Actions) {
+        let half = self.config.limits.room_drafts as usize / 2;
+        let Some(room) = self.rooms.get_mut(at) else { return };
+        if room.drafts.len() <= half {
+            for conn in core::mem::take(&mut room.stalled) {
+                self.unpause(now, conn, Reason::Drafts, out);
+            }
+        }
+    }
+}
+
+fn flag(paused: &mut Paused, reason: Reason) -> &mut bool {
+    match reason {
+        Reason::InFlight => &mut paused.in_flight,
+        Reason::Budget => &mut paused.budget,
+        Reason::Drafts => &mut paused.drafts,
+    }
+}

@@ -1,0 +1,263 @@
+//! What a peer was sent, held against the log: the safety half of the guarantees.
+use std::collections::BTreeMap;
+
+use chat_proto::{
+    Dialect, Entry, Epoch, ErrorCode, HistoryRange, Joined, Page, RoomName, Seq, ServerFrame,
+};
+
+use super::log::SimLog;
+use super::render;
+
+/// What a request was, so that its reply can be judged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Want {
+    Welcome,
+    Joined { room: RoomName, history: u32 },
+    Left { room: RoomName },
+    Ack { room: RoomName, content: String },
+    Page { room: RoomName, range: HistoryRange, limit: u32 },
+    Members { room: RoomName },
+    Rooms,
+    Typing,
+    Pong,
+    Error,
+}
+
+/// A room that the peer is in, as far as it was told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sub {
+    /// Which log; a `basic` peer is not told, but it shows with the first message.
+    pub epoch: Option<Epoch>,
+    /// The last entry it was given, or told that it will not get.
+    pub last: Option<u64>,
+}
+
+/// What a peer was told so far.
+#[derive(Debug, Default)]
+pub struct View {
+    /// What the peer is called.
+    pub name: String,
+    /// The rooms it is in.
+    pub rooms: BTreeMap<RoomName, Sub>,
+    /// Requests without a reply.
+    pub due: BTreeMap<String, Want>,
+    /// All that was received, for people.
+    pub lines: Vec<String>,
+    /// The newest answers of a kind, for tests that look at them.
+    pub frames: Vec<ServerFrame>,
+    /// How many acks there were.
+    pub acks: usize,
+}
+
+impl View {
+    /// Takes one frame; returns what the peer sends because of it.
+    pub fn take(&mut self, log: &SimLog, dialect: Dialect, text: &str) -> Option<String> {
+        match dialect {
+            Dialect::Basic => {
+                self.take_basic(log, text);
+                None
+            }
+            Dialect::V1 => self.take_v1(log, text),
+        }
+    }
+
+    /// The Hub has taken a `leave` of a `basic` peer.
+    pub fn left(&mut self) {
+        self.rooms.clear();
+    }
+
+    fn take_basic(&mut self, log: &SimLog, text: &str) {
+        let value: serde_json::Value = serde_json::from_str(text).expect("one JSON value");
+        let field = |name: &str| value[name].as_str().expect("four texts");
+        let room = RoomName::new(field("room")).expect("a room");
+        let (kind, username, content) = (field("type"), field("username"), field("content"));
+        self.lines.push(render::basic(&room, kind, username, content));
+        match kind {
+            "join" => {
+                assert_eq!(content, format!("{username} joined the room"));
+                if username == self.name {
+                    // Entering a room leaves the one before.
+                    self.rooms.clear();
+                    self.rooms.insert(room.clone(), Sub { epoch: None, last: None });
+                }
+            }
+            "leave" => {
+                assert_eq!(content, format!("{username} left the room"));
+                assert_ne!(username, self.name, "whoever leaves gets no notice of it");
+            }
+            "message" => self.basic_message(log, &room, username, content),
+            other => panic!("a basic peer was sent a {other:?}"),
+        }
+        assert!(self.rooms.contains_key(&room), "{} is not in {room}: {text}", self.name);
+    }
+
+    fn basic_message(&mut self, log: &SimLog, room: &RoomName, username: &str, content: &str) {
+        let same = |entry: &&std::sync::Arc<Entry>| {
+            let chat_proto::Body::Message { content: said, .. } = &entry.body else { return false };
+            **said == *content && *entry.username == *username
+        };
+        let in_log = |l: &'_ super::log::RoomLog| {
+            l.entries.iter().find(same).map(|entry| (entry.seq.get(), l.epoch.clone()))
+        };
+        let found = log.of_room(room).find_map(in_log);
+        let (seq, epoch) =
+            found.unwrap_or_else(|| panic!("{content:?} is not in the log of {room}"));
+        let sub = self.rooms.get_mut(room).expect("a member gets messages");
+        if let Some(last) = sub.last {
+            assert_eq!(seq, last + 1, "{} in {room}", self.name);
+        }
+        let before = sub.epoch.get_or_insert(epoch.clone());
+        assert_eq!(*before, epoch, "{} in {room}: two logs in one stay", self.name);
+        sub.last = Some(seq);
+    }
+
+    fn take_v1(&mut self, log: &SimLog, text: &str) -> Option<String> {
+        let frame = ServerFrame::decode(text).expect("what is sent can be read");
+        self.lines.push(render::v1(&frame));
+        self.frames.push(frame.clone());
+        match frame {
+            ServerFrame::Welcome(welcome) => {
+                self.replied(welcome.id.as_deref(), &Want::Welcome);
+            }
+            ServerFrame::Joined(joined) => self.joined(log, &joined),
+            ServerFrame::Left { id, room } => {
+                self.replied(id.as_deref(), &Want::Left { room: room.clone() });
+                self.rooms.remove(&room);
+            }
+            ServerFrame::Ack { id, room, seq, .. } => self.acked(log, id.as_deref(), &room, seq),
+            ServerFrame::Page(page) => self.page(log, &page),
+            ServerFrame::Members { id: None, room, .. } => {
+                assert!(self.rooms.contains_key(&room), "{} is not in {room}", self.name);
+            }
+            ServerFrame::Members { id, room, .. } => {
+                self.replied(id.as_deref(), &Want::Members { room });
+            }
+            ServerFrame::Rooms { id, .. } => self.replied(id.as_deref(), &Want::Rooms),
+            ServerFrame::Pong { id } => self.replied(id.as_deref(), &Want::Pong),
+            ServerFrame::Error(error) => {
+                assert_ne!(error.code, ErrorCode::Unknown);
+                if let Some(id) = error.id {
+                    let want = self.due.remove(&*id);
+                    want.unwrap_or_else(|| panic!("{}: no request {}", self.name, &*id));
+                }
+            }
+            ServerFrame::Entry(entry) => self.entry(log, &entry),
+            ServerFrame::Gap { room, from, to } => self.gap(log, &room, from.get(), to.get()),
+            ServerFrame::Join { room, .. }
+            | ServerFrame::Leave { room, .. }
+            | ServerFrame::Typing { room, .. } => {
+                assert!(self.rooms.contains_key(&room), "{} is not in {room}", self.name);
+            }
+            ServerFrame::Ping => return Some(r#"{"type":"pong"}"#.into()),
+            ServerFrame::Bye { .. } => {}
+            other => panic!("a peer was sent {other:?}"),
+        }
+        None
+    }
+
+    fn replied(&mut self, id: Option<&str>, want: &Want) {
+        let id = id.expect("every request of these peers has an id");
+        let due = self.due.remove(id);
+        assert_eq!(due.as_ref(), Some(want), "{}: reply to {id}", self.name);
+    }
+
+    fn joined(&mut self, log: &SimLog, joined: &Joined) {
+        let id = joined.id.as_deref().expect("every join has an id");
+        let Some(Want::Joined { room, history }) = self.due.remove(id) else {
+            panic!("{}: no join {id}", self.name)
+        };
+        assert_eq!(room, joined.room);
+        assert!(joined.events.len() <= history as usize, "{}: too much history", self.name);
+        let log = log.of_epoch(&room, &joined.epoch).expect("the log has this epoch");
+        assert!(joined.head.get() <= log.last(), "{}: head is beyond the log", self.name);
+        same_as_log(&joined.events, &log.entries);
+        if let Some(newest) = joined.events.last() {
+            assert_eq!(newest.seq, joined.head, "{}: history ends at the head", self.name);
+        } else if history > 0 {
+            assert!(joined.head.get() < log.first, "{}: history is missing", self.name);
+        }
+        if let Some(oldest) = joined.events.first() {
+            assert!(!joined.has_more_before || oldest.seq.get() > 1);
+            assert!(joined.has_more_before || oldest.seq.get() <= log.first);
+        }
+        let sub = Sub { epoch: Some(joined.epoch.clone()), last: Some(joined.head.get()) };
+        self.rooms.insert(room, sub);
+    }
+
+    fn acked(&mut self, log: &SimLog, id: Option<&str>, room: &RoomName, seq: Option<Seq>) {
+        let id = id.expect("every request of these peers has an id");
+        match (self.due.remove(id), seq) {
+            (Some(Want::Typing), None) => {}
+            (Some(Want::Ack { room: asked, content }), Some(seq)) => {
+                self.acks += 1;
+                assert_eq!(*room, asked);
+                let there = |entry: &Entry| {
+                    let chat_proto::Body::Message { content: said, .. } = &entry.body else {
+                        return false;
+                    };
+                    **said == *content && *entry.username == *self.name
+                };
+                let at = usize::try_from(seq.get() - 1).expect("a short log");
+                let mut logs = log.of_room(room);
+                let found = logs.any(|l| l.entries.get(at).is_some_and(|e| there(e)));
+                assert!(found, "{}: {content:?} was acked and is not at {seq}", self.name);
+            }
+            (want, seq) => panic!("{}: {want:?} was acked with {seq:?}", self.name),
+        }
+    }
+
+    fn page(&mut self, log: &SimLog, page: &Page) {
+        let id = page.id.as_deref().expect("every request of these peers has an id");
+        let Some(Want::Page { room, range, limit }) = self.due.remove(id) else {
+            panic!("{}: no history request {id}", self.name)
+        };
+        assert_eq!(room, page.room);
+        let log = log.of_epoch(&room, &page.epoch).expect("the log has this epoch");
+        same_as_log(&page.events, &log.entries);
+        assert!(page.events.len() <= limit as usize);
+        for entry in &page.events {
+            let fits = match range {
+                HistoryRange::Latest | HistoryRange::Around(_) => true,
+                HistoryRange::Before(seq) => entry.seq < seq,
+                HistoryRange::After(seq) => entry.seq > seq,
+            };
+            assert!(fits, "{}: {} is not in {range:?}", self.name, entry.seq);
+        }
+        if let (Some(oldest), Some(newest)) = (page.events.first(), page.events.last()) {
+            assert!(page.has_more_before || oldest.seq.get() <= log.first);
+            assert!(!page.has_more_after || newest.seq.get() < log.last());
+        }
+    }
+
+    fn entry(&mut self, log: &SimLog, entry: &Entry) {
+        let sub = self.rooms.get_mut(&entry.room);
+        let sub = sub.unwrap_or_else(|| panic!("{}: {} outside its room", self.name, entry.seq));
+        let expected = sub.last.map(|last| last + 1);
+        assert_eq!(Some(entry.seq.get()), expected, "{} in {}", self.name, entry.room);
+        sub.last = expected;
+        let epoch = sub.epoch.as_ref().expect("a v1 member knows the epoch");
+        let log = log.of_epoch(&entry.room, epoch).expect("the log has this epoch");
+        let there = log.entries.get(usize::try_from(entry.seq.get() - 1).expect("short"));
+        assert_eq!(there.map(|e| &**e), Some(entry), "{}: shown, but not in the log", self.name);
+    }
+
+    fn gap(&mut self, log: &SimLog, room: &RoomName, from: u64, to: u64) {
+        let sub = self.rooms.get_mut(room).expect("only members are told of gaps");
+        assert_eq!(Some(from), sub.last.map(|last| last + 1), "{}: gap in {room}", self.name);
+        assert!(from <= to, "{}: an empty gap", self.name);
+        let epoch = sub.epoch.as_ref().expect("a v1 member knows the epoch");
+        let log = log.of_epoch(room, epoch).expect("the log has this epoch");
+        assert!(to < log.first, "{}: {from}..={to} is still there", self.name);
+        sub.last = Some(to);
+    }
+}
+
+fn same_as_log(events: &[std::sync::Arc<Entry>], log: &[std::sync::Arc<Entry>]) {
+    for pair in events.windows(2) {
+        assert_eq!(pair[0].seq.next(), pair[1].seq, "events have no holes");
+    }
+    for entry in events {
+        let there = log.get(usize::try_from(entry.seq.get() - 1).expect("short"));
+        assert_eq!(there, Some(entry), "what is shown is in the log");
+    }
+}

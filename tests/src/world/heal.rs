@@ -1,0 +1,177 @@
+//! The end of every script: faults stop, everything converges, everybody leaves, nothing is left.
+use chat_proto::{Dialect, LeaveReason, Request, RoomName, ServerFrame};
+use chat_state::{Event, Stats};
+
+use super::broker::BrokerMood;
+use super::check::Want;
+use super::driver::World;
+use super::input::room_name;
+use super::log::LogMood;
+use super::script::{Kind, Script};
+
+/// Long enough for every retry, poll and announcement.
+const CONVERGE_MS: u64 = 12_000;
+/// Long enough for every timer of a connection that is gone.
+const FORGET_MS: u64 = 70_000;
+
+/// Plays a script to its end and beyond.
+pub fn run(script: &Script) -> World {
+    run_in(World::new(script.setup), script)
+}
+
+fn run_in(mut world: World, script: &Script) -> World {
+    for step in &script.steps {
+        world.apply(*step);
+        world.bounds_hold();
+    }
+    world.heal();
+    world.all_leave();
+    world
+}
+
+/// Whether a log that was replaced must have been noticed: it is when something is said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum OldLogs {
+    MayBeUnnoticed,
+    AreNoticed,
+}
+
+impl World {
+    /// Plays a script in a new world and returns every action that was asked for.
+    #[must_use]
+    pub fn trace_of(script: &Script) -> String {
+        let mut world = Self::new(script.setup);
+        world.trace = Some(String::new());
+        run_in(world, script).trace.unwrap_or_default()
+    }
+
+    /// What a Hub holds is within its limits at any time.
+    pub fn bounds_hold(&self) {
+        for hub in &self.hubs {
+            let stats = hub.stats();
+            assert!(stats.sessions <= self.limits.connections as usize, "{stats:?}");
+            assert!(stats.rooms <= self.limits.rooms_total as usize, "{stats:?}");
+        }
+        for conn in &self.conns {
+            assert!(conn.bytes <= self.limits.outbox_bytes as usize, "{}", conn.name);
+            assert!(conn.view.rooms.len() <= self.limits.rooms as usize, "{}", conn.name);
+        }
+    }
+
+    /// Stops all faults and demands that every member has every entry.
+    pub fn heal(&mut self) {
+        self.log.mood = LogMood::Prompt;
+        self.broker.mood = BrokerMood::Prompt;
+        self.conns.iter_mut().for_each(|conn| conn.reading = true);
+        self.flush();
+        self.settle();
+        while let Some((hub, event)) = self.log.answer(0) {
+            self.tell(hub, event);
+            self.settle();
+        }
+        while let Some(carried) = self.broker.take(0) {
+            self.deliver(Some(carried));
+            self.settle();
+        }
+        self.pass(CONVERGE_MS);
+        // Whoever is slowed down may still have much to say.
+        for _ in 0..100 {
+            let open = self.open();
+            if open.iter().all(|c| self.conns[*c].input.is_empty() && !self.conns[*c].paused) {
+                break;
+            }
+            self.pass(CONVERGE_MS);
+        }
+        self.everybody_has_everything(OldLogs::MayBeUnnoticed);
+        self.everybody_knows_everybody();
+        self.one_more_message_reaches_all();
+    }
+
+    fn everybody_has_everything(&self, old: OldLogs) {
+        for index in self.open() {
+            let conn = &self.conns[index];
+            let name = &conn.name;
+            assert!(!conn.paused && !conn.congested && !conn.awaiting, "{name} hangs");
+            assert!(conn.view.due.is_empty(), "{name} waits for {:?}", conn.view.due);
+            for (room, sub) in &conn.view.rooms {
+                let Some(log) = self.log.of_room(room).next() else { continue };
+                let replaced = sub.epoch.as_ref().is_some_and(|e| *e != log.epoch);
+                if replaced && old == OldLogs::MayBeUnnoticed {
+                    continue;
+                }
+                assert!(sub.epoch.as_ref().is_none_or(|e| *e == log.epoch), "{name}: old epoch");
+                assert!(
+                    sub.last.is_none_or(|last| last == log.last()),
+                    "{name} has {room} up to {:?} of {}",
+                    sub.last,
+                    log.last()
+                );
+            }
+        }
+    }
+
+    /// Once they know that signals were lost, all Hubs agree on who is where.
+    fn everybody_knows_everybody(&mut self) {
+        (0..self.hubs.len()).for_each(|hub| self.tell(hub, Event::SignalsLost));
+        self.settle();
+        self.pass(CONVERGE_MS);
+        for index in self.open() {
+            if self.conns[index].decoder.dialect() == Dialect::Basic {
+                continue;
+            }
+            let rooms: Vec<RoomName> = self.conns[index].view.rooms.keys().cloned().collect();
+            for room in rooms {
+                let request = Request::Members { room: room.clone() };
+                self.request(index, &request, Want::Members { room: room.clone() });
+                self.settle();
+                let there = self.members(&room);
+                if let Some(ServerFrame::Members { view, .. }) =
+                    self.conns[index].view.frames.last()
+                {
+                    assert_eq!(view.count, there, "{room} on hub {}", self.conns[index].hub);
+                }
+            }
+        }
+    }
+
+    fn members(&self, room: &RoomName) -> u64 {
+        let open = self.open();
+        let inside = open.iter().filter(|c| self.conns[**c].view.rooms.contains_key(room));
+        inside.count() as u64
+    }
+
+    fn one_more_message_reaches_all(&mut self) {
+        for room in [room_name(0), room_name(5), room_name(7)] {
+            let hub = self.hubs.len() - 1;
+            let last = self.connect(hub, Kind::V1, &format!("c{}", self.conns.len()));
+            self.join(last, &room, 1);
+            self.settle();
+            self.say(last, &room, None, &format!("the last word in {room}"));
+            self.settle();
+            self.cut(last, LeaveReason::Disconnected);
+            self.settle();
+        }
+        self.pass(CONVERGE_MS);
+        self.everybody_has_everything(OldLogs::AreNoticed);
+    }
+
+    /// Lets everybody leave and demands that nothing is left.
+    pub fn all_leave(&mut self) {
+        for hub in 0..self.hubs.len() {
+            if self.drained[hub].1.is_some_and(|deadline| deadline <= self.now.mono) {
+                assert!(self.open().iter().all(|c| self.conns[*c].hub != hub), "not drained");
+            }
+        }
+        for index in self.open() {
+            self.cut(index, LeaveReason::Disconnected);
+        }
+        self.settle();
+        self.pass(FORGET_MS);
+        for (hub, machine) in self.hubs.iter().enumerate() {
+            assert_eq!(machine.stats(), Stats::default(), "hub {hub} is not empty");
+            assert!(self.broker.follows_nothing(hub), "hub {hub} follows what it has forgotten");
+            let expected = usize::from(self.drained[hub].1.is_some());
+            assert_eq!(self.drained[hub].0, expected, "hub {hub} says once that it is drained");
+        }
+    }
+}

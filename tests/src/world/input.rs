@@ -1,0 +1,261 @@
+//! The peers' part: connecting, asking, and the steps of a script.
+use chat_proto::{
+    BasicRequest, Decoder, Dialect, DisplayName, HistoryRange, Key, LeaveReason, Request,
+    RequestId, RoomName, Seq, SessionId, UserId,
+};
+use chat_state::{Event, Identity, Mono, Probe};
+
+use super::check::{View, Want};
+use super::conn::{Conn, Link};
+use super::driver::World;
+use super::script::{Ask, Kind, Step};
+
+impl World {
+    /// Lets a peer connect; returns its index.
+    pub fn connect(&mut self, hub: usize, kind: Kind, name: &str) -> usize {
+        let index = self.conns.len();
+        let id = self.take_slot(hub, index);
+        let dialect = match kind {
+            Kind::Basic | Kind::Upgrades => Dialect::Basic,
+            Kind::V1 | Kind::Mute => Dialect::V1,
+        };
+        self.conns.push(Conn {
+            name: name.into(),
+            hub,
+            id,
+            decoder: Decoder::new(dialect),
+            link: Link::Open,
+            outbox: std::collections::VecDeque::new(),
+            bytes: 0,
+            reading: true,
+            congested: false,
+            awaiting: false,
+            paused: false,
+            input: std::collections::VecDeque::new(),
+            view: View { name: name.into(), ..View::default() },
+        });
+        let identity = Identity::Guest {
+            user: UserId::new(&format!("guest-{index}")).expect("a user id"),
+            name: Some(DisplayName::new(name).expect("a name")),
+        };
+        let session = SessionId::new(&format!("s{index}")).expect("a session id");
+        let probe = Probe::Transport;
+        self.tell(hub, Event::Connected { conn: id, session, dialect, identity, probe });
+        if matches!(kind, Kind::V1 | Kind::Upgrades) {
+            self.hello(index);
+        }
+        self.settle();
+        index
+    }
+
+    fn hello(&mut self, index: usize) {
+        let request = Request::Hello { name: None, token: None, features: Vec::new() };
+        self.request(index, &request, Want::Welcome);
+    }
+
+    /// Puts a request on its way.
+    pub fn request(&mut self, index: usize, request: &Request, want: Want) {
+        self.spoken += 1;
+        let id = RequestId::new(&format!("r{}", self.spoken)).expect("an id");
+        let conn = &mut self.conns[index];
+        conn.view.due.insert(id.to_string(), want);
+        conn.input.push_back(request.encode(Some(&id)));
+    }
+
+    /// Puts any text on its way.
+    pub fn raw(&mut self, index: usize, text: &str) {
+        self.conns[index].input.push_back(text.into());
+    }
+
+    /// Lets a peer join a room.
+    pub fn join(&mut self, index: usize, room: &RoomName, history: u32) {
+        match self.conns[index].decoder.dialect() {
+            Dialect::Basic => {
+                self.raw(index, &BasicRequest::Join { room: room.clone() }.encode());
+            }
+            Dialect::V1 => {
+                let request = Request::Join { room: room.clone(), history };
+                self.request(index, &request, Want::Joined { room: room.clone(), history });
+            }
+        }
+    }
+
+    /// Lets a peer leave a room.
+    pub fn leave(&mut self, index: usize, room: &RoomName) {
+        match self.conns[index].decoder.dialect() {
+            Dialect::Basic => self.raw(index, &BasicRequest::Leave.encode()),
+            Dialect::V1 => {
+                let request = Request::Leave { room: room.clone() };
+                self.request(index, &request, Want::Left { room: room.clone() });
+            }
+        }
+    }
+
+    /// Lets a peer speak. Texts have to differ, so that a `basic` peer's can be found in the log.
+    pub fn say(&mut self, index: usize, room: &RoomName, key: Option<Key>, content: &str) {
+        match self.conns[index].decoder.dialect() {
+            Dialect::Basic => {
+                self.raw(index, &BasicRequest::Message { content: content.into() }.encode());
+            }
+            Dialect::V1 => {
+                let (room, reply_to) = (room.clone(), None);
+                let want = Want::Ack { room: room.clone(), content: content.into() };
+                let request = Request::Message { room, key, content: content.into(), reply_to };
+                self.request(index, &request, want);
+            }
+        }
+    }
+
+    /// Lets a peer of `chat.v1` read back.
+    pub fn history(&mut self, index: usize, room: &RoomName, range: HistoryRange, limit: u32) {
+        let request = Request::History { room: room.clone(), range, limit: Some(limit) };
+        let want = Want::Page { room: room.clone(), range, limit: limit.max(1) };
+        self.request(index, &request, want);
+    }
+
+    /// Plays one step and all that follows from it at once.
+    pub fn apply(&mut self, step: Step) {
+        match step {
+            Step::Connect { hub, kind } => {
+                let name = format!("c{}", self.conns.len());
+                self.connect(usize::from(hub) % self.hubs.len(), kind, &name);
+            }
+            Step::Join { conn, room, history } => {
+                self.with(conn, |w, c| w.join(c, &room_name(room), history.into()));
+            }
+            Step::Leave { conn, room } => self.with(conn, |w, c| w.leave(c, &room_name(room))),
+            Step::Say { conn, room, key, size } => {
+                self.with(conn, |w, c| w.say_something(c, room, key, size));
+            }
+            Step::History { conn, room, range, at, limit } => self.with(conn, |w, c| {
+                let at = Seq::new(u64::from(at % 12)).expect("small");
+                let range = match range % 4 {
+                    0 => HistoryRange::Latest,
+                    1 => HistoryRange::Before(at),
+                    2 => HistoryRange::After(at),
+                    _ => HistoryRange::Around(at),
+                };
+                if w.conns[c].decoder.dialect() == Dialect::V1 {
+                    w.history(c, &room_name(room), range, u32::from(limit % 6));
+                }
+            }),
+            Step::Ask { conn, room, what } => self.with(conn, |w, c| w.ask_for(c, room, what)),
+            Step::Cut { conn } => self.with(conn, |w, c| w.cut(c, LeaveReason::Disconnected)),
+            Step::Stall { conn } => self.with(conn, |w, c| w.conns[c].reading = false),
+            Step::Sip { conn, frames } => self.with(conn, |w, c| w.read(c, frames.into())),
+            Step::Read { conn } => self.with(conn, |w, c| w.conns[c].reading = true),
+            _ => self.apply_to_the_rest(step),
+        }
+        self.flush();
+        self.settle();
+    }
+
+    fn apply_to_the_rest(&mut self, step: Step) {
+        let hub_of = |n: u8, hubs: usize| usize::from(n) % hubs;
+        match step {
+            Step::Log { mood } => self.log.mood = mood,
+            Step::Answer { n } => {
+                if let Some((hub, event)) = self.log.answer(n.into()) {
+                    self.tell(hub, event);
+                }
+            }
+            Step::Trim { room, keep } => self.log.trim(&room_name(room), keep.into()),
+            Step::Replace { room } => self.log.replace(&room_name(room)),
+            Step::Carry { mood } => self.broker.mood = mood,
+            Step::Deliver { n } => {
+                let carried = self.broker.take(n.into());
+                self.deliver(carried);
+            }
+            Step::Lose { n } => drop(self.broker.take(n.into())),
+            Step::Repeat { n } => {
+                let carried = self.broker.copy(n.into());
+                self.deliver(carried);
+            }
+            Step::SignalsLost { hub } => {
+                self.tell(hub_of(hub, self.hubs.len()), Event::SignalsLost);
+            }
+            Step::Pass { ms } => self.pass(ms.into()),
+            Step::Drain { hub, ms } => {
+                self.drain(hub_of(hub, self.hubs.len()), ms.into());
+            }
+            _ => unreachable!("steps of peers are applied before"),
+        }
+    }
+
+    /// Delivers a signal that was held.
+    pub fn deliver(&mut self, carried: Option<super::broker::Carried>) {
+        if let Some(carried) = carried {
+            let event = Event::Signal { from: carried.from, signal: carried.signal };
+            self.tell(carried.to, event);
+        }
+    }
+
+    /// Tells a Hub to leave service within a time.
+    pub fn drain(&mut self, hub: usize, ms: u64) {
+        let deadline = self.now.mono.plus(ms);
+        self.drained[hub].1.get_or_insert(deadline);
+        self.tell(hub, Event::Drain { deadline });
+    }
+
+    /// Returns the connections that are open.
+    #[must_use]
+    pub fn open(&self) -> Vec<usize> {
+        let all = self.conns.iter().enumerate();
+        all.filter(|(_, c)| c.link == Link::Open).map(|(index, _)| index).collect()
+    }
+
+    /// Returns when a Hub has to be gone, if it was told so.
+    #[must_use]
+    pub fn deadline(&self, hub: usize) -> Option<Mono> {
+        self.drained[hub].1
+    }
+
+    fn with(&mut self, n: u8, act: impl FnOnce(&mut Self, usize)) {
+        let live = self.open();
+        if let Some(at) = usize::from(n).checked_rem(live.len()) {
+            act(self, live[at]);
+        }
+    }
+
+    fn say_something(&mut self, index: usize, room: u8, key: u8, size: u8) {
+        self.spoken += 1;
+        let padding = "x".repeat(usize::from(size.saturating_sub(200)) * 20);
+        let text = match (key, self.conns[index].decoder.dialect()) {
+            (0, _) | (_, Dialect::Basic) => format!("m{}{padding}", self.spoken),
+            // The same key says the same, mostly.
+            (key, Dialect::V1) if size % 4 == 0 => format!("k{key} of {index}, not the same"),
+            (key, Dialect::V1) => format!("k{key} of {index}"),
+        };
+        let key = (key > 0).then(|| Key::new(&format!("k{key}")).expect("a key"));
+        self.say(index, &room_name(room), key, &text);
+    }
+
+    fn ask_for(&mut self, index: usize, room: u8, what: Ask) {
+        let room = room_name(room);
+        if self.conns[index].decoder.dialect() == Dialect::Basic {
+            let text = if what == Ask::Nonsense { "{]" } else { r#"{"type":"dance"}"# };
+            return self.raw(index, text);
+        }
+        let (request, want) = match what {
+            Ask::Members => (Request::Members { room: room.clone() }, Want::Members { room }),
+            Ask::Rooms => (Request::Rooms { after: None }, Want::Rooms),
+            Ask::Types => (Request::Typing { room, active: true }, Want::Typing),
+            Ask::StopsTyping => (Request::Typing { room, active: false }, Want::Typing),
+            Ask::Ping => (Request::Ping, Want::Pong),
+            Ask::Hello => return self.hello(index),
+            Ask::Nonsense => return self.raw(index, r#"{"type":"dance","id":7}"#),
+        };
+        self.request(index, &request, want);
+    }
+}
+
+/// The rooms of scripts: three, one of them with two spellings.
+pub(super) fn room_name(n: u8) -> RoomName {
+    let name = match n % 8 {
+        0..=3 => "lobby",
+        4 => "Lobby",
+        5 | 6 => "den",
+        _ => "attic",
+    };
+    RoomName::new(name).expect("a room's name")
+}

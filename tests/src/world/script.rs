@@ -1,0 +1,197 @@
+//! What can happen, as data.
+use std::fmt;
+
+use proptest::prelude::*;
+
+use super::broker::BrokerMood;
+use super::log::LogMood;
+use super::setup::{Preset, Setup};
+
+/// One thing that happens. Whom it happens to is chosen by `n % live`, so any part of a script is
+/// a script.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// A peer connects; one of `chat.v1` says `hello` at once, unless it is mute.
+    Connect { hub: u8, kind: Kind },
+    /// A member enters.
+    Join { conn: u8, room: u8, history: u8 },
+    /// A member leaves.
+    Leave { conn: u8, room: u8 },
+    /// A member speaks; a key of 0 is none.
+    Say { conn: u8, room: u8, key: u8, size: u8 },
+    /// A member reads back.
+    History { conn: u8, room: u8, range: u8, at: u8, limit: u8 },
+    /// A member asks something else.
+    Ask { conn: u8, room: u8, what: Ask },
+    /// A transport is gone.
+    Cut { conn: u8 },
+    /// A peer stops reading.
+    Stall { conn: u8 },
+    /// A stalled peer reads some frames.
+    Sip { conn: u8, frames: u8 },
+    /// A stalled peer reads again.
+    Read { conn: u8 },
+    /// The log changes its mood.
+    Log { mood: LogMood },
+    /// The log answers a question that waits.
+    Answer { n: u8 },
+    /// The log forgets old entries.
+    Trim { room: u8, keep: u8 },
+    /// The log of a room is another one.
+    Replace { room: u8 },
+    /// The broker changes its mood.
+    Carry { mood: BrokerMood },
+    /// A held signal is delivered.
+    Deliver { n: u8 },
+    /// A held signal is lost.
+    Lose { n: u8 },
+    /// A held signal is delivered, and stays.
+    Repeat { n: u8 },
+    /// A Hub is told that signals may be lost.
+    SignalsLost { hub: u8 },
+    /// Time passes.
+    Pass { ms: u16 },
+    /// A Hub leaves service.
+    Drain { hub: u8, ms: u16 },
+}
+
+/// How a peer speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Basic,
+    V1,
+    /// Offers no subprotocol and then says `hello`.
+    Upgrades,
+    /// Negotiates `chat.v1` and says nothing.
+    Mute,
+}
+
+/// Requests that are the same for every room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ask {
+    Members,
+    Rooms,
+    Types,
+    StopsTyping,
+    Ping,
+    Hello,
+    Nonsense,
+}
+
+/// A world and what happens in it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Script {
+    /// The world.
+    pub setup: Setup,
+    /// What happens.
+    pub steps: Vec<Step>,
+}
+
+impl fmt::Debug for Script {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{:?}", self.setup)?;
+        for step in &self.steps {
+            writeln!(f, "    {step:?}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Script {
+    /// Returns all scripts of up to so many steps.
+    pub fn any(steps: usize) -> impl Strategy<Value = Self> {
+        let setup = (1..=3_usize, 0..3_u8).prop_map(|(hubs, n)| setup(hubs, n));
+        let bytes = any::<[u8; 6]>();
+        (setup, proptest::collection::vec(bytes.prop_map(Step::from_bytes), 0..steps))
+            .prop_map(|(setup, steps)| Self { setup, steps })
+    }
+
+    /// Reads a script from any bytes.
+    #[must_use]
+    pub fn from_bytes(data: &[u8]) -> Self {
+        let (head, rest) = data.split_first().unwrap_or((&0, &[]));
+        let setup = setup(1 + usize::from(head % 3), head / 3 % 3);
+        let (steps, _) = rest.as_chunks::<6>();
+        Self { setup, steps: steps.iter().copied().map(Step::from_bytes).collect() }
+    }
+}
+
+fn setup(hubs: usize, preset: u8) -> Setup {
+    let preset = match preset {
+        0 => Preset::Default,
+        1 => Preset::ShortRing,
+        _ => Preset::Tiny,
+    };
+    Setup { hubs, preset }
+}
+
+impl Step {
+    /// Reads a step from any bytes; smaller numbers make simpler steps, so shrinking helps.
+    #[must_use]
+    pub fn from_bytes([what, conn, room, a, b, c]: [u8; 6]) -> Self {
+        match what % 64 {
+            0..=8 => Self::Say { conn, room, key: a % 4, size: b },
+            9..=16 => Self::Join { conn, room, history: a % 5 },
+            17..=20 => Self::Leave { conn, room },
+            21..=28 => Self::Connect { hub: conn, kind: kind(a) },
+            29..=31 => Self::History { conn, room, range: a, at: b, limit: c },
+            32..=35 => Self::Ask { conn, room, what: ask(a) },
+            36 | 37 => Self::Cut { conn },
+            38..=40 => Self::Stall { conn },
+            41 => Self::Sip { conn, frames: a % 8 },
+            42 | 43 => Self::Read { conn },
+            44 | 45 => Self::Log { mood: log_mood(a) },
+            46..=50 => Self::Answer { n: a },
+            51 => Self::Trim { room, keep: a % 8 },
+            52 if a % 4 == 0 => Self::Replace { room },
+            53 => Self::Carry { mood: broker_mood(a) },
+            52 | 54..=56 => Self::Deliver { n: a },
+            57 => Self::Lose { n: a },
+            58 => Self::Repeat { n: a },
+            59 => Self::SignalsLost { hub: a },
+            60 if a % 4 == 0 => Self::Drain { hub: conn, ms: u16::from_le_bytes([b, c]) },
+            60 => Self::Pass { ms: u16::from_le_bytes([b, c]) },
+            _ => Self::Pass { ms: u16::from_le_bytes([b, c & 3]) },
+        }
+    }
+}
+
+fn kind(n: u8) -> Kind {
+    match n % 8 {
+        0..=3 => Kind::V1,
+        4 | 5 => Kind::Basic,
+        6 => Kind::Upgrades,
+        _ => Kind::Mute,
+    }
+}
+
+fn ask(n: u8) -> Ask {
+    match n % 8 {
+        0 | 1 => Ask::Members,
+        2 => Ask::Rooms,
+        3 => Ask::Types,
+        4 => Ask::StopsTyping,
+        5 => Ask::Ping,
+        6 => Ask::Hello,
+        _ => Ask::Nonsense,
+    }
+}
+
+fn log_mood(n: u8) -> LogMood {
+    match n % 8 {
+        0 | 1 => LogMood::Prompt,
+        2 | 3 => LogMood::Holds,
+        4 => LogMood::HoldsAnswers,
+        5 => LogMood::Refuses,
+        6 => LogMood::UnknownTaken,
+        _ => LogMood::UnknownLost,
+    }
+}
+
+fn broker_mood(n: u8) -> BrokerMood {
+    match n % 4 {
+        0 => BrokerMood::Prompt,
+        1 | 2 => BrokerMood::Holds,
+        _ => BrokerMood::Drops,
+    }
+}
