@@ -107,7 +107,7 @@ impl Hub {
         Ok(())
     }
 
-    /// Makes a room and asks the log for its end and its newest entries. The other Hubs are told from
+    /// Makes a room and asks the log for its end and its newest entries. Other Hubs are told from
     /// which version on to count this part of the roster.
     fn open(&mut self, name: RoomName, out: &mut Actions) -> RoomId {
         let mut room = Room::new(name.clone());
