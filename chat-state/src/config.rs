@@ -62,8 +62,8 @@ pub struct Times {
     pub census_ms: u64,
     /// How often one member's typing is passed on at most.
     pub typing_ms: u64,
-    /// How often the log is asked where rooms end (512 of them at a time, in turn), since the signal
-    /// of a room's last entry may be lost without anybody noticing. Only where there are other Hubs.
+    /// How often the log is asked where rooms end (512 at a time, in turn), since the signal
+    /// of a room's last entry may be lost without notice. Only where there are other Hubs.
     pub poll_ms: u64,
 }
 

@@ -82,7 +82,7 @@ impl RemoteRoster {
         self.asked = Some(now);
     }
 
-    /// Tells whether the whole is to be asked for: once for all changes that come before the answer.
+    /// Tells whether the whole is to be asked for: once for all changes before the answer.
     pub(crate) fn ask(&mut self, now: Mono) -> bool {
         let missing = self.doubted || self.seen > self.version;
         let due = self.asked.is_none_or(|asked| now.since(asked) >= ASK_AGAIN_MS);

@@ -3,7 +3,7 @@ use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use chat_proto::{Entry, Epoch, RequestId, RoomName, Seq};
+use chat_proto::{Entry, Epoch, LeaveReason, Member, RequestId, RoomName, Seq};
 
 use crate::ids::{ConnId, HubId, Mono, Token};
 use crate::log::Draft;
@@ -52,6 +52,17 @@ pub(crate) struct Room {
     pub(crate) version: u64,
     /// Members have left by a drain, and others were not told.
     pub(crate) left_in_silence: bool,
+    /// Members that have left while the log has yet to answer what they said: a farewell comes
+    /// before the notice of the leave. At most one for each draft on its way.
+    pub(crate) departing: Vec<Departure>,
+}
+
+/// A leave that others are yet to be told of.
+#[derive(Debug)]
+pub(crate) struct Departure {
+    pub(crate) conn: ConnId,
+    pub(crate) member: Member,
+    pub(crate) reason: LeaveReason,
 }
 
 /// Where the Hub stands in the room's log.
@@ -139,6 +150,7 @@ impl Room {
             remote: BTreeMap::new(),
             version: 0,
             left_in_silence: false,
+            departing: Vec::new(),
         }
     }
 
@@ -154,9 +166,9 @@ impl Room {
         matches!(self.log, LogState::Open { .. })
     }
 
-    /// Returns this Hub's members: those who have joined.
+    /// Returns this Hub's members: those who have joined, and whose leave was not told yet.
     pub(crate) fn members_here(&self) -> u64 {
-        (self.live.len() + self.lagging.len()) as u64
+        (self.live.len() + self.lagging.len() + self.departing.len()) as u64
     }
 
     /// Returns the members on all Hubs, as far as they are known here.
@@ -180,6 +192,12 @@ impl Room {
         self.early = Early::None;
         self.hole = Hole::None;
         self.head = HeadAsk::None;
+    }
+
+    /// Tells whether something that a connection said is on its way to the log.
+    pub(crate) fn has_drafts_of(&self, conn: ConnId) -> bool {
+        let in_flight = self.in_flight.iter().flat_map(|in_flight| &in_flight.batch);
+        self.drafts.iter().chain(in_flight).any(|queued| queued.conn == conn)
     }
 
     /// Tells whether nobody needs the room: no member, no draft on its way, nothing to be told.

@@ -2,7 +2,7 @@
 //!
 //! The end-to-end tests know a server by its binary and its wire only: [`process`] runs it,
 //! [`client`] talks to it, [`wait`] waits for it, [`history_check`] judges what was seen. [`kit`]
-//! has the conformance kits.
+//! has the conformance kits. [`world`] plays scripts against the Hub alone.
 
 pub mod client;
 pub mod history_check;

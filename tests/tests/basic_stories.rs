@@ -76,7 +76,8 @@ fn what_cannot_be_done_is_dropped_and_the_connection_goes_on() {
 fn a_join_that_finds_no_place_does_not_cost_the_current_room() {
     story_with(
         small(Limits { rooms_total: 1, ..Limits::default() }),
-        "basic a\n basic b\n a joins lobby\n b joins lobby\n a joins den\n b says lobby still here?",
+        "basic a\n basic b\n a joins lobby\n b joins lobby\n a joins den
+         b says lobby still here?",
         "a: [lobby] join: a joined the room
          a: [lobby] join: b joined the room
          b: [lobby] join: b joined the room

@@ -56,7 +56,8 @@ fn a_message_behind_its_join_waits_for_the_room() {
 #[test]
 fn leaving_before_the_join_is_done_answers_both() {
     story(
-        "v1 a\n log holds\n a joins lobby\n a leaves lobby\n log answer 0\n log prompt\n a joins lobby",
+        "v1 a\n log holds\n a joins lobby\n a leaves lobby\n log answer 0\n log prompt
+         a joins lobby",
         "a: welcome a
          a: error not_member
          a: left lobby
@@ -175,8 +176,9 @@ fn a_replaced_log_closes_with_4202_and_what_was_said_goes_to_the_new_one() {
          a: [lobby] 1<a>old
          a: ack 1
          a: closed 4202 log_replaced
-         b: joined lobby at 1 with 1(b) 1<a>new
-         b: [lobby] 2<a>newer",
+         b: joined lobby at 1 with 2(b) 1<a>new
+         b: [lobby] 2<a>newer
+         b: [lobby] leave a (Disconnected)",
     );
 }
 
@@ -184,7 +186,8 @@ fn a_replaced_log_closes_with_4202_and_what_was_said_goes_to_the_new_one() {
 fn an_old_signal_while_a_room_opens_is_not_shown() {
     story(
         "v1 a\n v1 b on 1\n a joins lobby\n broker holds\n b joins lobby\n a says lobby old
-         b leaves lobby\n log replaced lobby\n log holds\n b joins lobby\n broker prompt\n log prompt",
+         b leaves lobby\n log replaced lobby\n log holds\n b joins lobby\n broker prompt
+         log prompt",
         "a: welcome a\n b: welcome b
          a: joined lobby at 0 with 1(a)
          b: joined lobby at 0 with 1(b)
@@ -233,7 +236,8 @@ fn one_that_is_not_read_is_not_dead() {
 #[test]
 fn hello_has_ten_seconds_and_comes_first() {
     story(
-        "mute a\n wait 9999\n wait 1\n mute b\n b asks ping\n upgrades c\n wait 10000\n c asks ping",
+        "mute a\n wait 9999\n wait 1\n mute b\n b asks ping
+         upgrades c\n wait 10000\n c asks ping",
         "a: closed 4000 hello_expected
          b: error hello_expected
          b: closed 4000 hello_expected
@@ -245,7 +249,8 @@ fn hello_has_ten_seconds_and_comes_first() {
 #[test]
 fn typing_is_passed_on_every_3_s_at_most_and_a_message_ends_it() {
     story(
-        "v1 a\n v1 b\n a joins den\n b joins den\n a types den\n a types den\n a stops den\n a types den
+        "v1 a\n v1 b\n a joins den\n b joins den\n a types den
+         a types den\n a stops den\n a types den
          wait 3000\n a types den\n a says den x\n a types den",
         "a: welcome a\n b: welcome b
          a: joined den at 0 with 1(a)

@@ -274,7 +274,7 @@ impl Hub {
         }
     }
 
-    /// Asks the log whether a room has grown: one question at a time, however often there is reason.
+    /// Asks the log whether a room has grown: one question at a time, whatever the reasons.
     pub(super) fn ask_head(&mut self, at: RoomId, out: &mut Actions) {
         let Some(room) = self.rooms.get_mut(at) else { return };
         if !room.is_open() {

@@ -11,7 +11,7 @@ use super::{Actions, Hub, Pending};
 use crate::event::{Action, Recipients, Signal, SignalTo};
 use crate::ids::{ConnId, MemberId, Mono};
 use crate::log::{Keep, ReadRange};
-use crate::room::{LogState, Queued, Room, RoomId};
+use crate::room::{Departure, LogState, Queued, Room, RoomId};
 use crate::session::{Feed, Joining, OutboxState, Session, State};
 use crate::timers::Timer;
 
@@ -41,9 +41,15 @@ impl Hub {
         self.has_place(&name)?;
         let at = found.unwrap_or_else(|| self.open(name, out));
         let Some(room) = self.rooms.get_mut(at) else { return Ok(()) };
+        // A leave that was not told yet is told before the new join.
+        let earlier = room.departing.iter().position(|departure| departure.conn == conn);
+        let earlier = earlier.map(|i| room.departing.remove(i));
         room.joining.insert(conn);
         if let Some(session) = self.sessions.get_mut(conn) {
             session.subscribe(at, State::Joining(joining));
+        }
+        if let Some(departure) = earlier {
+            self.announce_went(at, departure, out);
         }
         self.go_on_joining(conn, at, out);
         Ok(())
@@ -58,7 +64,8 @@ impl Hub {
                 Err((ErrorCode::RoomsExhausted, "the server has no place for more rooms"))
             }
             Some(room)
-                if room.members_here() + room.joining.len() as u64 >= limits.members.into() =>
+                if room.live.len() + room.lagging.len() + room.joining.len()
+                    >= limits.members as usize =>
             {
                 Err((ErrorCode::RoomFull, "the room has no place for more members"))
             }
@@ -100,7 +107,7 @@ impl Hub {
         Ok(())
     }
 
-    /// Makes a room and asks the log for its end and its newest entries. The other Hubs are told from
+    /// Makes a room and asks the log for its end and its newest entries. Other Hubs are told from
     /// which version on to count this part of the roster.
     fn open(&mut self, name: RoomName, out: &mut Actions) -> RoomId {
         let mut room = Room::new(name.clone());
@@ -323,26 +330,43 @@ impl Hub {
         // Whoever is cut off by a drain comes back at once: others need not see it go.
         room.left_in_silence |= known && reason == LeaveReason::Draining;
         if known && reason != LeaveReason::Draining {
-            room.version += 1;
-            self.changes = self.changes.max(room.version);
-            let (name, version) = (room.name.clone(), room.version);
-            if !room.live.is_empty() {
-                out.push_back(Action::Send {
-                    to: Recipients::All(room.live.clone()),
-                    frame: ServerFrame::Leave {
-                        room: name.clone(),
-                        member: member.clone(),
-                        reason,
-                    },
-                });
-            }
-            let id = MemberId { hub: self.config.hub, conn };
-            let to = SignalTo::Followers(name.clone());
-            let room = name.clone();
-            self.signal(to, || Signal::Went { room, id, member, reason, version }, out);
-            self.count_changed(name);
+            room.departing.push(Departure { conn, member, reason });
         }
         self.forget_if_idle(at, out);
+    }
+
+    /// Tells of those who have left, each once the log has answered all that it said before.
+    fn announce_departures(&mut self, at: RoomId, out: &mut Actions) {
+        let Some(room) = self.rooms.get_mut(at) else { return };
+        if room.departing.is_empty() {
+            return;
+        }
+        let departing = core::mem::take(&mut room.departing);
+        let (still, gone) = departing.into_iter().partition(|d| room.has_drafts_of(d.conn));
+        room.departing = still;
+        for departure in gone {
+            self.announce_went(at, departure, out);
+        }
+    }
+
+    fn announce_went(&mut self, at: RoomId, departure: Departure, out: &mut Actions) {
+        let Departure { conn, member, reason } = departure;
+        let Some(room) = self.rooms.get_mut(at) else { return };
+        room.version += 1;
+        self.changes = self.changes.max(room.version);
+        let (name, version) = (room.name.clone(), room.version);
+        if !room.live.is_empty() {
+            let (room_name, member) = (name.clone(), member.clone());
+            out.push_back(Action::Send {
+                to: Recipients::All(room.live.clone()),
+                frame: ServerFrame::Leave { room: room_name, member, reason },
+            });
+        }
+        let id = MemberId { hub: self.config.hub, conn };
+        let to = SignalTo::Followers(name.clone());
+        let room = name.clone();
+        self.signal(to, || Signal::Went { room, id, member, reason, version }, out);
+        self.count_changed(name);
     }
 
     /// Takes a connection off the list that it is on.
@@ -366,6 +390,7 @@ impl Hub {
 
     /// Forgets a room that nobody needs; its log stays.
     pub(super) fn forget_if_idle(&mut self, at: RoomId, out: &mut Actions) {
+        self.announce_departures(at, out);
         if self.rooms.get(at).is_some_and(Room::is_idle)
             && let Some(room) = self.rooms.remove(at)
         {

@@ -143,7 +143,7 @@ impl Hub {
                 if current.is_some() && current == self.rooms.find(&room) {
                     return;
                 }
-                // It can't be told why not. Like any frame that can't be done, it is dropped, and so
+                // It can't be told why. Like any frame that can't be done, it is dropped, and so
                 // it does not cost the member its current room either.
                 if self.has_place(&room).is_err() {
                     return;

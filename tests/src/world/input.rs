@@ -223,7 +223,9 @@ impl World {
         let text = match (key, self.conns[index].decoder.dialect()) {
             (0, _) | (_, Dialect::Basic) => format!("m{}{padding}", self.spoken),
             // The same key says the same, mostly.
-            (key, Dialect::V1) if size % 4 == 0 => format!("k{key} of {index}, not the same"),
+            (key, Dialect::V1) if size.is_multiple_of(4) => {
+                format!("k{key} of {index}, not the same")
+            }
             (key, Dialect::V1) => format!("k{key} of {index}"),
         };
         let key = (key > 0).then(|| Key::new(&format!("k{key}")).expect("a key"));
