@@ -44,6 +44,8 @@ pub(crate) struct Room {
     pub(crate) untold: bool,
     pub(crate) drafts: VecDeque<Queued>,
     pub(crate) in_flight: Option<InFlight>,
+    /// How many drafts of whom are on their way.
+    unanswered: BTreeMap<ConnId, u32>,
     /// Connections that are not read until fewer drafts wait.
     pub(crate) stalled: BTreeSet<ConnId>,
     /// The other Hubs' parts of the roster.
@@ -146,6 +148,7 @@ impl Room {
             untold: false,
             drafts: VecDeque::new(),
             in_flight: None,
+            unanswered: BTreeMap::new(),
             stalled: BTreeSet::new(),
             remote: BTreeMap::new(),
             version: 0,
@@ -194,10 +197,24 @@ impl Room {
         self.head = HeadAsk::None;
     }
 
+    /// Takes a draft, to be offered to the log in its turn.
+    pub(crate) fn queue(&mut self, queued: Queued) {
+        *self.unanswered.entry(queued.conn).or_default() += 1;
+        self.drafts.push_back(queued);
+    }
+
+    /// Counts a draft that the log has answered, or never will.
+    pub(crate) fn answered(&mut self, conn: ConnId) {
+        let Some(count) = self.unanswered.get_mut(&conn) else { return };
+        *count -= 1;
+        if *count == 0 {
+            self.unanswered.remove(&conn);
+        }
+    }
+
     /// Tells whether something that a connection said is on its way to the log.
     pub(crate) fn has_drafts_of(&self, conn: ConnId) -> bool {
-        let in_flight = self.in_flight.iter().flat_map(|in_flight| &in_flight.batch);
-        self.drafts.iter().chain(in_flight).any(|queued| queued.conn == conn)
+        self.unanswered.contains_key(&conn)
     }
 
     /// Tells whether nobody needs the room: no member, no draft on its way, nothing to be told.
@@ -207,6 +224,7 @@ impl Room {
             && self.joining.is_empty()
             && self.drafts.is_empty()
             && self.in_flight.is_none()
+            && self.departing.is_empty()
             && !self.untold
     }
 }

@@ -163,3 +163,33 @@ fn a_frame_of_another_dialect_means_nothing() {
     let actions = handle(&mut hub, 0, event);
     assert!(actions.is_empty(), "{actions:?}");
 }
+
+/// The work of a leave does not grow with those who have left before it.
+#[test]
+fn thousands_can_say_farewell_while_the_log_is_slow() {
+    const MANY: u32 = 4000;
+    let mut hub = Hub::new(Config::default());
+    let peer = |slot| ConnId { slot, generation: 0 };
+    let (mut asked, mut seq) = (VecDeque::new(), 0);
+    let mut head = None;
+    for slot in 0..MANY {
+        connect(&mut hub, peer(slot), Dialect::Basic);
+        head = Some(join(&mut hub, peer(slot)));
+        asked.extend(handle(&mut hub, 0, said(peer(slot), "farewell")));
+    }
+    for slot in 0..MANY {
+        let why = LeaveReason::Disconnected;
+        asked.extend(handle(&mut hub, 0, Event::Disconnected { conn: peer(slot), why }));
+    }
+    while let Some(action) = asked.pop_front() {
+        let Action::Append { token, drafts, .. } = action else { continue };
+        let place = |n: usize| Outcome::New { seq: chat_proto::Seq::new(seq + n as u64).unwrap() };
+        let outcomes: Vec<_> = (1..=drafts.len()).map(place).collect();
+        seq += drafts.len() as u64;
+        let epoch = head.as_ref().unwrap().epoch.clone();
+        let result = Ok(Appended { epoch, outcomes });
+        asked.extend(handle(&mut hub, 0, Event::Appended { token, result }));
+    }
+    assert_eq!(seq, u64::from(MANY));
+    assert_eq!(hub.stats(), Stats::default());
+}

@@ -392,11 +392,11 @@ fn an_append_that_was_given_up_is_shown_on_all_hubs_once_it_is_done() {
          b: joined den at 0 with 1(b)
          b: [den] members 2(b,a)
          a: left den
-         b: [den] leave a (Left)
          a: ping
          a: ping
          a: error unknown_outcome
          b: ping
+         b: [den] leave a (Left)
          b: ping
          b: [den] 1<a>x",
     );

@@ -47,7 +47,7 @@ impl Hub {
             ts: now.wall,
             body,
         };
-        room.drafts.push_back(Queued { draft, conn, id });
+        room.queue(Queued { draft, conn, id });
         if slow {
             // The dialect can't be told, so the frame that was read counts and no more are.
             room.stalled.insert(conn);
@@ -121,6 +121,7 @@ impl Hub {
             Err(error) => self.fail_batch(now, at, in_flight.batch, &error, out),
         }
         self.offer_drafts(now, at, out);
+        self.announce_departures(at, out);
         self.forget_if_idle(at, out);
     }
 
@@ -133,6 +134,9 @@ impl Hub {
         out: &mut Actions,
     ) {
         let Queued { draft, conn, id } = queued;
+        if let Some(room) = self.rooms.get_mut(at) {
+            room.answered(*conn);
+        }
         self.ended(now, *conn, out);
         let Some(session) = self.sessions.get(*conn) else { return };
         if session.dialect == Dialect::Basic {
@@ -179,6 +183,9 @@ impl Hub {
             self.ask_and_tell(at, out);
         }
         for Queued { conn, id, .. } in batch {
+            if let Some(room) = self.rooms.get_mut(at) {
+                room.answered(conn);
+            }
             self.ended(now, conn, out);
             match self.sessions.get(conn).map(|s| s.dialect) {
                 Some(Dialect::V1) => Self::refuse(conn, id, code, why, out),
@@ -233,6 +240,7 @@ impl Hub {
         let Some(in_flight) = room.in_flight.take() else { return };
         let error = AppendError::Unknown("no answer".into());
         self.fail_batch(now, at, in_flight.batch, &error, out);
+        self.announce_departures(at, out);
         self.forget_if_idle(at, out);
     }
 }

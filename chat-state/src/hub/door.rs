@@ -240,6 +240,7 @@ impl Hub {
         let Some(room) = self.rooms.get_mut(at) else { return };
         let Ok(LogPage { head, entries }) = result else {
             self.turn_away(now, at, out);
+            self.announce_departures(at, out);
             self.forget_if_idle(at, out);
             if self.rooms.get(at).is_some() {
                 self.timers.arm(now.plus(self.config.times.retry_ms), Timer::Open(at));

@@ -155,6 +155,9 @@ impl Hub {
         let why = "the room's log can't be read at the moment";
         self.unpause_stalled(now, at, out);
         for Queued { conn, id, .. } in drafts {
+            if let Some(room) = self.rooms.get_mut(at) {
+                room.answered(conn);
+            }
             self.ended(now, conn, out);
             match self.sessions.get(conn).map(|s| s.dialect) {
                 Some(Dialect::V1) => Self::refuse(conn, id, ErrorCode::LogUnavailable, why, out),
@@ -330,13 +333,18 @@ impl Hub {
         // Whoever is cut off by a drain comes back at once: others need not see it go.
         room.left_in_silence |= known && reason == LeaveReason::Draining;
         if known && reason != LeaveReason::Draining {
-            room.departing.push(Departure { conn, member, reason });
+            let departure = Departure { conn, member, reason };
+            if room.has_drafts_of(conn) {
+                room.departing.push(departure);
+            } else {
+                self.announce_went(at, departure, out);
+            }
         }
         self.forget_if_idle(at, out);
     }
 
     /// Tells of those who have left, each once the log has answered all that it said before.
-    fn announce_departures(&mut self, at: RoomId, out: &mut Actions) {
+    pub(super) fn announce_departures(&mut self, at: RoomId, out: &mut Actions) {
         let Some(room) = self.rooms.get_mut(at) else { return };
         if room.departing.is_empty() {
             return;
@@ -390,7 +398,6 @@ impl Hub {
 
     /// Forgets a room that nobody needs; its log stays.
     pub(super) fn forget_if_idle(&mut self, at: RoomId, out: &mut Actions) {
-        self.announce_departures(at, out);
         if self.rooms.get(at).is_some_and(Room::is_idle)
             && let Some(room) = self.rooms.remove(at)
         {
