@@ -53,7 +53,7 @@ fn all_scripts(dialects: [Dialect; 2], hubs: usize) {
 
 /// All prefixes of the script are checked on the way, so shorter scripts are covered.
 fn play(script: &[Do], dialects: [Dialect; 2], hubs: usize) {
-    let room = RoomName::new("lobby").unwrap();
+    let room = RoomName::new("lobby").expect("a plain value");
     let mut world = World::new(Setup { hubs, preset: Preset::Default });
     let mut model = Model::new([("ada", dialects[0]), ("bob", dialects[1])], hubs);
     let kind = |dialect| match dialect {

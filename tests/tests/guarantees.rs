@@ -18,7 +18,7 @@ fn config() -> ProptestConfig {
 }
 
 fn lobby() -> RoomName {
-    RoomName::new("lobby").unwrap()
+    RoomName::new("lobby").expect("a name")
 }
 
 fn one_hub(limits: Limits) -> World {
@@ -56,7 +56,7 @@ proptest! {
     fn g1_order(script in Script::any(150)) {
         let mut world = run(&script);
         for room in ["lobby", "den", "attic"] {
-            let log = world.log.room(&RoomName::new(room).unwrap());
+            let log = world.log.room(&RoomName::new(room).expect("a name"));
             let places: Vec<u64> = log.entries.iter().map(|e| e.seq.get()).collect();
             prop_assert_eq!(places, (1..=log.last()).collect::<Vec<_>>());
         }
@@ -100,7 +100,7 @@ proptest! {
         world.log.trim(&lobby(), keep);
         world.join(author, &lobby(), 0);
         for (kind, at, limit) in asked {
-            let at = Seq::new(at).unwrap();
+            let at = Seq::new(at).expect("small");
             let range = match kind {
                 0 => HistoryRange::Latest,
                 1 => HistoryRange::Before(at),
@@ -145,7 +145,7 @@ proptest! {
                 0 => { world.say(a, &lobby(), None, &format!("m{n}")); 1000 }
                 1 => { world.history(a, &lobby(), HistoryRange::Latest, 1); 500 }
                 2 => { world.join(a, &lobby(), 0); 500 }
-                _ => { world.leave(a, &RoomName::new("den").unwrap()); 100 }
+                _ => { world.leave(a, &RoomName::new("den").expect("a name")); 100 }
             };
             world.settle();
             let over = |line: &String| line.starts_with("error rate_limited");

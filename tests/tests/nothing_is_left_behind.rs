@@ -17,8 +17,9 @@ fn conn(generation: u32) -> ConnId {
 }
 
 fn connect(hub: &mut Hub, conn: ConnId, dialect: Dialect) -> VecDeque<Action> {
-    let session = SessionId::new("s").unwrap();
-    let identity = Identity::Guest { user: UserId::new("guest").unwrap(), name: None };
+    let session = SessionId::new("s").expect("a plain value");
+    let identity =
+        Identity::Guest { user: UserId::new("guest").expect("a plain value"), name: None };
     let probe = Probe::Transport;
     handle(hub, 0, Event::Connected { conn, session, dialect, identity, probe })
 }
@@ -39,10 +40,10 @@ fn said(conn: ConnId, content: &str) -> Event {
 
 /// Joins a room whose log is empty.
 fn join(hub: &mut Hub, conn: ConnId) -> LogHead {
-    let room = RoomName::new("lobby").unwrap();
-    let epoch = chat_proto::Epoch::new("e").unwrap();
+    let room = RoomName::new("lobby").expect("a plain value");
+    let epoch = chat_proto::Epoch::new("e").expect("a plain value");
     let actions = handle(hub, 0, basic(conn, BasicRequest::Join { room: room.clone() }));
-    let (first, last) = (chat_proto::Seq::new(1).unwrap(), chat_proto::Seq::ZERO);
+    let (first, last) = (chat_proto::Seq::new(1).expect("a plain value"), chat_proto::Seq::ZERO);
     let head = LogHead { room, epoch, first, last };
     for action in actions {
         if let Action::Load { token, .. } = action {
@@ -73,7 +74,7 @@ fn answered_appends_leave_no_timers() {
     for n in 1..=1000 {
         let actions = handle(&mut hub, 0, said(conn(1), "hi"));
         let Some(Action::Append { token, .. }) = actions.front() else { panic!("{actions:?}") };
-        let outcomes = vec![Outcome::New { seq: chat_proto::Seq::new(n).unwrap() }];
+        let outcomes = vec![Outcome::New { seq: chat_proto::Seq::new(n).expect("a plain value") }];
         let result = Ok(Appended { epoch: head.epoch.clone(), outcomes });
         handle(&mut hub, 0, Event::Appended { token: *token, result });
     }
@@ -152,7 +153,7 @@ fn a_time_of_zero_is_no_hot_loop() {
 fn a_frame_of_another_dialect_means_nothing() {
     let mut hub = Hub::new(Config::default());
     connect(&mut hub, conn(1), Dialect::V1);
-    let room = RoomName::new("lobby").unwrap();
+    let room = RoomName::new("lobby").expect("a plain value");
     let actions = handle(&mut hub, 0, basic(conn(1), BasicRequest::Join { room }));
     assert!(actions.is_empty(), "{actions:?}");
     connect(&mut hub, ConnId { slot: 1, generation: 1 }, Dialect::Basic);
@@ -183,10 +184,12 @@ fn thousands_can_say_farewell_while_the_log_is_slow() {
     }
     while let Some(action) = asked.pop_front() {
         let Action::Append { token, drafts, .. } = action else { continue };
-        let place = |n: usize| Outcome::New { seq: chat_proto::Seq::new(seq + n as u64).unwrap() };
+        let place = |n: usize| Outcome::New {
+            seq: chat_proto::Seq::new(seq + n as u64).expect("a plain value"),
+        };
         let outcomes: Vec<_> = (1..=drafts.len()).map(place).collect();
         seq += drafts.len() as u64;
-        let epoch = head.as_ref().unwrap().epoch.clone();
+        let epoch = head.as_ref().expect("a plain value").epoch.clone();
         let result = Ok(Appended { epoch, outcomes });
         asked.extend(handle(&mut hub, 0, Event::Appended { token, result }));
     }

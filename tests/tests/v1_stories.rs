@@ -360,7 +360,8 @@ fn what_was_trimmed_before_it_came_is_a_gap_or_the_end() {
 #[test]
 fn members_of_a_drained_hub_are_gone_without_notice() {
     story(
-        "v1 a\n v1 b on 1\n a joins den\n b joins den\n drain 1 10000\n wait 1\n a asks members den",
+        "v1 a\n v1 b on 1\n a joins den\n b joins den\n drain 1 10000\n wait 1
+         a asks members den",
         "a: welcome a\n b: welcome b
          a: joined den at 0 with 1(a)
          a: [den] join b
