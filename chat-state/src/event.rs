@@ -110,8 +110,8 @@ pub enum Event {
 /// Something to be done, in order.
 ///
 /// Every question to the log ([`Append`](Self::Append), [`Head`](Self::Head), [`Load`](Self::Load))
-/// has to be answered once, if only by an error: those who wait for a read wait until then. An append
-/// alone is given up after a time, since people wait for it.
+/// has to be answered once, if only by an error: those who wait for a read wait until then. An
+/// append alone is given up after a time, since people wait for it.
 #[derive(Clone, Debug)]
 pub enum Action {
     /// Put a frame into outboxes.
