@@ -8,14 +8,16 @@ mod decode;
 mod input;
 mod names;
 mod round_trip;
+mod websocket;
 
 pub use decode::decode;
 pub use names::names;
 pub use round_trip::round_trip;
+pub use websocket::websocket;
 
 /// A target's body.
 pub type Target = fn(&[u8]);
 
 /// Every target, by the name of its file and of its corpus.
 pub const TARGETS: &[(&str, Target)] =
-    &[("decode", decode), ("names", names), ("round_trip", round_trip)];
+    &[("decode", decode), ("names", names), ("round_trip", round_trip), ("websocket", websocket)];

@@ -14,17 +14,25 @@ async fn the_kit_finds_nothing_wrong() {
     room_log::run_all(&kit).await.unwrap();
 }
 
+fn options(entries: usize, rooms: usize) -> MemoryOptions {
+    MemoryOptions { entries, rooms, ..MemoryOptions::default() }
+}
+
 fn room(name: &str) -> RoomName {
     RoomName::new(name).unwrap()
 }
 
 async fn say(log: &MemoryLog, name: &str, key: &str) -> Outcome {
+    say_this(log, name, key, "hi").await
+}
+
+async fn say_this(log: &MemoryLog, name: &str, key: &str, content: &str) -> Outcome {
     let draft = Draft {
         user: UserId::new("ada").unwrap(),
         username: DisplayName::new("Ada").unwrap(),
         key: Some(Key::new(key).unwrap()),
         ts: Timestamp(1),
-        body: Body::Message { content: "hi".into(), reply_to: None },
+        body: Body::Message { content: content.into(), reply_to: None },
     };
     let batch = RoomBatch { room: room(name), drafts: vec![draft] };
     log.append(vec![batch]).await.remove(0).unwrap().outcomes[0]
@@ -36,7 +44,7 @@ async fn head(log: &MemoryLog, name: &str) -> LogHead {
 
 #[tokio::test]
 async fn a_room_keeps_its_newest_entries_and_their_keys() {
-    let log = MemoryLog::with_options(MemoryOptions { entries: 3, rooms: 10 });
+    let log = MemoryLog::with_options(options(3, 10));
     assert_eq!(log.capabilities().keys_remembered, 3);
     for n in 1..=5 {
         say(&log, "lobby", &format!("k{n}")).await;
@@ -58,7 +66,7 @@ async fn a_room_keeps_its_newest_entries_and_their_keys() {
 
 #[tokio::test]
 async fn the_room_that_was_not_used_for_longest_is_forgotten_and_starts_over() {
-    let log = MemoryLog::with_options(MemoryOptions { entries: 10, rooms: 2 });
+    let log = MemoryLog::with_options(options(10, 2));
     say(&log, "a", "k").await;
     say(&log, "b", "k").await;
     let (a, b) = (head(&log, "b").await, head(&log, "a").await);
@@ -73,11 +81,61 @@ async fn the_room_that_was_not_used_for_longest_is_forgotten_and_starts_over() {
 
 #[tokio::test]
 async fn asking_for_rooms_forgets_no_room_with_entries() {
-    let log = MemoryLog::with_options(MemoryOptions { entries: 10, rooms: 2 });
+    let log = MemoryLog::with_options(options(10, 2));
     say(&log, "a", "k").await;
     let a = head(&log, "a").await;
     for n in 0..100 {
         head(&log, &format!("room-{n}")).await;
     }
     assert_eq!(head(&log, "a").await, a);
+}
+
+#[tokio::test]
+async fn beyond_the_bytes_the_oldest_entries_of_the_least_recently_used_rooms_go() {
+    let log =
+        MemoryLog::with_options(MemoryOptions { bytes: 1_000_000, ..MemoryOptions::default() });
+    let long = "x".repeat(10_000);
+    for n in 1..=20 {
+        say_this(&log, "a", &format!("k{n}"), &long).await;
+    }
+    say(&log, "b", "k").await;
+    let (a, b) = (head(&log, "a").await, head(&log, "b").await);
+    assert_eq!((a.first.get(), a.last.get()), (1, 20), "there is room for that");
+
+    // `a` was asked for before `b`, so it pays for `c`, from its oldest on.
+    for n in 1..=35 {
+        say_this(&log, "c", &format!("k{n}"), &long).await;
+    }
+    let again = head(&log, "a").await;
+    assert!((2..=20).contains(&again.first.get()), "{again:?}");
+    assert_eq!((&again.epoch, again.last), (&a.epoch, a.last));
+    assert_eq!(say(&log, "a", "k1").await, Outcome::New { seq: a.last.next() }, "its key is gone");
+    assert_eq!(head(&log, "b").await, b);
+
+    // Alone, a room keeps its newest entries, and all others are forgotten.
+    for n in 36..=200 {
+        let said = say_this(&log, "c", &format!("k{n}"), &long).await;
+        assert_eq!(said, Outcome::New { seq: Seq::ZERO.plus(n) });
+    }
+    let c = head(&log, "c").await;
+    assert!((140..=160).contains(&c.first.get()) && c.last.get() == 200, "{c:?}");
+    assert_ne!(head(&log, "a").await.epoch, a.epoch);
+    assert_ne!(head(&log, "b").await.epoch, b.epoch);
+}
+
+#[tokio::test]
+async fn a_limit_smaller_than_any_entry_keeps_the_newest() {
+    let log = MemoryLog::with_options(MemoryOptions { bytes: 0, ..MemoryOptions::default() });
+    for (n, name) in (1..).zip(["a", "a", "a"]) {
+        assert_eq!(
+            say(&log, name, &format!("k{n}")).await,
+            Outcome::New { seq: Seq::ZERO.plus(n) }
+        );
+    }
+    let a = head(&log, "a").await;
+    assert_eq!((a.first.get(), a.last.get()), (3, 3));
+    say(&log, "b", "k").await;
+    assert_eq!(head(&log, "a").await.last, Seq::ZERO);
+    assert_eq!(log.trim(room("b"), Seq::ZERO.plus(9)).await.unwrap().get(), 2);
+    assert_eq!(say(&log, "b", "k").await, Outcome::New { seq: Seq::ZERO.plus(2) });
 }

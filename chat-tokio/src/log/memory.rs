@@ -19,7 +19,8 @@ use super::{Capabilities, LogFuture, RoomBatch, RoomLog};
 ///
 /// It is bounded by [`MemoryOptions`]: the oldest entries of a room and the rooms that were not
 /// used for the longest time are forgotten. A forgotten room starts over with another epoch. Keys
-/// are remembered as long as their entries.
+/// are remembered as long as their entries, so a limit on bytes that takes entries takes keys, too.
+/// No append fails for a limit.
 #[derive(Debug)]
 pub struct MemoryLog {
     state: Mutex<State>,
@@ -34,6 +35,10 @@ pub struct MemoryOptions {
     /// Rooms with entries that are kept, 1 at the least; as many more are remembered by their
     /// name only. The least recently used is forgotten.
     pub rooms: usize,
+    /// About how many bytes all rooms together may take. Beyond that the oldest entries of the
+    /// least recently used room go first; a room that has none left is forgotten, and the next one
+    /// has its turn. The newest entry of the last room stays.
+    pub bytes: usize,
 }
 
 /// Entries of a room: about a megabyte of short messages.
@@ -42,9 +47,19 @@ const ENTRIES_DEFAULT: usize = 10_000;
 /// Rooms: as many as a worker serves by default.
 const ROOMS_DEFAULT: usize = 100_000;
 
+/// Bytes: the other limits alone would take a billion entries.
+const BYTES_DEFAULT: usize = 1024 * 1024 * 1024;
+
+/// About what a room takes without entries: its names, its epoch, its places in the maps.
+const ROOM_BYTES: usize = 512;
+
+/// About what an entry takes besides itself: its places in the list and among the keys, its key,
+/// and what surrounds its body in the encoding that it keeps.
+const ENTRY_BYTES: usize = 384;
+
 impl Default for MemoryOptions {
     fn default() -> Self {
-        Self { entries: ENTRIES_DEFAULT, rooms: ROOMS_DEFAULT }
+        Self { entries: ENTRIES_DEFAULT, rooms: ROOMS_DEFAULT, bytes: BYTES_DEFAULT }
     }
 }
 
@@ -64,12 +79,16 @@ impl MemoryLog {
     /// When the system gives no random numbers.
     #[must_use]
     pub fn with_options(options: MemoryOptions) -> Self {
-        let options =
-            MemoryOptions { entries: options.entries.max(1), rooms: options.rooms.max(1) };
+        let options = MemoryOptions {
+            entries: options.entries.max(1),
+            rooms: options.rooms.max(1),
+            bytes: options.bytes,
+        };
         let epochs = Epochs::draw().expect("the system gives random numbers");
         let state = State {
             rooms: RecentMap::new(options.rooms),
             met: MetRooms::new(options.rooms, epochs),
+            bytes: 0,
         };
         Self { state: Mutex::new(state), options }
     }
@@ -96,7 +115,7 @@ impl RoomLog for MemoryLog {
 
     fn append(&self, batches: Vec<RoomBatch>) -> LogFuture<Vec<Result<Appended, AppendError>>> {
         let mut state = self.lock();
-        let take = |batch| state.append(batch, self.options.entries);
+        let take = |batch| state.append(batch, &self.options);
         Box::pin(ready(batches.into_iter().map(take).collect()))
     }
 
@@ -109,15 +128,7 @@ impl RoomLog for MemoryLog {
     }
 
     fn trim(&self, room: RoomName, before: Seq) -> LogFuture<Result<Seq, ReadError>> {
-        let mut state = self.lock();
-        let first = match state.rooms.get(&room) {
-            Some(room) => {
-                room.forget(|first| first < before);
-                room.first
-            }
-            None => Seq::ZERO.next(),
-        };
-        Box::pin(ready(Ok(first)))
+        Box::pin(ready(Ok(self.lock().trim(&room, before))))
     }
 }
 
@@ -126,13 +137,31 @@ struct State {
     /// The rooms that have, or had, entries.
     rooms: RecentMap<RoomName, Room>,
     met: MetRooms,
+    /// What all rooms take.
+    bytes: usize,
 }
 
 impl State {
-    fn append(&mut self, batch: RoomBatch, keep: usize) -> Result<Appended, AppendError> {
-        if let Some(room) = self.rooms.get(&batch.room) {
-            return room.append(batch.drafts, keep);
-        }
+    fn append(
+        &mut self,
+        batch: RoomBatch,
+        options: &MemoryOptions,
+    ) -> Result<Appended, AppendError> {
+        let appended = match self.rooms.get(&batch.room) {
+            Some(room) => {
+                let before = room.bytes;
+                let appended = room.append(batch.drafts, options.entries);
+                self.bytes = self.bytes - before + room.bytes;
+                appended
+            }
+            None => self.begin(batch, options.entries),
+        };
+        self.shrink(options.bytes);
+        appended
+    }
+
+    /// Appends to a room that has no entries yet.
+    fn begin(&mut self, batch: RoomBatch, keep: usize) -> Result<Appended, AppendError> {
         let (name, epoch) = self.met.meet(&batch.room);
         if batch.drafts.is_empty() {
             return Ok(Appended { epoch, outcomes: Vec::new() });
@@ -145,10 +174,44 @@ impl State {
             last: Seq::ZERO,
             entries: VecDeque::new(),
             keys: HashMap::new(),
+            bytes: ROOM_BYTES,
         };
         let appended = room.append(batch.drafts, keep);
-        self.rooms.insert(name, room);
+        self.bytes += room.bytes;
+        if let Some(gone) = self.rooms.insert(name, room) {
+            self.bytes -= gone.bytes;
+        }
         appended
+    }
+
+    /// Drops entries until the rest fits. Each is dropped once, so this costs an append as much as
+    /// it adds.
+    fn shrink(&mut self, bytes_max: usize) {
+        while self.bytes > bytes_max {
+            let is_last = self.rooms.len() == 1;
+            let Some(room) = self.rooms.oldest() else { return };
+            let (before, newest) = (room.bytes, room.last);
+            // What is dropped of it counts towards what is too much.
+            let enough = before.saturating_sub(self.bytes - bytes_max);
+            room.forget(|seq, bytes| bytes > enough && !(is_last && seq == newest));
+            self.bytes = self.bytes - before + room.bytes;
+            if is_last {
+                return;
+            }
+            if room.entries.is_empty()
+                && let Some(gone) = self.rooms.pop_oldest()
+            {
+                self.bytes -= gone.bytes;
+            }
+        }
+    }
+
+    fn trim(&mut self, room: &RoomName, before: Seq) -> Seq {
+        let Some(room) = self.rooms.get(room) else { return Seq::ZERO.next() };
+        let bytes = room.bytes;
+        room.forget(|seq, _| seq < before);
+        self.bytes = self.bytes - bytes + room.bytes;
+        room.first
     }
 
     fn head(&mut self, room: &RoomName) -> LogHead {
@@ -171,7 +234,7 @@ impl State {
 /// The log of one room.
 ///
 /// *Invariant:* the entries' places are `first`, `first + 1` … `last`; `keys` holds exactly the
-/// keys of these entries.
+/// keys of these entries; `bytes` is what the room and they take.
 #[derive(Debug)]
 struct Room {
     name: RoomName,
@@ -180,6 +243,7 @@ struct Room {
     last: Seq,
     entries: VecDeque<Arc<Entry>>,
     keys: HashMap<(UserId, Key), Seq>,
+    bytes: usize,
 }
 
 impl Room {
@@ -199,7 +263,7 @@ impl Room {
         let outcomes = drafts.into_iter().map(|draft| self.take(draft)).collect();
         let excess = self.entries.len().saturating_sub(keep) as u64;
         let first = self.first.plus(excess);
-        self.forget(|seq| seq < first);
+        self.forget(|seq, _| seq < first);
         Ok(Appended { epoch: self.epoch.clone(), outcomes })
     }
 
@@ -218,7 +282,9 @@ impl Room {
             }
         }
         self.last = seq;
-        self.entries.push_back(Arc::new(draft.into_entry(self.name.clone(), seq)));
+        let entry = draft.into_entry(self.name.clone(), seq);
+        self.bytes += cost(&entry);
+        self.entries.push_back(Arc::new(entry));
         Outcome::New { seq }
     }
 
@@ -243,17 +309,25 @@ impl Room {
         }
     }
 
-    /// Drops entries from the oldest on, as long as their places are to be forgotten.
-    fn forget(&mut self, gone: impl Fn(Seq) -> bool) {
-        while gone(self.first)
+    /// Drops entries from the oldest on, as long as this one's place, in a room that takes so many
+    /// bytes, is to be forgotten.
+    fn forget(&mut self, gone: impl Fn(Seq, usize) -> bool) {
+        while gone(self.first, self.bytes)
             && let Some(entry) = self.entries.pop_front()
         {
             self.first = self.first.next();
+            self.bytes -= cost(&entry);
             if let Some(key) = &entry.key {
                 self.keys.remove(&(entry.user.clone(), key.clone()));
             }
         }
     }
+}
+
+/// About what an entry takes in memory. It may not change as long as the entry is kept, so it counts
+/// the encoding from the beginning, and one: rarely is an entry sent in both dialects.
+fn cost(entry: &Entry) -> usize {
+    entry.size() + entry.body.size() + ENTRY_BYTES
 }
 
 /// What a draft becomes whose key was there before.

@@ -39,20 +39,35 @@ impl<K: Clone + Eq + Hash, V> RecentMap<K, V> {
         Some(&mut slot.value)
     }
 
-    /// Puts a value in place of an older one, or of the least recently used if the map is full.
-    pub(crate) fn insert(&mut self, key: K, value: V) {
+    /// Finds the value that was not used for the longest time, which does not count as a use.
+    pub(crate) fn oldest(&mut self) -> Option<&mut V> {
+        let (_, key) = self.order.first_key_value()?;
+        self.slots.get_mut(key).map(|slot| &mut slot.value)
+    }
+
+    /// Takes the value out that was not used for the longest time.
+    pub(crate) fn pop_oldest(&mut self) -> Option<V> {
+        let (_, key) = self.order.pop_first()?;
+        self.slots.remove(&key).map(|slot| slot.value)
+    }
+
+    /// Puts a value in place of an older one, or of the least recently used if the map is full, and
+    /// returns the one that had to go.
+    pub(crate) fn insert(&mut self, key: K, value: V) -> Option<V> {
         if let Some(known) = self.get(&key) {
-            *known = value;
-            return;
+            return Some(std::mem::replace(known, value));
         }
-        while self.slots.len() >= self.max
-            && let Some((_, oldest)) = self.order.pop_first()
-        {
-            self.slots.remove(&oldest);
-        }
+        // It is never more than full.
+        let gone = if self.slots.len() >= self.max { self.pop_oldest() } else { None };
         self.tick += 1;
         self.order.insert(self.tick, key.clone());
         self.slots.insert(key, Slot { used: self.tick, value });
+        gone
+    }
+
+    /// How many values there are.
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len()
     }
 
     /// Takes a value out.
@@ -80,7 +95,8 @@ mod tests {
         map.insert("a", 1);
         map.insert("b", 2);
         assert_eq!(map.get(&"a"), Some(&mut 1));
-        map.insert("c", 3);
+        assert_eq!(map.oldest(), Some(&mut 2), "looking is no use");
+        assert_eq!(map.insert("c", 3), Some(2));
         let left: Vec<_> = ["a", "b", "c"].iter().map(|key| map.get(key).copied()).collect();
         assert_eq!(left, [Some(1), None, Some(3)]);
     }
@@ -90,10 +106,14 @@ mod tests {
         let mut map = RecentMap::new(2);
         map.insert("a", 1);
         map.insert("b", 2);
-        map.insert("b", 3);
+        assert_eq!(map.insert("b", 3), Some(2));
         assert_eq!((map.remove(&"a"), map.remove(&"a")), (Some(1), None));
-        map.insert("c", 4);
+        assert_eq!(map.insert("c", 4), None);
         assert_eq!((map.get(&"b").copied(), map.get(&"c").copied()), (Some(3), Some(4)));
-        assert_eq!((map.slots.len(), map.order.len()), (2, 2));
+        assert_eq!((map.len(), map.order.len()), (2, 2));
+        assert_eq!(
+            (map.pop_oldest(), map.pop_oldest(), map.pop_oldest()),
+            (Some(3), Some(4), None)
+        );
     }
 }

@@ -311,6 +311,10 @@ impl<IO: AsyncRead + AsyncWrite + Send + Unpin + 'static> Transport for WebSocke
     }
 
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Inbound> {
+        if self.end != End::Open {
+            // tungstenite would read on behind a text that is not UTF-8.
+            return Poll::Ready(Inbound::Closed);
+        }
         let inbound = self.poll_read(cx);
         match &inbound {
             Poll::Ready(Inbound::Closed) => self.end = End::ByPeer,
