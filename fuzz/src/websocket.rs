@@ -20,8 +20,8 @@ mod written;
 /// The longest messages that are taken: around the lengths where headers and buffers grow.
 const FRAME_BYTES: [u32; 8] = [0, 16, 125, 126, 512, 600, 4096, 65_536];
 
-/// The payloads of the frames that are sent. They may go byte by byte, so they are short: long ones
-/// made the search twenty times slower and met nothing else.
+/// The payloads of the frames that are sent. They may go byte by byte, so they are short: with
+/// payloads of up to 64 KiB the search was more than ten times slower.
 const SENT_BYTES: [u16; 8] = [0, 1, 2, 20, 125, 126, 127, 511];
 
 /// So many bytes are borne without a message. Beyond that the polls decide when it was too much,
