@@ -324,8 +324,8 @@ impl Room {
     }
 }
 
-/// About what an entry takes in memory. It may not change as long as the entry is kept, so it counts
-/// the encoding from the beginning, and one: rarely is an entry sent in both dialects.
+/// About what an entry takes in memory. It may not change as long as the entry is kept, so it
+/// counts the encoding from the beginning, and one: rarely is an entry sent in both dialects.
 fn cost(entry: &Entry) -> usize {
     entry.size() + entry.body.size() + ENTRY_BYTES
 }

@@ -21,11 +21,13 @@ struct State {
     written: Vec<u8>,
     unflushed: bool,
     shut: bool,
-    pieces: Pieces,
+    // Each on its own: in step with the writes, all reads could be late, for ever.
+    reads: Pieces,
+    writes: Pieces,
 }
 
 /// How large the pieces are that go through at once, over and over.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Pieces {
     script: Vec<u8>,
     turn: usize,
@@ -68,8 +70,8 @@ impl Pipe {
     /// through at once.
     pub(super) fn new(unread: &[u8], ended: bool, script: &[u8]) -> Self {
         let pieces = Pieces { script: script.to_vec(), ..Pieces::default() };
-        let unread = unread.to_vec();
-        Self(Arc::new(Mutex::new(State { unread, ended, pieces, ..State::default() })))
+        let (reads, writes, unread) = (pieces.clone(), pieces, unread.to_vec());
+        Self(Arc::new(Mutex::new(State { unread, ended, reads, writes, ..State::default() })))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -109,7 +111,7 @@ impl AsyncRead for Pipe {
             state.dry = true;
             return if state.ended { Poll::Ready(Ok(())) } else { Poll::Pending };
         }
-        let size = std::task::ready!(state.pieces.poll_next(cx));
+        let size = std::task::ready!(state.reads.poll_next(cx));
         let from = state.taken;
         state.taken += size.min(left).min(into.remaining());
         into.put_slice(&state.unread[from..state.taken]);
@@ -133,7 +135,7 @@ impl AsyncWrite for Pipe {
     ) -> Poll<io::Result<usize>> {
         let state = &mut *self.lock();
         assert!(!state.shut, "nothing is written after the end");
-        let size = std::task::ready!(state.pieces.poll_next(cx));
+        let size = std::task::ready!(state.writes.poll_next(cx));
         let before = state.written.len();
         let bytes = slices.iter().flat_map(|slice| slice.iter()).take(size);
         state.written.extend(bytes);
@@ -149,7 +151,7 @@ impl AsyncWrite for Pipe {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let state = &mut *self.lock();
-        let _ = std::task::ready!(state.pieces.poll_next(cx));
+        let _ = std::task::ready!(state.writes.poll_next(cx));
         state.unflushed = false;
         Poll::Ready(Ok(()))
     }
