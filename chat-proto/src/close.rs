@@ -43,7 +43,7 @@ impl Advice {
 /// Makes the enum, its numbers, its wire names and its list from one table.
 macro_rules! close_codes {
     ($($(#[$doc:meta])* $name:ident = $number:literal, $wire:literal;)+) => {
-        /// The codes that the server closes with.
+        /// The close codes of this version of the protocol; what is still to come has some of them.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[non_exhaustive]
         pub enum CloseCode {
@@ -51,7 +51,7 @@ macro_rules! close_codes {
         }
 
         impl CloseCode {
-            /// All codes that a server of this version closes with.
+            /// All of them.
             pub const ALL: &'static [Self] = &[$(Self::$name,)+];
 
             /// Returns the number of the WebSocket close frame.

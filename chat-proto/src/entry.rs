@@ -62,7 +62,6 @@ impl Body {
     }
 }
 
-/// Parts of an entry besides its body, in the order of [`Entry`]'s fields.
 impl Entry {
     /// Makes an entry.
     #[must_use]

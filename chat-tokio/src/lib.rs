@@ -1,4 +1,30 @@
-//! A room-chat server on tokio.
+//! A room-chat server on tokio: workers around the pure Hub of `chat-state`, with transports, room
+//! logs and HTTP.
+//!
+//! ```
+//! use chat_tokio::Server;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let server = Server::builder().workers(2).listen("127.0.0.1:0".parse()?).start()?;
+//! println!("listening on {:?}", server.local_addr());
+//! server.shutdown().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # The cuts
+//!
+//! * [`transport::Transport`]: how frames travel.
+//! * [`log::RoomLog`]: where entries get their place and survive.
+//! * [`broker::Broker`]: what carries hints between Hubs.
+//! * [`server::attach::Attach`]: who takes a connection; [`Handle`] does.
+//!
+//! [`accept`] and [`http`] bring connections in; [`http::router`] mounts in an axum application.
+//!
+//! # What is deliberately absent
+//!
+//! Rules of the chat live in `chat-state`, spelling in `chat-proto`. Only [`clock`] reads a clock.
 
 pub mod accept;
 pub mod broker;

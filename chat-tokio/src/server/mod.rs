@@ -65,7 +65,8 @@ impl Server {
         self.lines
     }
 
-    /// Returns a handle for handing in connections: it is cheap to clone and outlives nothing.
+    /// Returns a handle for handing in connections. It is cheap to clone; once the server has ended
+    /// it refuses.
     #[must_use]
     pub fn handle(&self) -> Handle {
         Handle { shared: Arc::clone(&self.shared) }

@@ -63,7 +63,7 @@ pub(crate) struct Worker {
     appends: Vec<(Token, RoomBatch)>,
     /// Events that came out of this turn's work, for the end of it.
     results: VecDeque<Event>,
-    turn: Signal,
+    turn: Flag,
     timer: timer::Alarm,
     /// Connections that are being closed, with the time when patience ends, in order.
     closing: VecDeque<(chat_state::Mono, ConnId)>,
@@ -74,12 +74,12 @@ pub(crate) struct Worker {
 
 /// A flag with someone who waits for it.
 #[derive(Default)]
-struct Signal {
+struct Flag {
     set: bool,
     waker: Option<Waker>,
 }
 
-impl Signal {
+impl Flag {
     fn raise(&mut self) {
         if !std::mem::replace(&mut self.set, true)
             && let Some(waker) = &self.waker
@@ -114,7 +114,7 @@ impl Worker {
                 clock,
                 appends: Vec::new(),
                 results: VecDeque::new(),
-                turn: Signal::default(),
+                turn: Flag::default(),
                 timer: timer::Alarm::default(),
                 closing: VecDeque::new(),
                 drained: Some(drained),

@@ -1,11 +1,13 @@
 //! The end of a turn: drafts go to the log, outboxes are flushed.
 use std::cell::RefCell;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use chat_proto::LeaveReason;
 use chat_state::{AppendError, ConnId, Event};
+use tokio::task::coop::unconstrained;
 
 use super::Worker;
 use super::slots::Phase;
@@ -16,8 +18,7 @@ const ROUNDS: usize = 8;
 
 /// Runs a worker's turns. It never ends.
 pub(super) async fn run(worker: Rc<RefCell<Worker>>) {
-    // The budget that makes tasks yield would make a flush look blocked after 128 writes.
-    tokio::task::coop::unconstrained(poll_fn(|cx| {
+    poll_fn(|cx| {
         let mut worker = worker.borrow_mut();
         while worker.turn.poll_taken(cx).is_ready() {
             if worker.finish_turn() == Left::Work {
@@ -27,7 +28,7 @@ pub(super) async fn run(worker: Rc<RefCell<Worker>>) {
             }
         }
         Poll::Pending
-    }))
+    })
     .await;
 }
 
@@ -105,7 +106,11 @@ impl Worker {
         // With the task's own waker, a transport that takes no more wakes the task when it does.
         let waker = slot.waker.as_ref().unwrap_or(Waker::noop());
         let mut cx = Context::from_waker(waker);
-        match slot.transport.poll_send(&mut cx, &mut slot.outbox) {
+        // Whichever task flushes: the budget that makes tasks yield would make a transport look
+        // blocked after some 128 writes, and a member whose outbox is full would be cut off for it.
+        let send = poll_fn(|cx| slot.transport.poll_send(cx, &mut slot.outbox));
+        let sent = pin!(unconstrained(send)).poll(&mut cx);
+        match sent {
             Poll::Ready(Ok(())) => slot.blocked = false,
             Poll::Pending => slot.blocked = true,
             Poll::Ready(Err(_)) => {

@@ -1,0 +1,110 @@
+//! A member whose transport would take everything is not cut off because the runtime wants a task
+//! to yield: tokio gives a task about 128 operations, and a broadcast has more members than that.
+use std::collections::VecDeque;
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker, ready};
+
+use chat_proto::{BasicRequest, CloseCode, Dialect, Limits, RoomName};
+use chat_tests::wait::eventually;
+use chat_tokio::log::{SqliteLog, SqliteOptions};
+use chat_tokio::server::attach::{Attach, NewConnection};
+use chat_tokio::transport::{Framing, Inbound, Properties, Transport};
+use chat_tokio::{Outbox, Server};
+
+const MEMBERS: usize = 300;
+
+/// Takes whatever is sent, as long as the runtime lets the task go on, like a socket of tokio.
+#[derive(Default)]
+struct Peer {
+    input: VecDeque<String>,
+    reader: Option<Waker>,
+    taken: usize,
+    closed: Option<CloseCode>,
+}
+
+impl Peer {
+    fn say(&mut self, text: String) {
+        self.input.push_back(text);
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
+        }
+    }
+}
+
+struct Willing(Arc<Mutex<Peer>>);
+
+impl Transport for Willing {
+    fn properties(&self) -> Properties {
+        Properties { framing: Framing::Text, pings: false }
+    }
+
+    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Inbound> {
+        let mut peer = self.0.lock().unwrap();
+        match peer.input.pop_front() {
+            Some(text) => Poll::Ready(Inbound::Text(text.into())),
+            None => {
+                peer.reader = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+
+    fn poll_send(&mut self, cx: &mut Context<'_>, outbox: &mut Outbox) -> Poll<io::Result<()>> {
+        let budget = ready!(tokio::task::coop::poll_proceed(cx));
+        budget.made_progress();
+        while outbox.pop().is_some() {
+            self.0.lock().unwrap().taken += 1;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn ping(&mut self) {}
+
+    fn poll_close(&mut self, _: &mut Context<'_>, code: CloseCode) -> Poll<()> {
+        self.0.lock().unwrap().closed = Some(code);
+        Poll::Ready(())
+    }
+}
+
+#[tokio::test]
+async fn a_burst_to_more_members_than_a_task_has_operations_cuts_nobody_off() {
+    // Two messages are more than an outbox may hold, so each push has to be flushed at once.
+    let limits = Limits { outbox_bytes: 4096, outbox_high_bytes: 4096, ..Limits::default() };
+    // A log that answers later: the broadcast is then made by a task that tokio wants to yield.
+    let home = tempfile::tempdir().expect("a folder");
+    let log = SqliteLog::open(home.path().join("log"), &SqliteOptions::default()).expect("a log");
+    let server = Server::builder().log(Arc::new(log)).limits(limits).start();
+    let server = server.expect("a server without listeners");
+    let handle = server.handle();
+    let peers: Vec<Arc<Mutex<Peer>>> = (0..MEMBERS).map(|_| Arc::default()).collect();
+    let room = RoomName::new("lobby").expect("a name");
+    for (n, peer) in peers.iter().enumerate() {
+        let transport = Box::new(Willing(peer.clone()));
+        let new = NewConnection { transport, dialect: Dialect::Basic, name: None };
+        handle.attach(new).expect("there is room");
+        peer.lock().unwrap().say(BasicRequest::Join { room: room.clone() }.encode());
+        eventually(format!("member {n} to be in"), async || {
+            (peer.lock().unwrap().taken > 0).then_some(())
+        })
+        .await;
+    }
+    let before: Vec<usize> = peers.iter().map(|peer| peer.lock().unwrap().taken).collect();
+    {
+        let mut sender = peers[0].lock().unwrap();
+        for _ in 0..10 {
+            let content = "x".repeat(3000).into();
+            sender.input.push_back(BasicRequest::Message { content }.encode());
+        }
+        let last = BasicRequest::Message { content: "the end".into() }.encode();
+        sender.say(last);
+    }
+    for (n, (peer, before)) in peers.iter().zip(before).enumerate() {
+        eventually(format!("member {n} to have all messages"), async || {
+            let peer = peer.lock().unwrap();
+            assert_eq!(peer.closed, None, "member {n} was cut off");
+            (peer.taken >= before + 11).then_some(())
+        })
+        .await;
+    }
+}
