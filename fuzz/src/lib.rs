@@ -5,12 +5,14 @@
 //! says how to run it.
 
 mod decode;
+mod hub_script;
 mod input;
 mod names;
 mod round_trip;
 mod websocket;
 
 pub use decode::decode;
+pub use hub_script::hub_script;
 pub use names::names;
 pub use round_trip::round_trip;
 pub use websocket::websocket;
@@ -19,5 +21,10 @@ pub use websocket::websocket;
 pub type Target = fn(&[u8]);
 
 /// Every target, by the name of its file and of its corpus.
-pub const TARGETS: &[(&str, Target)] =
-    &[("decode", decode), ("names", names), ("round_trip", round_trip), ("websocket", websocket)];
+pub const TARGETS: &[(&str, Target)] = &[
+    ("decode", decode),
+    ("hub_script", hub_script),
+    ("names", names),
+    ("round_trip", round_trip),
+    ("websocket", websocket),
+];

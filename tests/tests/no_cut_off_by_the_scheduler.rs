@@ -40,7 +40,7 @@ impl Transport for Willing {
     }
 
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Inbound> {
-        let mut peer = self.0.lock().unwrap();
+        let mut peer = self.0.lock().expect("nobody panics with it");
         match peer.input.pop_front() {
             Some(text) => Poll::Ready(Inbound::Text(text.into())),
             None => {
@@ -54,7 +54,7 @@ impl Transport for Willing {
         let budget = ready!(tokio::task::coop::poll_proceed(cx));
         budget.made_progress();
         while outbox.pop().is_some() {
-            self.0.lock().unwrap().taken += 1;
+            self.0.lock().expect("nobody panics with it").taken += 1;
         }
         Poll::Ready(Ok(()))
     }
@@ -62,7 +62,7 @@ impl Transport for Willing {
     fn ping(&mut self) {}
 
     fn poll_close(&mut self, _: &mut Context<'_>, code: CloseCode) -> Poll<()> {
-        self.0.lock().unwrap().closed = Some(code);
+        self.0.lock().expect("nobody panics with it").closed = Some(code);
         Poll::Ready(())
     }
 }
@@ -83,15 +83,18 @@ async fn a_burst_to_more_members_than_a_task_has_operations_cuts_nobody_off() {
         let transport = Box::new(Willing(peer.clone()));
         let new = NewConnection { transport, dialect: Dialect::Basic, name: None };
         handle.attach(new).expect("there is room");
-        peer.lock().unwrap().say(BasicRequest::Join { room: room.clone() }.encode());
+        peer.lock()
+            .expect("nobody panics with it")
+            .say(BasicRequest::Join { room: room.clone() }.encode());
         eventually(format!("member {n} to be in"), async || {
-            (peer.lock().unwrap().taken > 0).then_some(())
+            (peer.lock().expect("nobody panics with it").taken > 0).then_some(())
         })
         .await;
     }
-    let before: Vec<usize> = peers.iter().map(|peer| peer.lock().unwrap().taken).collect();
+    let before: Vec<usize> =
+        peers.iter().map(|peer| peer.lock().expect("nobody panics with it").taken).collect();
     {
-        let mut sender = peers[0].lock().unwrap();
+        let mut sender = peers[0].lock().expect("nobody panics with it");
         for _ in 0..10 {
             let content = "x".repeat(3000).into();
             sender.input.push_back(BasicRequest::Message { content }.encode());
@@ -101,7 +104,7 @@ async fn a_burst_to_more_members_than_a_task_has_operations_cuts_nobody_off() {
     }
     for (n, (peer, before)) in peers.iter().zip(before).enumerate() {
         eventually(format!("member {n} to have all messages"), async || {
-            let peer = peer.lock().unwrap();
+            let peer = peer.lock().expect("nobody panics with it");
             assert_eq!(peer.closed, None, "member {n} was cut off");
             (peer.taken >= before + 11).then_some(())
         })

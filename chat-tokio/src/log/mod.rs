@@ -65,8 +65,8 @@ pub struct RoomBatch {
 pub struct Capabilities {
     /// What an entry survives once it was acked.
     pub durability: Durability,
-    /// How many keys of a room are remembered, counted back from its newest entry. A limit on bytes,
-    /// where the log has one, or a trim may end it earlier.
+    /// How many keys of a room are remembered, counted back from its newest entry. A limit on
+    /// bytes, where the log has one, or a trim may end it earlier.
     pub keys_remembered: u64,
     /// Whether several processes may share the log.
     pub shared: bool,

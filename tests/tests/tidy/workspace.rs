@@ -31,7 +31,7 @@ const MAY_USE: [(&str, &[&str]); 5] = [
     ("chat-state", &["chat-proto"]),
     ("chat-tokio", &["chat-proto", "chat-state"]),
     ("chat-tests", &["chat-proto", "chat-state", "chat-tokio"]),
-    ("chat-fuzz", &["chat-proto", "chat-state", "chat-tokio"]),
+    ("chat-fuzz", &["chat-proto", "chat-state", "chat-tokio", "chat-tests"]),
 ];
 
 /// The core is driven by any runtime, so it knows none.
