@@ -4,6 +4,7 @@ use chat_tests::process::{Home, Server, Spec};
 
 mod bursts;
 mod endings;
+mod heartbeats;
 mod identity;
 mod messages;
 mod rooms;
