@@ -39,11 +39,12 @@ pub(crate) struct Shape<'a> {
 
 /// Shapes an entry.
 pub(crate) fn entry(entry: &Entry) -> Shape<'_> {
-    match &entry.body {
-        Body::Message { content, .. } => {
-            Shape { kind: "message", room: entry.room.as_str(), username: &entry.username, content }
-        }
-    }
+    let content = match &entry.body {
+        Body::Message { content, .. } => content,
+        // No server of this version makes one.
+        Body::Unknown { .. } => "",
+    };
+    Shape { kind: "message", room: entry.room.as_str(), username: &entry.username, content }
 }
 
 /// Encodes a frame, or `None` for those that this dialect does not have.
@@ -68,7 +69,8 @@ pub(crate) fn encode(frame: &ServerFrame) -> Option<Encoded> {
         | ServerFrame::Typing { .. }
         | ServerFrame::Gap { .. }
         | ServerFrame::Bye { .. }
-        | ServerFrame::Ping
+        | ServerFrame::Hole { .. }
+        | ServerFrame::Ping { .. }
         | ServerFrame::Unknown => None,
     }
 }

@@ -1,4 +1,6 @@
 //! What a client asks for.
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -7,8 +9,8 @@ use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
 use crate::basic::BasicRequest;
-use crate::names::{DisplayName, Key, RequestId, RoomName};
-use crate::position::Seq;
+use crate::names::{DisplayName, Key, RequestId, RoomName, SessionId};
+use crate::position::{Position, Seq};
 
 /// One frame from a client, in its dialect.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +38,8 @@ pub enum Request {
         token: Option<Token>,
         /// Optional parts of the protocol that the client wants.
         features: Vec<String>,
+        /// An earlier session that is to go on.
+        resume: Option<Box<Resume>>,
     },
     /// Enters a room. Reply: `joined`.
     Join {
@@ -90,6 +94,15 @@ pub enum Request {
     Ping,
     /// Answers the server's `ping`. No reply.
     Pong,
+}
+
+/// An earlier session, and how far it got in the rooms that it wants to be in again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Resume {
+    /// The session's secret name, from `welcome`.
+    pub session: SessionId,
+    /// The last entry seen of each room.
+    pub rooms: BTreeMap<RoomName, Position>,
 }
 
 /// Which part of a room's history.
@@ -172,10 +185,11 @@ impl Serialize for Wire<'_> {
             map.serialize_entry("id", id)?;
         }
         match self.request {
-            Request::Hello { name, token, features } => {
+            Request::Hello { name, token, features, resume } => {
                 optional(&mut map, "name", name.as_ref())?;
                 optional(&mut map, "token", token.as_ref().map(|t| &t.0))?;
                 map.serialize_entry("features", features)?;
+                optional(&mut map, "resume", resume.as_ref())?;
             }
             Request::Join { room, history } => {
                 map.serialize_entry("room", room)?;

@@ -1,15 +1,17 @@
 //! Reading what a client sent.
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
 
 use crate::basic::BasicRequest;
-use crate::client::{HistoryRange, Request, Token};
+use crate::client::{HistoryRange, Request, Resume, Token};
 use crate::error::{ErrorBody, ErrorCode};
-use crate::fields::{After, Flat, FlatBasic, Head, Kind};
+use crate::fields::{After, Flat, FlatBasic, FlatResume, Head, Kind};
 use crate::names::{NameError, RequestId};
-use crate::position::{SEQ_MAX, Seq};
+use crate::position::{Position, SEQ_MAX, Seq};
 use crate::text::Text;
 
 /// Why a text is no frame.
@@ -93,6 +95,7 @@ fn request(flat: Flat<'_>) -> Result<Request, DecodeError> {
             name: optional(flat.name.as_ref(), "name", crate::DisplayName::new)?,
             token: flat.token.map(|t| Token(t.as_str().into())),
             features: flat.features.map_or_else(Vec::new, |f| f.0),
+            resume: flat.resume.map(resume).transpose()?,
         },
         Some("join") => Request::Join { room: room()?, history: count(flat.history, "history")? },
         Some("leave") => Request::Leave { room: room()? },
@@ -124,6 +127,23 @@ fn request(flat: Flat<'_>) -> Result<Request, DecodeError> {
         Some("pong") => Request::Pong,
         other => return Err(unknown_type(other)),
     })
+}
+
+fn resume(flat: FlatResume<'_>) -> Result<Box<Resume>, DecodeError> {
+    let session = flat.session.ok_or_else(|| missing("resume.session"))?;
+    let session = named(session.as_str(), "resume.session", crate::SessionId::new)?;
+    let mut rooms = BTreeMap::new();
+    for (name, position) in flat.rooms.map_or_else(Vec::new, |rooms| rooms.0) {
+        let name = named(name.as_str(), "resume.rooms", crate::RoomName::new)?;
+        let epoch = position.epoch.ok_or_else(|| missing("resume.rooms.epoch"))?;
+        let epoch = named(epoch.as_str(), "resume.rooms.epoch", crate::Epoch::new)?;
+        let last = position.seq.ok_or_else(|| missing("resume.rooms.seq"))?;
+        let position = Position { epoch, seq: seq(last, "resume.rooms.seq")? };
+        if rooms.insert(name, position).is_some() {
+            return Err(error(ErrorCode::BadFrame, "`resume.rooms` names a room twice"));
+        }
+    }
+    Ok(Box::new(Resume { session, rooms }))
 }
 
 fn range(

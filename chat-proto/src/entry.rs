@@ -50,6 +50,13 @@ pub enum Body {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reply_to: Option<Seq>,
     },
+    /// Something that this version does not know. It keeps its place; no server of this version
+    /// makes one.
+    #[serde(skip)]
+    Unknown {
+        /// Its `type` on the wire.
+        kind: Arc<str>,
+    },
 }
 
 impl Body {
@@ -58,6 +65,7 @@ impl Body {
     pub fn size(&self) -> usize {
         match self {
             Self::Message { content, .. } => content.len(),
+            Self::Unknown { kind } => kind.len(),
         }
     }
 }
@@ -111,6 +119,7 @@ impl Serialize for Entry {
         let mut map = serializer.serialize_map(None)?;
         match &self.body {
             Body::Message { .. } => map.serialize_entry("type", "message")?,
+            Body::Unknown { kind } => map.serialize_entry("type", kind)?,
         }
         self.serialize_rest(&mut map)?;
         map.end()
@@ -131,6 +140,7 @@ impl Entry {
                     map.serialize_entry("reply_to", reply_to)?;
                 }
             }
+            Body::Unknown { .. } => {}
         }
         if let Some(key) = &self.key {
             map.serialize_entry("key", key)?;
@@ -141,10 +151,10 @@ impl Entry {
 
 impl<'de> Deserialize<'de> for Entry {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let flat = Flat::deserialize(deserializer)?;
-        match flat.kind.as_deref() {
-            Some("message") => Ok(flat.into_message()),
-            Some(other) => Err(de::Error::unknown_variant(other, &["message"])),
+        let mut flat = Flat::deserialize(deserializer)?;
+        match flat.kind.take().as_deref() {
+            Some("message") => flat.into_message(),
+            Some(other) => Ok(flat.into_entry(Body::Unknown { kind: other.into() })),
             None => Err(de::Error::missing_field("type")),
         }
     }
@@ -160,13 +170,18 @@ struct Flat {
     user: UserId,
     username: DisplayName,
     key: Option<Key>,
-    content: Arc<str>,
+    content: Option<Arc<str>>,
     reply_to: Option<Seq>,
 }
 
 impl Flat {
-    fn into_message(self) -> Entry {
-        let body = Body::Message { content: self.content, reply_to: self.reply_to };
+    fn into_message<E: de::Error>(mut self) -> Result<Entry, E> {
+        let content = self.content.take().ok_or_else(|| E::missing_field("content"))?;
+        let body = Body::Message { content, reply_to: self.reply_to };
+        Ok(self.into_entry(body))
+    }
+
+    fn into_entry(self, body: Body) -> Entry {
         let head = (self.room, self.seq, self.ts);
         Entry::new(head, (self.user, self.username), self.key, body)
     }
@@ -183,7 +198,7 @@ pub(crate) mod without_type {
     }
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Arc<Entry>, D::Error> {
-        Flat::deserialize(from).map(|flat| Arc::new(flat.into_message()))
+        Flat::deserialize(from)?.into_message().map(Arc::new)
     }
 }
 

@@ -71,6 +71,7 @@ flat! {
         "key" => key: Text<'a>,
         "content" => content: Text<'a>,
         "features" => features: Features,
+        "resume" => resume: FlatResume<'a>,
         "reply_to" => reply_to: u64,
         "before" => before: u64,
         "after" => after: After<'a>,
@@ -87,6 +88,22 @@ flat! {
         "type" => kind: Text<'a>,
         "room" => room: Text<'a>,
         "content" => content: Text<'a>,
+    }
+}
+
+flat! {
+    /// The session that a `hello` wants to go on with.
+    FlatResume<'a> {
+        "session" => session: Text<'a>,
+        "rooms" => rooms: Rooms<'a>,
+    }
+}
+
+flat! {
+    /// How far a session got in a room.
+    FlatPosition<'a> {
+        "epoch" => epoch: Text<'a>,
+        "seq" => seq: u64,
     }
 }
 
@@ -126,6 +143,29 @@ impl<'de> Deserialize<'de> for After<'de> {
             }
         }
         deserializer.deserialize_any(Either)
+    }
+}
+
+/// The rooms of a `resume` as they stand there; a frame's limit bounds their number.
+pub(crate) struct Rooms<'a>(pub(crate) Vec<(Text<'a>, FlatPosition<'a>)>);
+
+impl<'de> Deserialize<'de> for Rooms<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ByName;
+        impl<'de> Visitor<'de> for ByName {
+            type Value = Rooms<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object of rooms")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut rooms = Vec::new();
+                while let Some(room) = map.next_entry()? {
+                    rooms.push(room);
+                }
+                Ok(Rooms(rooms))
+            }
+        }
+        deserializer.deserialize_map(ByName)
     }
 }
 

@@ -47,13 +47,14 @@ mod fields;
 mod limits;
 mod names;
 mod position;
+mod recovery;
 mod server;
 #[doc(hidden)]
 pub mod tables;
 mod text;
 
 pub use basic::BasicRequest;
-pub use client::{ClientFrame, HistoryRange, Request, Token};
+pub use client::{ClientFrame, HistoryRange, Request, Resume, Token};
 pub use close::{Advice, CloseCode};
 pub use decode::DecodeError;
 pub use dialect::{Decoder, Dialect, SUBPROTOCOL};
@@ -65,6 +66,7 @@ pub use names::{
     DisplayName, Key, NAME_BYTES_MAX, NameError, RequestId, RoomName, SessionId, UserId,
 };
 pub use position::{Epoch, Position, SEQ_MAX, Seq, Timestamp};
+pub use recovery::{LostReason, Recovery};
 pub use server::{
     Durability, Joined, LeaveReason, MembersView, Page, RoomSummary, ServerFrame, Welcome,
 };

@@ -105,6 +105,9 @@ limits! {
     recent_entries: u32 = 256, 1..=1_000_000;
     /// Bytes of contents that a room keeps in memory for those who lag or join.
     recent_bytes: u32 = 262_144, 1024..=1_073_741_824;
+    /// Entries that a member may be behind: beyond it a live one is told to page, and one that
+    /// comes back has to join again.
+    behind_entries: u32 = 10_000, 1..=10_000_000;
     /// Drafts of one room that wait for the log on one worker; beyond it reading stops.
     room_drafts: u32 = 4096, 1..=1_000_000;
     /// Members of a room up to which typing is shown.

@@ -1,5 +1,6 @@
 //! What a server sends.
 use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -13,7 +14,8 @@ use crate::entry::{Entry, Member};
 use crate::error::ErrorBody;
 use crate::limits::Limits;
 use crate::names::{DisplayName, RequestId, RoomName, SessionId, UserId};
-use crate::position::{Epoch, Seq, Timestamp};
+use crate::position::{Epoch, Position, Seq, Timestamp};
+use crate::recovery::Recovery;
 use crate::{basic, tables};
 
 /// One frame to a client. Replies carry the `id` of their request, events carry none.
@@ -118,6 +120,15 @@ pub enum ServerFrame {
         /// The last missing entry.
         to: Seq,
     },
+    /// Event: these entries are not to be had any more; the next one is the one after them.
+    Hole {
+        /// Which room.
+        room: RoomName,
+        /// The first of them.
+        from: Seq,
+        /// The last of them.
+        to: Seq,
+    },
     /// Event: the server will close this connection.
     Bye {
         /// Why, as in [`CloseCode::reason`](crate::CloseCode::reason).
@@ -128,7 +139,11 @@ pub enum ServerFrame {
         after_ms: u64,
     },
     /// Event: the heartbeat; answer with `pong`.
-    Ping,
+    Ping {
+        /// Where some of the session's rooms end: all before it was sent on this connection.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        heads: BTreeMap<RoomName, Position>,
+    },
     /// A frame that this version does not know.
     #[serde(skip)]
     Unknown,
@@ -159,6 +174,9 @@ pub struct Welcome {
     pub limits: Limits,
     /// Which of the features asked for the server has.
     pub features: Vec<String>,
+    /// What became of each room of the `resume`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub rooms: BTreeMap<RoomName, Recovery>,
 }
 
 /// What an `ack` survives.
@@ -276,7 +294,9 @@ impl ServerFrame {
         } else if tables::SERVER_FRAMES.iter().any(|(name, _)| *name == kind) {
             serde_json::from_str(text)
         } else {
-            return Ok(Self::Unknown);
+            // What has a place in a log counts as an entry, whatever it says.
+            let entry = serde_json::from_str(text).map(|entry| Self::Entry(Arc::new(entry)));
+            return Ok(entry.unwrap_or(Self::Unknown));
         };
         read.map_err(|e| decode::broken(text, Some(kind), &e))
     }

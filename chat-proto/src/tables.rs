@@ -30,6 +30,7 @@ pub const SERVER_FRAMES: &[(&str, &str)] = &[
     ("leave", "ephemeral event"),
     ("typing", "ephemeral event"),
     ("gap", "control"),
+    ("hole", "control"),
     ("bye", "control"),
     ("ping", "control"),
 ];

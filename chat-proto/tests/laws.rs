@@ -1,13 +1,14 @@
 //! The laws of the codec: decode undoes encode, encode settles decode, and nothing panics.
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chat_proto::{
     BasicRequest, Body, ClientFrame, DecodeError, Decoder, Dialect, DisplayName, Durability,
     Encoded, Entry, Epoch, ErrorBody, ErrorCode, HistoryRange, Joined, Key, LeaveReason, Limits,
-    Member, MembersView, Page, Request, RequestId, RoomName, RoomSummary, SEQ_MAX, Seq,
-    ServerFrame, SessionId, Timestamp, Token, UserId, Welcome,
+    LostReason, Member, MembersView, Page, Position, Recovery, Request, RequestId, Resume,
+    RoomName, RoomSummary, SEQ_MAX, Seq, ServerFrame, SessionId, Timestamp, Token, UserId, Welcome,
 };
-use proptest::collection::vec;
+use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
 use serde_json::Value;
@@ -74,10 +75,16 @@ fn request() -> impl Strategy<Value = Request> {
         seq().prop_map(HistoryRange::After),
         seq().prop_map(HistoryRange::Around),
     ];
-    let hello = (option::of(display_name()), option::of(content()), vec(text(), 0..=32));
+    let hello = (
+        option::of(display_name()),
+        option::of(content()),
+        vec(text(), 0..=32),
+        option::of((session(), positions()).prop_map(|(session, rooms)| Resume { session, rooms })),
+    );
     prop_oneof![
-        hello.prop_map(|(name, token, features)| {
-            Request::Hello { name, token: token.map(Token), features }
+        hello.prop_map(|(name, token, features, resume)| {
+            let resume = resume.map(Box::new);
+            Request::Hello { name, token: token.map(Token), features, resume }
         }),
         (room(), any::<u32>()).prop_map(|(room, history)| Request::Join { room, history }),
         room().prop_map(|room| Request::Leave { room }),
@@ -94,28 +101,72 @@ fn request() -> impl Strategy<Value = Request> {
     ]
 }
 
+fn session() -> impl Strategy<Value = SessionId> {
+    "[A-Za-z0-9_-]{1,64}".prop_map(|s| SessionId::new(&s).expect("the grammar"))
+}
+
+fn position() -> impl Strategy<Value = Position> {
+    (epoch(), seq()).prop_map(|(epoch, seq)| Position { epoch, seq })
+}
+
+fn positions() -> impl Strategy<Value = BTreeMap<RoomName, Position>> {
+    btree_map(room(), position(), 0..4)
+}
+
+fn recovery() -> impl Strategy<Value = Recovery> {
+    prop_oneof![
+        position().prop_map(Recovery::Recovered),
+        prop_oneof![
+            Just(LostReason::EpochChanged),
+            Just(LostReason::Truncated),
+            Just(LostReason::TooFar),
+            Just(LostReason::NotMember),
+            Just(LostReason::Unavailable),
+        ]
+        .prop_map(Recovery::Lost),
+    ]
+}
+
 fn view() -> impl Strategy<Value = MembersView> {
     (0..=SEQ_MAX, vec(member(), 0..4)).prop_map(|(count, members)| MembersView { count, members })
 }
 
 fn welcome() -> impl Strategy<Value = Welcome> {
-    let session = "[A-Za-z0-9_-]{1,64}".prop_map(|s| SessionId::new(&s).expect("the grammar"));
     let durability = prop_oneof![
         Just(Durability::Memory),
         Just(Durability::Process),
         Just(Durability::Disk),
         Just(Durability::Replicated),
     ];
-    let who = (option::of(request_id()), session, user(), display_name());
+    let who = (option::of(request_id()), session(), user(), display_name());
     let limits = (0..Limits::TABLE.len(), any::<u32>()).prop_map(|(index, value)| {
         let mut limits = Limits::default();
         let set = limits.set(Limits::TABLE[index].0, u64::from(value));
         set.expect("it has that name").expect("it fits");
         limits
     });
-    (who, any::<bool>(), durability, 0..=SEQ_MAX, limits, vec(text(), 0..3)).prop_map(
-        |((id, session, user, name), resumed, durability, heartbeat_ms, limits, features)| {
-            Welcome { id, session, user, name, resumed, durability, heartbeat_ms, limits, features }
+    let rooms = btree_map(room(), recovery(), 0..4);
+    (who, (any::<bool>(), rooms), durability, 0..=SEQ_MAX, limits, vec(text(), 0..3)).prop_map(
+        |(
+            (id, session, user, name),
+            (resumed, rooms),
+            durability,
+            heartbeat_ms,
+            limits,
+            features,
+        )| {
+            Welcome {
+                id,
+                session,
+                user,
+                name,
+                resumed,
+                durability,
+                heartbeat_ms,
+                limits,
+                features,
+                rooms,
+            }
         },
     )
 }
@@ -184,7 +235,8 @@ fn events() -> impl Strategy<Value = ServerFrame> {
         (room(), seq(), seq()).prop_map(|(room, from, to)| ServerFrame::Gap { room, from, to }),
         (text(), any::<bool>(), 0..=SEQ_MAX)
             .prop_map(|(code, reconnect, after_ms)| ServerFrame::Bye { code, reconnect, after_ms }),
-        Just(ServerFrame::Ping),
+        positions().prop_map(|heads| ServerFrame::Ping { heads }),
+        (room(), seq(), seq()).prop_map(|(room, from, to)| ServerFrame::Hole { room, from, to }),
     ]
 }
 

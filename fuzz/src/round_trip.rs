@@ -1,10 +1,11 @@
 //! Decode undoes encode.
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chat_proto::{
     Body, ClientFrame, Decoder, Dialect, Durability, Encoded, Entry, ErrorBody, ErrorCode,
-    HistoryRange, Joined, LeaveReason, Limits, Member, MembersView, Page, Request, RoomSummary,
-    ServerFrame, Token, Welcome,
+    HistoryRange, Joined, LeaveReason, Limits, LostReason, Member, MembersView, Page, Position,
+    Recovery, Request, Resume, RoomName, RoomSummary, ServerFrame, Token, Welcome,
 };
 
 use crate::input::Input;
@@ -49,6 +50,8 @@ fn request(input: &mut Input<'_>) -> Request {
             name: input.maybe(Input::display_name),
             token: input.maybe(|input| Token(input.text().into())),
             features: input.list(Input::text),
+            resume: input
+                .maybe(|input| Resume { session: input.session(), rooms: positions(input) }.into()),
         },
         1 => Request::Join { room: input.room(), history: input.integer() as u32 },
         2 => Request::Leave { room: input.room() },
@@ -77,7 +80,7 @@ fn request(input: &mut Input<'_>) -> Request {
 }
 
 fn frame(input: &mut Input<'_>) -> ServerFrame {
-    match input.byte() % 16 {
+    match input.byte() % 17 {
         0 => ServerFrame::Welcome(Box::new(welcome(input))),
         1 => ServerFrame::Joined(Box::new(Joined {
             id: input.id(),
@@ -128,7 +131,8 @@ fn frame(input: &mut Input<'_>) -> ServerFrame {
             reconnect: input.flag(),
             after_ms: input.integer(),
         },
-        _ => ServerFrame::Ping,
+        15 => ServerFrame::Hole { room: input.room(), from: input.seq(), to: input.seq() },
+        _ => ServerFrame::Ping { heads: positions(input) },
     }
 }
 
@@ -152,6 +156,26 @@ fn welcome(input: &mut Input<'_>) -> Welcome {
         heartbeat_ms: input.integer(),
         limits,
         features: input.list(Input::text),
+        rooms: input.list(|input| (input.room(), recovery(input))).into_iter().collect(),
+    }
+}
+
+fn positions(input: &mut Input<'_>) -> BTreeMap<RoomName, Position> {
+    input.list(|input| (input.room(), position(input))).into_iter().collect()
+}
+
+fn position(input: &mut Input<'_>) -> Position {
+    Position { epoch: input.epoch(), seq: input.seq() }
+}
+
+fn recovery(input: &mut Input<'_>) -> Recovery {
+    match input.byte() % 6 {
+        0 => Recovery::Lost(LostReason::EpochChanged),
+        1 => Recovery::Lost(LostReason::Truncated),
+        2 => Recovery::Lost(LostReason::TooFar),
+        3 => Recovery::Lost(LostReason::NotMember),
+        4 => Recovery::Lost(LostReason::Unavailable),
+        _ => Recovery::Recovered(position(input)),
     }
 }
 

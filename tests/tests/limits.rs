@@ -217,7 +217,7 @@ async fn hello_comes_first_and_once() {
     let early = error(early.request(&Request::Join { room: name("lobby"), history: 0 }).await);
     assert_eq!(early.code, ErrorCode::HelloExpected);
     let (mut ada, _) = V1Client::hello(server.http(), "ada").await;
-    let again = Request::Hello { name: None, token: None, features: Vec::new() };
+    let again = Request::Hello { name: None, token: None, features: Vec::new(), resume: None };
     assert_eq!(ada.refused(&again).await.code, ErrorCode::AlreadyWelcome);
     ada.join("lobby", 0).await;
 }

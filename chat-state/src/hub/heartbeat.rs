@@ -1,4 +1,6 @@
 //! Noticing the dead.
+use alloc::collections::BTreeMap;
+
 use chat_proto::{CloseCode, Dialect, LeaveReason, ServerFrame};
 
 use super::{Actions, Hub};
@@ -41,7 +43,7 @@ impl Hub {
             session.ping_at = Some(now.plus(every));
             match session.dialect {
                 Dialect::Basic => out.push_back(Action::Probe { conn }),
-                Dialect::V1 => Self::reply(conn, ServerFrame::Ping, out),
+                Dialect::V1 => Self::reply(conn, ServerFrame::Ping { heads: BTreeMap::new() }, out),
             }
         }
         self.rearm_heartbeat(conn, dead);

@@ -1,4 +1,5 @@
 //! What clients ask.
+use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -186,7 +187,7 @@ impl Hub {
             return;
         }
         match request {
-            Request::Hello { name, token, features } => {
+            Request::Hello { name, token, features, .. } => {
                 if token.is_some() {
                     let why = "this server takes no tokens; give a `name` instead";
                     Self::refuse(conn, id, ErrorCode::Unauthorized, why, out);
@@ -265,6 +266,7 @@ impl Hub {
             heartbeat_ms: self.config.times.heartbeat_ms,
             limits: self.config.limits.clone(),
             features: FEATURES.iter().copied().filter(known).map(String::from).collect(),
+            rooms: BTreeMap::new(),
         };
         self.begin_heartbeat(now, conn);
         Self::reply(conn, ServerFrame::Welcome(welcome.into()), out);

@@ -41,6 +41,7 @@ impl V1Client {
             name: Some(DisplayName::new(name).expect("a name")),
             token: None,
             features: Vec::new(),
+            resume: None,
         };
         match client.request(&request).await {
             ServerFrame::Welcome(welcome) => (client, *welcome),
@@ -147,7 +148,9 @@ impl V1Client {
         loop {
             let text = self.socket.next_text_untimed().await?;
             match ServerFrame::decode(&text) {
-                Ok(ServerFrame::Ping) => self.socket.send_text(&Request::Pong.encode(None)).await,
+                Ok(ServerFrame::Ping { .. }) => {
+                    self.socket.send_text(&Request::Pong.encode(None)).await;
+                }
                 Ok(frame) => return Some(frame),
                 Err(error) => panic!("{error}: {text}"),
             }

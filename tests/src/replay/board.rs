@@ -189,7 +189,7 @@ fn read_v1(text: &str) -> Seen {
             | ServerFrame::Members { id: None, .. },
         ) => Seen::Notice,
         Ok(ServerFrame::Error(error)) => Seen::Wrong(format!("refused: {error:?}")),
-        Ok(ServerFrame::Ping) => Seen::Reply(ServerFrame::Ping),
+        Ok(ping @ ServerFrame::Ping { .. }) => Seen::Reply(ping),
         Ok(frame) if id_of(&frame).is_some() => Seen::Reply(frame),
         Ok(_) => Seen::Wrong(format!("unexpected: {text}")),
     }

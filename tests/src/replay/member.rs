@@ -214,7 +214,7 @@ impl Reader {
                 Seen::Reply(ServerFrame::Ack { id: Some(id), seq: Some(seq), .. }) => {
                     self.board.acked(id, seq.get());
                 }
-                Seen::Reply(ServerFrame::Ping) => {
+                Seen::Reply(ServerFrame::Ping { .. }) => {
                     if self.pongs.try_send(Request::Pong.encode(None)).is_err() {
                         self.wrong("no room for a pong");
                     }

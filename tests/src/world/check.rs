@@ -163,7 +163,7 @@ impl View {
             | ServerFrame::Typing { room, .. } => {
                 assert!(self.rooms.contains_key(&room), "{} is not in {room}", self.name);
             }
-            ServerFrame::Ping => return Some(r#"{"type":"pong"}"#.into()),
+            ServerFrame::Ping { .. } => return Some(r#"{"type":"pong"}"#.into()),
             ServerFrame::Bye { .. } => {}
             other => panic!("a peer was sent {other:?}"),
         }

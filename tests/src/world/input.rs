@@ -49,7 +49,8 @@ impl World {
     }
 
     fn hello(&mut self, index: usize) {
-        let request = Request::Hello { name: None, token: None, features: Vec::new() };
+        let request =
+            Request::Hello { name: None, token: None, features: Vec::new(), resume: None };
         self.request(index, &request, Want::Welcome);
     }
 

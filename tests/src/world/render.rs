@@ -52,7 +52,7 @@ pub(super) fn v1(frame: &ServerFrame) -> String {
         }
         ServerFrame::Gap { room, from, to } => format!("[{room}] gap {from}..{to}"),
         ServerFrame::Bye { code, after_ms, .. } => format!("bye {code} {after_ms}"),
-        ServerFrame::Ping => "ping".into(),
+        ServerFrame::Ping { .. } => "ping".into(),
         ServerFrame::Entry(e) => format!("[{}] {}", e.room, entry(e)),
         other => format!("{other:?}"),
     }
