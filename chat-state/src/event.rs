@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use chat_proto::{
     ClientFrame, CloseCode, DecodeError, Dialect, DisplayName, Entry, Epoch, LeaveReason, Limits,
-    Member, RoomName, Seq, ServerFrame, SessionId, UserId,
+    Member, RoomName, Seq, ServerFrame, SessionId,
 };
 
 use crate::ids::{ConnId, HubId, MemberId, Mono, Token};
@@ -269,6 +269,13 @@ pub enum Signal {
         /// The sender's count of changes so far.
         version: u64,
     },
+    /// The sender has left service: those of its members that do not come back elsewhere are gone.
+    Leaving {
+        /// Which room.
+        room: RoomName,
+        /// The sender's count of changes to its part of the roster, this one included.
+        version: u64,
+    },
     /// How many members of a room the sender has, for the room list.
     Census {
         /// Which room.
@@ -287,6 +294,13 @@ pub enum Signal {
         /// Begun or ended.
         active: bool,
     },
+    /// The session goes on with a connection of the sender: older ones count no more.
+    Resumed {
+        /// The session.
+        member: MemberId,
+        /// The client's count of its connections, this one included.
+        attempt: u64,
+    },
     /// The room's log has grown to here.
     Grown {
         /// Which log.
@@ -301,10 +315,9 @@ pub enum Signal {
 /// Who a connection is before it says `hello`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Identity {
-    /// Nobody checked: the name is what the peer says, the user id is made up for the session.
+    /// Nobody checked: the name is what the peer says, the user id is bound to the session, see
+    /// [`guest`](crate::guest).
     Guest {
-        /// A fresh user id.
-        user: UserId,
         /// The name, if it was given with the connection.
         name: Option<DisplayName>,
     },

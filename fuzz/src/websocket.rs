@@ -128,7 +128,7 @@ impl<'a> Session<'a> {
                     self.texts.push(bytes.to_vec());
                 }
                 Inbound::Alive => {}
-                Inbound::Violation(_) | Inbound::Closed => {
+                Inbound::Violation(_) | Inbound::Left | Inbound::Closed => {
                     self.end = Some(inbound);
                     let after = poll_fn(|cx| Poll::Ready(self.transport.poll_recv(cx))).await;
                     assert_eq!(after, Poll::Ready(Inbound::Closed), "it goes on after its end");
@@ -223,7 +223,7 @@ impl<'a> Session<'a> {
             assert!(frame.ends_with(text) && frame.len() - text.len() <= 4, "another frame");
             assert!(text.len() > 125 || frame.len() - text.len() == 2, "another frame");
         }
-        let gone = self.end == Some(Inbound::Closed);
+        let gone = matches!(self.end, Some(Inbound::Closed | Inbound::Left));
         let next = sent.next();
         if plan.drains {
             // A peer that closed takes no more.
