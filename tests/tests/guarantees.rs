@@ -2,8 +2,10 @@
 //!
 //! What has to hold at any time is checked by the world itself, frame by frame, in every one of
 //! these tests. `PROPTEST_CASES` sets how many scripts are played.
+use std::collections::BTreeSet;
+
 use chat_proto::{
-    CloseCode, Dialect, HistoryRange, LeaveReason, Limits, RoomName, Seq, ServerFrame,
+    Body, CloseCode, Dialect, HistoryRange, LeaveReason, Limits, RoomName, Seq, ServerFrame,
 };
 use chat_state::Stats;
 use chat_tests::world::{
@@ -98,6 +100,25 @@ proptest! {
     #[test]
     fn g2_ack(script in Script::any(100)) {
         run(&script);
+    }
+
+    /// A key of a user names one entry of a room, however often and by whichever connection of the
+    /// session it is sent.
+    #[test]
+    fn g3_once(script in losses_and_resumes()) {
+        let mut world = run(&script);
+        for room in ["lobby", "den", "attic"] {
+            let log = world.log.room(&RoomName::new(room).expect("a name"));
+            // Which session it was and which of its keys stands in the text, whatever else does.
+            let said = log.entries.iter().filter_map(|entry| match &entry.body {
+                Body::Message { content, .. } => content.strip_prefix('k'),
+                other => panic!("nobody asked for {other:?}"),
+            });
+            let sends: Vec<&str> =
+                said.map(|text| text.split(',').next().unwrap_or_default()).collect();
+            let once: BTreeSet<&str> = sends.iter().copied().collect();
+            prop_assert_eq!(sends.len(), once.len(), "{}: {:?}", room, sends);
+        }
     }
 
     /// Whatever happened to signals and the log, after it every member has everything.
