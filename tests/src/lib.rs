@@ -9,6 +9,7 @@ pub mod history_check;
 pub mod irc;
 pub mod kit;
 pub mod process;
+pub mod proxy;
 pub mod replay;
 pub mod wait;
 pub mod world;
