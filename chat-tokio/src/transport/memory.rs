@@ -199,14 +199,22 @@ impl MemoryPeer {
     /// When the connection is over.
     pub async fn send(&mut self, text: impl Into<Utf8Bytes>) -> Result<(), Gone> {
         let mut text = Some(text.into());
-        poll_fn(|cx| {
-            let length = text.as_ref().map_or(0, |text| text.len());
-            let take = || Ok(text.take().unwrap_or_default());
-            let mut shared = lock(&self.shared);
-            shared.to_server.poll_put(cx, self.capacity_bytes, length, take)
-        })
-        .await
-        .map_err(|_| Gone)
+        poll_fn(|cx| self.poll_send(cx, &mut text)).await
+    }
+
+    /// As [`MemoryPeer::send`], for those who poll: the text is taken once it is sent.
+    ///
+    /// # Errors
+    /// When the connection is over.
+    pub fn poll_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        text: &mut Option<Utf8Bytes>,
+    ) -> Poll<Result<(), Gone>> {
+        let length = text.as_ref().map_or(0, |text| text.len());
+        let take = || Ok(text.take().unwrap_or_default());
+        let mut shared = lock(&self.shared);
+        shared.to_server.poll_put(cx, self.capacity_bytes, length, take).map_err(|_| Gone)
     }
 
     /// Receives the next text; `None` once the server has closed and all was received.
