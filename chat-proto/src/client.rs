@@ -101,6 +101,10 @@ pub enum Request {
 pub struct Resume {
     /// The session's secret name, from `welcome`.
     pub session: SessionId,
+    /// Counts the client's connections of this session: of two, the one with the smaller number is
+    /// the older one, whichever comes later.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub attempt: u64,
     /// The last entry seen of each room.
     pub rooms: BTreeMap<RoomName, Position>,
 }
@@ -223,6 +227,11 @@ impl Serialize for Wire<'_> {
         }
         map.end()
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_zero(n: &u64) -> bool {
+    *n == 0
 }
 
 fn optional<M: SerializeMap, T: Serialize>(

@@ -132,6 +132,7 @@ fn request(flat: Flat<'_>) -> Result<Request, DecodeError> {
 fn resume(flat: FlatResume<'_>) -> Result<Box<Resume>, DecodeError> {
     let session = flat.session.ok_or_else(|| missing("resume.session"))?;
     let session = named(session.as_str(), "resume.session", crate::SessionId::new)?;
+    let attempt = seq(flat.attempt.unwrap_or(0), "resume.attempt")?.get();
     let mut rooms = BTreeMap::new();
     for (name, position) in flat.rooms.map_or_else(Vec::new, |rooms| rooms.0) {
         let name = named(name.as_str(), "resume.rooms", crate::RoomName::new)?;
@@ -143,7 +144,7 @@ fn resume(flat: FlatResume<'_>) -> Result<Box<Resume>, DecodeError> {
             return Err(error(ErrorCode::BadFrame, "`resume.rooms` names a room twice"));
         }
     }
-    Ok(Box::new(Resume { session, rooms }))
+    Ok(Box::new(Resume { session, attempt, rooms }))
 }
 
 fn range(

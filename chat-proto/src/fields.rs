@@ -95,6 +95,7 @@ flat! {
     /// The session that a `hello` wants to go on with.
     FlatResume<'a> {
         "session" => session: Text<'a>,
+        "attempt" => attempt: u64,
         "rooms" => rooms: Rooms<'a>,
     }
 }

@@ -75,12 +75,16 @@ fn request() -> impl Strategy<Value = Request> {
         seq().prop_map(HistoryRange::After),
         seq().prop_map(HistoryRange::Around),
     ];
-    let hello = (
-        option::of(display_name()),
-        option::of(content()),
-        vec(text(), 0..=32),
-        option::of((session(), positions()).prop_map(|(session, rooms)| Resume { session, rooms })),
-    );
+    let hello =
+        (
+            option::of(display_name()),
+            option::of(content()),
+            vec(text(), 0..=32),
+            option::of(
+                (session(), 0..=SEQ_MAX, positions())
+                    .prop_map(|(session, attempt, rooms)| Resume { session, attempt, rooms }),
+            ),
+        );
     prop_oneof![
         hello.prop_map(|(name, token, features, resume)| {
             let resume = resume.map(Box::new);

@@ -39,7 +39,7 @@ pub enum Peers {
     Some,
 }
 
-/// Durations, all in milliseconds.
+/// Durations, in milliseconds if not said otherwise.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Times {
     /// How long a `chat.v1` connection may take to say `hello`.
@@ -62,6 +62,14 @@ pub struct Times {
     pub census_ms: u64,
     /// How often one member's typing is passed on at most.
     pub typing_ms: u64,
+    /// How long a `chat.v1` session outlives its connection: its budget, and its right to fence.
+    pub session_ms: u64,
+    /// How long others do not see that a connection was lost: time to come back.
+    pub grace_ms: u64,
+    /// How long a resume waits for the log; rooms that are not recovered by then have to be joined.
+    pub resume_ms: u64,
+    /// Every so many pings one tells where rooms end. 0: none does.
+    pub heads_every: u32,
     /// How often the log is asked where rooms end (512 at a time, in turn), since the signal
     /// of a room's last entry may be lost without notice. Only where there are other Hubs.
     pub poll_ms: u64,
@@ -80,6 +88,10 @@ impl Default for Times {
             retry_ms: 500,
             census_ms: 1000,
             typing_ms: 3000,
+            session_ms: 120_000,
+            grace_ms: 10_000,
+            resume_ms: 5000,
+            heads_every: 4,
             poll_ms: 5000,
         }
     }

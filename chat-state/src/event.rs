@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use chat_proto::{
     ClientFrame, CloseCode, DecodeError, Dialect, DisplayName, Entry, Epoch, LeaveReason, Limits,
-    Member, RoomName, Seq, ServerFrame, SessionId, UserId,
+    Member, RoomName, Seq, ServerFrame, SessionId,
 };
 
 use crate::ids::{ConnId, HubId, MemberId, Mono, Token};
@@ -287,6 +287,13 @@ pub enum Signal {
         /// Begun or ended.
         active: bool,
     },
+    /// The session goes on with a connection of the sender: older ones count no more.
+    Resumed {
+        /// The session.
+        member: MemberId,
+        /// The client's count of its connections, this one included.
+        attempt: u64,
+    },
     /// The room's log has grown to here.
     Grown {
         /// Which log.
@@ -301,10 +308,9 @@ pub enum Signal {
 /// Who a connection is before it says `hello`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Identity {
-    /// Nobody checked: the name is what the peer says, the user id is made up for the session.
+    /// Nobody checked: the name is what the peer says, the user id is bound to the session, see
+    /// [`guest`](crate::guest).
     Guest {
-        /// A fresh user id.
-        user: UserId,
         /// The name, if it was given with the connection.
         name: Option<DisplayName>,
     },

@@ -19,14 +19,9 @@ pub struct HubId(pub u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Token(pub u64);
 
-/// A session as other Hubs name it.
+/// A session as Hubs name it among themselves: made of its secret name, which it does not tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct MemberId {
-    /// Where its connection is.
-    pub hub: HubId,
-    /// Its connection there.
-    pub conn: ConnId,
-}
+pub struct MemberId(pub u64);
 
 /// Monotonic time in milliseconds from some start: for deadlines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

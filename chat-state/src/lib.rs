@@ -6,7 +6,7 @@
 //! the log says) comes in with the events. The same events give the same actions.
 //!
 //! ```
-//! use chat_proto::{Dialect, SessionId, Timestamp, UserId};
+//! use chat_proto::{Dialect, SessionId, Timestamp};
 //! use chat_state::{Actions, Config, ConnId, Event, Hub, Identity, Mono, Now, Probe};
 //!
 //! let mut hub = Hub::new(Config::default());
@@ -17,7 +17,7 @@
 //!     conn,
 //!     session: SessionId::new("s3cret")?,
 //!     dialect: Dialect::V1,
-//!     identity: Identity::Guest { user: UserId::new("guest-1")?, name: None },
+//!     identity: Identity::Guest { name: None },
 //!     probe: Probe::Transport,
 //! };
 //! hub.handle(now, connected, &mut actions);
@@ -47,6 +47,7 @@ pub mod client;
 mod config;
 mod event;
 mod hub;
+mod identity;
 mod ids;
 mod log;
 mod presence;
@@ -60,6 +61,7 @@ mod timers;
 pub use config::{Config, Peers, Times};
 pub use event::{Action, Event, Identity, Probe, Recipients, Signal, SignalTo};
 pub use hub::{Actions, Hub, Stats};
+pub use identity::guest;
 pub use ids::{ConnId, HubId, MemberId, Mono, Now, Token};
 pub use log::{
     AppendError, Appended, Draft, Keep, LogHead, LogPage, Outcome, ReadError, ReadRange,

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use chat_proto::{Entry, Epoch, LeaveReason, Member, RequestId, RoomName, Seq};
 
-use crate::ids::{ConnId, HubId, Mono, Token};
+use crate::ids::{ConnId, HubId, MemberId, Mono, Token};
 use crate::log::Draft;
 use crate::presence::RemoteRoster;
 use crate::recent::Recent;
@@ -29,6 +29,10 @@ pub(crate) struct Room {
     pub(crate) lagging: BTreeSet<ConnId>,
     /// Sessions that have asked to join and are no members yet.
     pub(crate) joining: BTreeSet<ConnId>,
+    /// Those of them that wait for the log to say where it ends.
+    pub(crate) ahead: BTreeSet<ConnId>,
+    /// Members that have lost their connection a moment ago.
+    pub(crate) away: BTreeMap<MemberId, Member>,
     pub(crate) recent: Recent,
     /// Entries beyond the cursor that wait for those before them.
     pub(crate) held: BTreeMap<Seq, Arc<Entry>>,
@@ -63,6 +67,7 @@ pub(crate) struct Room {
 #[derive(Debug)]
 pub(crate) struct Departure {
     pub(crate) conn: ConnId,
+    pub(crate) id: MemberId,
     pub(crate) member: Member,
     pub(crate) reason: LeaveReason,
 }
@@ -139,6 +144,8 @@ impl Room {
             live: Roster::default(),
             lagging: BTreeSet::new(),
             joining: BTreeSet::new(),
+            ahead: BTreeSet::new(),
+            away: BTreeMap::new(),
             recent: Recent::default(),
             held: BTreeMap::new(),
             known: Seq::ZERO,
@@ -171,12 +178,18 @@ impl Room {
 
     /// Returns this Hub's members: those who have joined, and whose leave was not told yet.
     pub(crate) fn members_here(&self) -> u64 {
-        (self.live.len() + self.lagging.len() + self.departing.len()) as u64
+        (self.live.len() + self.lagging.len() + self.away.len() + self.departing.len()) as u64
     }
 
     /// Returns the members on all Hubs, as far as they are known here.
     pub(crate) fn members(&self) -> u64 {
         self.members_here() + self.remote.values().map(|part| part.count).sum::<u64>()
+    }
+
+    /// Tells whether another Hub than this one says that it has the member.
+    pub(crate) fn is_elsewhere(&self, id: MemberId, but: Option<HubId>) -> bool {
+        let mut parts = self.remote.iter().filter(|(hub, _)| Some(**hub) != but);
+        parts.any(|(_, part)| part.members.contains_key(&id))
     }
 
     /// Drops what signals said while the room was being opened.
@@ -222,6 +235,7 @@ impl Room {
         self.live.is_empty()
             && self.lagging.is_empty()
             && self.joining.is_empty()
+            && self.away.is_empty()
             && self.drafts.is_empty()
             && self.in_flight.is_none()
             && self.departing.is_empty()

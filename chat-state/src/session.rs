@@ -1,9 +1,11 @@
 //! One connection's part of the protocol.
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use chat_proto::{Dialect, DisplayName, Member, RequestId, Seq, SessionId, UserId};
+use chat_proto::{Dialect, DisplayName, Member, Position, RequestId, Seq, SessionId, UserId};
 
-use crate::ids::{ConnId, Mono, Token};
+use crate::hub::Resuming;
+use crate::ids::{ConnId, MemberId, Mono, Token};
 use crate::rate::Bucket;
 use crate::room::RoomId;
 
@@ -12,6 +14,9 @@ use crate::room::RoomId;
 pub(crate) struct Session {
     pub(crate) conn: ConnId,
     pub(crate) id: SessionId,
+    pub(crate) member_id: MemberId,
+    /// The client's count of its connections of this session.
+    pub(crate) attempt: u64,
     pub(crate) dialect: Dialect,
     pub(crate) stage: Stage,
     pub(crate) user: UserId,
@@ -27,6 +32,10 @@ pub(crate) struct Session {
     pub(crate) ping_at: Option<Mono>,
     /// When the heartbeat timer is set for.
     pub(crate) heartbeat_at: Mono,
+    /// Pings that were sent.
+    pub(crate) beats: u32,
+    /// The first subscription whose head was not told yet, in turn.
+    pub(crate) heads_from: usize,
     /// When the timers of the handshake and of the budget are set for, if they are.
     pub(crate) hello_at: Option<Mono>,
     pub(crate) budget_at: Option<Mono>,
@@ -34,6 +43,8 @@ pub(crate) struct Session {
     pub(crate) in_flight: u32,
     pub(crate) paused: Paused,
     pub(crate) outbox: OutboxState,
+    /// What the `welcome` of a resume waits for.
+    pub(crate) resuming: Option<Box<Resuming>>,
 }
 
 /// How far the handshake is.
@@ -41,6 +52,8 @@ pub(crate) struct Session {
 pub(crate) enum Stage {
     /// `hello` is due.
     Fresh,
+    /// `hello` asked to resume; `welcome` is due.
+    Resuming,
     Active,
 }
 
@@ -119,6 +132,31 @@ pub(crate) struct Joining {
     pub(crate) before: Option<Seq>,
     /// The read of the log that it waits for.
     pub(crate) load: Option<Token>,
+    /// It is to be recovered from this place instead of joined.
+    pub(crate) resume: Option<Recovering>,
+}
+
+/// Where a resumed session says that it is.
+#[derive(Clone, Debug)]
+pub(crate) struct Recovering {
+    pub(crate) position: Position,
+    /// The log was asked where it ends, since this Hub does not know that place.
+    pub(crate) asked: bool,
+    /// The log has answered.
+    pub(crate) answered: bool,
+}
+
+impl Joining {
+    /// A join that was asked for.
+    pub(crate) fn asked(id: Option<RequestId>, history: u32) -> Self {
+        Self { id, history, before: None, load: None, resume: None }
+    }
+
+    /// A room of a resume.
+    pub(crate) fn resumed(position: Position) -> Self {
+        let resume = Some(Recovering { position, asked: false, answered: false });
+        Self { id: None, history: 0, before: None, load: None, resume }
+    }
 }
 
 impl Session {

@@ -1,7 +1,7 @@
 //! Which rule wants to be called when.
 use alloc::collections::BTreeSet;
 
-use crate::ids::{ConnId, Mono, Token};
+use crate::ids::{ConnId, MemberId, Mono, Token};
 use crate::room::RoomId;
 
 /// A rule that waits. Whatever it finds when it is called, a call too many changes nothing.
@@ -25,6 +25,12 @@ pub(crate) enum Timer {
     Open(RoomId),
     /// Feeding a lagging connection has failed and may be tried again.
     CatchUp(ConnId),
+    /// A resume has waited long enough for the log.
+    Resume(ConnId),
+    /// A session that has lost its connection leaves its rooms.
+    Linger(MemberId),
+    /// A session that has no connection is forgotten.
+    Away(MemberId),
     /// Room counts are to be told.
     Census,
     /// Some rooms' heads are to be asked for, in case the signal of their last entry was lost.

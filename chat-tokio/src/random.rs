@@ -1,5 +1,5 @@
 //! The only place that draws random numbers.
-use chat_proto::{SessionId, UserId};
+use chat_proto::SessionId;
 
 /// Letters and digits that can't be taken for each other.
 const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
@@ -7,11 +7,6 @@ const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
 /// Makes a session's secret name: 26 letters of 5 bits.
 pub(crate) fn session() -> SessionId {
     SessionId::new(&letters::<26>()).expect("letters and digits are a session id")
-}
-
-/// Makes a guest's user id. Guests are told apart by it, so it must not repeat by chance.
-pub(crate) fn guest() -> UserId {
-    UserId::new(&format!("guest-{}", letters::<12>())).expect("letters and digits are a user id")
 }
 
 /// Makes the identity of a log.

@@ -50,8 +50,14 @@ fn request(input: &mut Input<'_>) -> Request {
             name: input.maybe(Input::display_name),
             token: input.maybe(|input| Token(input.text().into())),
             features: input.list(Input::text),
-            resume: input
-                .maybe(|input| Resume { session: input.session(), rooms: positions(input) }.into()),
+            resume: input.maybe(|input| {
+                Resume {
+                    session: input.session(),
+                    attempt: input.integer(),
+                    rooms: positions(input),
+                }
+                .into()
+            }),
         },
         1 => Request::Join { room: input.room(), history: input.integer() as u32 },
         2 => Request::Leave { room: input.room() },

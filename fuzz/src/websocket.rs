@@ -128,7 +128,7 @@ impl<'a> Session<'a> {
                     self.texts.push(bytes.to_vec());
                 }
                 Inbound::Alive => {}
-                Inbound::Violation(_) | Inbound::Closed => {
+                Inbound::Violation(_) | Inbound::Left | Inbound::Closed => {
                     self.end = Some(inbound);
                     let after = poll_fn(|cx| Poll::Ready(self.transport.poll_recv(cx))).await;
                     assert_eq!(after, Poll::Ready(Inbound::Closed), "it goes on after its end");

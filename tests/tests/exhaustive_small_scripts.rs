@@ -84,7 +84,7 @@ fn play(script: &[Do], dialects: [Dialect; 2], hubs: usize) {
                 model.say(who, &text);
             }
             Do::Cut(_) => {
-                world.cut(conn, LeaveReason::Disconnected);
+                world.cut(conn, LeaveReason::Left);
                 model.cut(who);
                 cut[who] = true;
             }

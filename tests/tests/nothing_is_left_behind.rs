@@ -2,7 +2,7 @@
 use std::collections::VecDeque;
 
 use chat_proto::{BasicRequest, ClientFrame, Dialect, LeaveReason, Limits, RoomName};
-use chat_proto::{SessionId, Timestamp, UserId};
+use chat_proto::{SessionId, Timestamp};
 use chat_state::{
     Action, Appended, Config, ConnId, Event, Hub, Identity, LogHead, LogPage, Mono, Now, Outcome,
     Peers, Probe, ReadError, Stats, Times,
@@ -18,8 +18,7 @@ fn conn(generation: u32) -> ConnId {
 
 fn connect(hub: &mut Hub, conn: ConnId, dialect: Dialect) -> VecDeque<Action> {
     let session = SessionId::new("s").expect("a plain value");
-    let identity =
-        Identity::Guest { user: UserId::new("guest").expect("a plain value"), name: None };
+    let identity = Identity::Guest { name: None };
     let probe = Probe::Transport;
     handle(hub, 0, Event::Connected { conn, session, dialect, identity, probe })
 }

@@ -17,7 +17,9 @@ pub(crate) fn of_request(id: Option<&RequestId>, request: &Request) -> Value {
     let mut value = match request {
         Request::Hello { name, token, features, resume } => json!({
             "name": name, "token": token.as_ref().map(|t| &*t.0), "features": features,
-            "resume": resume,
+            "resume": resume.as_ref().map(|resume| json!({
+                "session": resume.session, "attempt": resume.attempt, "rooms": resume.rooms,
+            })),
         }),
         Request::Join { room, history } => json!({"room": room, "history": history}),
         Request::Leave { room } | Request::Members { room } => json!({"room": room}),

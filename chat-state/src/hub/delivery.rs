@@ -6,7 +6,7 @@ use crate::event::Action;
 use crate::ids::{ConnId, Mono, Token};
 use crate::log::{Keep, LogPage, ReadError, ReadRange};
 use crate::room::RoomId;
-use crate::session::{Feed, OutboxState, State};
+use crate::session::{Feed, OutboxState, Stage, State};
 use crate::timers::Timer;
 
 /// Entries of one read for one who lags.
@@ -73,7 +73,8 @@ impl Hub {
         let mut budget = self.config.limits.outbox_high_bytes as usize / 2;
         loop {
             let Some(session) = self.sessions.get(conn) else { return };
-            if session.outbox == OutboxState::Waiting {
+            // What was missed comes after the `welcome` that says so.
+            if session.outbox == OutboxState::Waiting || session.stage != Stage::Active {
                 return;
             }
             let behind = session.subscriptions.iter().find_map(|s| match s.state {
@@ -111,6 +112,13 @@ impl Hub {
             return self.close(conn, CloseCode::Internal, LeaveReason::Disconnected, out);
         };
         let end = room.cursor();
+        let behind = end.get().saturating_sub(cursor.get());
+        if behind > u64::from(self.config.limits.behind_entries) {
+            // Too much to feed: it can page for it if it likes.
+            let (room, from) = (room.name.clone(), cursor.next());
+            Self::reply(conn, ServerFrame::Gap { room, from, to: end }, out);
+            return self.advance(conn, at, end);
+        }
         if room.recent.covers(cursor.next(), end) {
             let mut reached = cursor;
             for entry in room.recent.range(cursor.next(), end) {
@@ -184,7 +192,7 @@ impl Hub {
             // What is beyond the room's own cursor comes, or is told of, in its turn.
             let (from, to) = (reached.next(), page.head.first.minus(1).min(end));
             let Some(room) = self.rooms.get(at).map(|r| r.name.clone()) else { return };
-            Self::reply(conn, ServerFrame::Gap { room, from, to }, out);
+            Self::reply(conn, ServerFrame::Hole { room, from, to }, out);
             reached = to;
         }
         self.note_first(at, page.head.first);

@@ -76,6 +76,7 @@ impl Hub {
             self.offer(at, entry, out);
         }
         self.check_hole(now, at, out);
+        self.recover_waiting(at, false, out);
     }
 
     /// Notes which log is named while a room is being opened: what two different ones say can't
@@ -197,6 +198,7 @@ impl Hub {
                 self.offer(at, entry, out);
             }
             self.release_held(at, out);
+            self.recover_waiting(at, false, out);
         }
         let Some(room) = self.rooms.get_mut(at) else { return };
         if room.known <= room.cursor() {
@@ -218,7 +220,7 @@ impl Hub {
         }
         *cursor = to;
         room.recent.clear();
-        let frame = ServerFrame::Gap { room: room.name.clone(), from, to };
+        let frame = ServerFrame::Hole { room: room.name.clone(), from, to };
         let live = room.live.clone();
         out.push_back(Action::Send { to: Recipients::All(live.clone()), frame });
         // The dialect has no such frame, and nothing may be missing in silence.
@@ -328,6 +330,9 @@ impl Hub {
             return self.log_replaced(at, out);
         }
         self.grown(now, at, &epoch, last, out);
+        if !again {
+            self.recover_waiting(at, true, out);
+        }
         self.forget_if_idle(at, out);
     }
 

@@ -31,6 +31,7 @@ impl Hub {
             return;
         }
         self.draining = Some(Draining { deadline, reported: false });
+        self.forget_away(out);
         let conns = self.sessions.conns();
         let spread = deadline.since(now).min(SPREAD_MS_MAX) * (100 - RESERVE_PERCENT) / 100;
         let count = conns.len() as u64;

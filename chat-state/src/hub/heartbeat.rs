@@ -1,13 +1,17 @@
 //! Noticing the dead.
 use alloc::collections::BTreeMap;
 
-use chat_proto::{CloseCode, Dialect, LeaveReason, ServerFrame};
+use chat_proto::{CloseCode, Dialect, LeaveReason, Position, RoomName, ServerFrame};
 
 use super::{Actions, Hub};
 use crate::event::Action;
 use crate::ids::{ConnId, Mono};
-use crate::session::{Session, Stage};
+use crate::room::LogState;
+use crate::session::{Session, Stage, State};
 use crate::timers::Timer;
+
+/// Heads of one ping: a frame of a few KiB, whatever the number of rooms.
+const HEADS_MAX: usize = 64;
 
 impl Hub {
     pub(super) fn heard(&mut self, now: Mono, conn: ConnId) {
@@ -41,12 +45,40 @@ impl Hub {
         }
         if ping_at <= now {
             session.ping_at = Some(now.plus(every));
+            session.beats = session.beats.wrapping_add(1);
             match session.dialect {
                 Dialect::Basic => out.push_back(Action::Probe { conn }),
-                Dialect::V1 => Self::reply(conn, ServerFrame::Ping { heads: BTreeMap::new() }, out),
+                Dialect::V1 => {
+                    let heads = self.heads(conn);
+                    Self::reply(conn, ServerFrame::Ping { heads }, out);
+                }
             }
         }
         self.rearm_heartbeat(conn, dead);
+    }
+
+    /// Tells up to where some rooms were sent, so that a client notices a lost last entry.
+    fn heads(&mut self, conn: ConnId) -> BTreeMap<RoomName, Position> {
+        let every = self.config.times.heads_every;
+        let mut heads = BTreeMap::new();
+        let Some(session) = self.sessions.get_mut(conn) else { return heads };
+        if every == 0 || !session.beats.is_multiple_of(every) {
+            return heads;
+        }
+        let count = session.subscriptions.len();
+        let from = if session.heads_from < count { session.heads_from } else { 0 };
+        for subscription in session.subscriptions.iter().skip(from).take(HEADS_MAX) {
+            let Some(room) = self.rooms.get(subscription.room) else { continue };
+            let LogState::Open { epoch, cursor, .. } = &room.log else { continue };
+            let seq = match subscription.state {
+                State::Live(_) => *cursor,
+                State::Lagging { cursor, .. } => cursor,
+                State::Joining(_) => continue,
+            };
+            heads.insert(room.name.clone(), Position { epoch: epoch.clone(), seq });
+        }
+        session.heads_from = from + HEADS_MAX;
+        heads
     }
 
     fn rearm_heartbeat(&mut self, conn: ConnId, dead: u64) {

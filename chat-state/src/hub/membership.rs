@@ -2,8 +2,8 @@
 use alloc::vec::Vec;
 
 use chat_proto::{
-    CloseCode, Dialect, Entry, ErrorCode, Joined, LeaveReason, Member, MembersView, RoomName, Seq,
-    ServerFrame,
+    CloseCode, Dialect, Entry, ErrorCode, Joined, LeaveReason, LostReason, Member, MembersView,
+    RoomName, Seq, ServerFrame,
 };
 
 use super::history::HistoryLoad;
@@ -40,19 +40,28 @@ impl Hub {
         }
         self.has_place(&name)?;
         let at = found.unwrap_or_else(|| self.open(name, out));
-        let Some(room) = self.rooms.get_mut(at) else { return Ok(()) };
+        self.begin_joining((conn, at), joining, out);
+        Ok(())
+    }
+
+    /// Puts a session on its way into a room.
+    pub(super) fn begin_joining(
+        &mut self,
+        (conn, at): (ConnId, RoomId),
+        joining: Joining,
+        out: &mut Actions,
+    ) {
+        let Some(session) = self.sessions.get_mut(conn) else { return };
+        let Some(room) = self.rooms.get_mut(at) else { return };
         // A leave that was not told yet is told before the new join.
-        let earlier = room.departing.iter().position(|departure| departure.conn == conn);
+        let earlier = room.departing.iter().position(|d| d.id == session.member_id);
         let earlier = earlier.map(|i| room.departing.remove(i));
         room.joining.insert(conn);
-        if let Some(session) = self.sessions.get_mut(conn) {
-            session.subscribe(at, State::Joining(joining));
-        }
+        session.subscribe(at, State::Joining(joining));
         if let Some(departure) = earlier {
             self.announce_went(at, departure, out);
         }
         self.go_on_joining(conn, at, out);
-        Ok(())
     }
 
     /// Tells whether somebody who is not in a room could enter it.
@@ -64,7 +73,7 @@ impl Hub {
                 Err((ErrorCode::RoomsExhausted, "the server has no place for more rooms"))
             }
             Some(room)
-                if room.live.len() + room.lagging.len() + room.joining.len()
+                if room.live.len() + room.lagging.len() + room.joining.len() + room.away.len()
                     >= limits.members as usize =>
             {
                 Err((ErrorCode::RoomFull, "the room has no place for more members"))
@@ -109,7 +118,7 @@ impl Hub {
 
     /// Makes a room and asks the log for its end and its newest entries. Other Hubs are told from
     /// which version on to count this part of the roster.
-    fn open(&mut self, name: RoomName, out: &mut Actions) -> RoomId {
+    pub(super) fn open(&mut self, name: RoomName, out: &mut Actions) -> RoomId {
         let mut room = Room::new(name.clone());
         room.version = self.changes;
         let at = self.rooms.insert(room);
@@ -174,6 +183,9 @@ impl Hub {
             let Some(subscription) = session.subscription(at) else { continue };
             let State::Joining(joining) = &subscription.state else { continue };
             match dialect {
+                Dialect::V1 if joining.resume.is_some() => {
+                    self.not_recovered((conn, at), LostReason::Unavailable, out);
+                }
                 Dialect::V1 => {
                     let id = joining.id.clone();
                     Self::refuse(conn, id, ErrorCode::LogUnavailable, why, out);
@@ -188,12 +200,15 @@ impl Hub {
     }
 
     /// Answers a join from the recent entries, or asks the log for older ones first.
-    fn go_on_joining(&mut self, conn: ConnId, at: RoomId, out: &mut Actions) {
+    pub(super) fn go_on_joining(&mut self, conn: ConnId, at: RoomId, out: &mut Actions) {
         let Some(room) = self.rooms.get(at) else { return };
         let LogState::Open { first, cursor, .. } = room.log else { return };
         let Some(session) = self.sessions.get_mut(conn) else { return };
         let Some(subscription) = session.subscription(at) else { return };
         let State::Joining(joining) = &subscription.state else { return };
+        if joining.resume.is_some() {
+            return self.recover((conn, at), out);
+        }
         let wanted = u64::from(joining.history.min(self.config.limits.history));
         let from = cursor.next().minus(wanted).max(first);
         let bytes = self.config.limits.page_bytes;
@@ -264,24 +279,28 @@ impl Hub {
         }
     }
 
-    fn announce_came(
+    /// Tells others of a new member, unless they have never seen it go.
+    pub(super) fn announce_came(
         &mut self,
         conn: ConnId,
         at: RoomId,
         (name, member): (RoomName, Member),
         out: &mut Actions,
     ) {
+        let Some(id) = self.sessions.get(conn).map(|session| session.member_id) else { return };
+        if self.is_back(id, at) {
+            return;
+        }
         let Some(room) = self.rooms.get_mut(at) else { return };
         room.version += 1;
         self.changes = self.changes.max(room.version);
         let version = room.version;
-        if room.live.len() > 1 {
+        if !room.live.is_empty() && !room.is_elsewhere(id, None) {
             out.push_back(Action::Send {
                 to: Recipients::AllBut(room.live.clone(), conn),
                 frame: ServerFrame::Join { room: name.clone(), member: member.clone() },
             });
         }
-        let id = MemberId { hub: self.config.hub, conn };
         let to = SignalTo::Followers(name.clone());
         let room = name.clone();
         self.signal(to, || Signal::Came { room, id, member, version }, out);
@@ -299,48 +318,56 @@ impl Hub {
         let Some(session) = self.sessions.get_mut(conn) else { return };
         let Some(subscription) = session.unsubscribe(at) else { return };
         let (dialect, member) = (session.dialect, session.member());
+        let id = session.member_id;
         if let (Dialect::V1, State::Joining(joining)) = (dialect, &subscription.state) {
             let why = "the room was left before the join was done";
             Self::refuse(conn, joining.id.clone(), ErrorCode::NotMember, why, out);
         }
-        self.depart((conn, at), &subscription.state, member, reason, out);
+        self.depart((conn, at), &subscription.state, (id, member), reason, out);
     }
 
     /// Takes a session that is gone out of all its rooms.
     pub(super) fn leave_all(&mut self, session: Session, why: LeaveReason, out: &mut Actions) {
-        let (conn, member) = (session.conn, session.member());
+        let (conn, id, member) = (session.conn, session.member_id, session.member());
         for subscription in session.subscriptions {
             let place = (conn, subscription.room);
-            self.depart(place, &subscription.state, member.clone(), why, out);
+            self.depart(place, &subscription.state, (id, member.clone()), why, out);
         }
     }
 
-    fn depart(
+    pub(super) fn depart(
         &mut self,
         (conn, at): (ConnId, RoomId),
         state: &State,
-        member: Member,
+        (id, member): (MemberId, Member),
         reason: LeaveReason,
         out: &mut Actions,
     ) {
         self.take_off(conn, at, state);
         let Some(room) = self.rooms.get_mut(at) else { return };
         room.joining.remove(&conn);
+        room.ahead.remove(&conn);
         let known = match state {
             State::Joining(joining) => joining.before.is_some(),
             State::Live(_) | State::Lagging { .. } => true,
         };
-        // Whoever is cut off by a drain comes back at once: others need not see it go.
-        room.left_in_silence |= known && reason == LeaveReason::Draining;
-        if known && reason != LeaveReason::Draining {
-            let departure = Departure { conn, member, reason };
-            if room.has_drafts_of(conn) {
-                room.departing.push(departure);
-            } else {
-                self.announce_went(at, departure, out);
-            }
+        if known {
+            self.say_farewell(at, Departure { conn, id, member, reason }, out);
         }
         self.forget_if_idle(at, out);
+    }
+
+    /// Tells of one who has left, once the log has answered all that it said before.
+    pub(super) fn say_farewell(&mut self, at: RoomId, departure: Departure, out: &mut Actions) {
+        let Some(room) = self.rooms.get_mut(at) else { return };
+        if departure.reason == LeaveReason::Draining {
+            // Whoever is cut off by a drain comes back at once: others need not see it go.
+            room.left_in_silence = true;
+        } else if room.has_drafts_of(departure.conn) {
+            room.departing.push(departure);
+        } else {
+            self.announce_went(at, departure, out);
+        }
     }
 
     /// Tells of those who have left, each once the log has answered all that it said before.
@@ -357,20 +384,33 @@ impl Hub {
         }
     }
 
-    fn announce_went(&mut self, at: RoomId, departure: Departure, out: &mut Actions) {
-        let Departure { conn, member, reason } = departure;
+    /// Tells others that a member is gone from here, unless it is known to be elsewhere.
+    pub(super) fn announce_went(&mut self, at: RoomId, departure: Departure, out: &mut Actions) {
+        let elsewhere = |room: &Room| room.is_elsewhere(departure.id, None);
+        let shown = !self.rooms.get(at).is_some_and(elsewhere);
+        self.count_out(at, departure, shown, out);
+    }
+
+    /// Takes a member out of this Hub's part of a roster.
+    pub(super) fn count_out(
+        &mut self,
+        at: RoomId,
+        departure: Departure,
+        shown: bool,
+        out: &mut Actions,
+    ) {
+        let Departure { id, member, reason, .. } = departure;
         let Some(room) = self.rooms.get_mut(at) else { return };
         room.version += 1;
         self.changes = self.changes.max(room.version);
         let (name, version) = (room.name.clone(), room.version);
-        if !room.live.is_empty() {
+        if shown && !room.live.is_empty() {
             let (room_name, member) = (name.clone(), member.clone());
             out.push_back(Action::Send {
                 to: Recipients::All(room.live.clone()),
                 frame: ServerFrame::Leave { room: room_name, member, reason },
             });
         }
-        let id = MemberId { hub: self.config.hub, conn };
         let to = SignalTo::Followers(name.clone());
         let room = name.clone();
         self.signal(to, || Signal::Went { room, id, member, reason, version }, out);
@@ -423,6 +463,7 @@ impl Hub {
         let room = self.rooms.get(at)?;
         let here = room.live.iter().chain(room.lagging.iter().copied());
         let here = here.filter_map(|conn| self.sessions.get(conn).map(Session::member));
+        let here = here.chain(room.away.values().cloned());
         let there = room.remote.values().flat_map(|part| part.members.values().cloned());
         let listed = self.config.limits.members_listed as usize;
         let members = here.chain(there).take(listed).collect();
@@ -440,7 +481,7 @@ impl Hub {
         }
         let Some(session) = self.sessions.get_mut(conn) else { return };
         let Some(subscription) = session.unsubscribe(at) else { return };
-        let member = session.member();
+        let member = (session.member_id, session.member());
         let reason = LeaveReason::Left;
         self.depart((conn, at), &subscription.state, member, reason, out);
     }

@@ -3,8 +3,10 @@
 //! Each file has one idea: `requests` routes what clients ask, `membership` enters and leaves
 //! rooms, `append` takes messages to the log, `door` takes entries from the log to the members,
 //! `delivery` feeds those who lag, `history` reads back, `signals` talks to other Hubs, `heartbeat`
-//! notices the dead, `pause` stops reading, `drain` leaves service.
+//! notices the dead, `pause` stops reading, `away` keeps sessions that have lost their connection,
+//! `resume` gives them a new one, `drain` leaves service.
 mod append;
+mod away;
 mod delivery;
 mod door;
 mod drain;
@@ -13,6 +15,7 @@ mod history;
 mod membership;
 mod pause;
 mod requests;
+mod resume;
 mod signals;
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -25,15 +28,18 @@ use chat_proto::{
 
 use crate::config::{Config, Peers};
 use crate::event::{Action, Event, Identity, Probe, Recipients, Signal, SignalTo};
-use crate::ids::{ConnId, Mono, Now, Token};
+use crate::identity;
+use crate::ids::{ConnId, MemberId, Mono, Now, Token};
 use crate::log::ReadRange;
 use crate::presence::Directory;
 use crate::room::{RoomId, Rooms};
 use crate::session::{OutboxState, Paused, Session, Stage};
 use crate::timers::{Timer, Timers};
 
+use self::away::{Away, Lingering};
 use self::drain::Draining;
 use self::history::HistoryLoad;
+pub(crate) use self::resume::Resuming;
 
 /// What a Hub asks for, first in, first out.
 pub type Actions = VecDeque<Action>;
@@ -48,7 +54,13 @@ pub type Actions = VecDeque<Action>;
 #[derive(Debug)]
 pub struct Hub {
     config: Config,
+    /// When the event happened that is being handled.
+    now: Mono,
     sessions: Sessions,
+    /// Sessions that have lost their connection.
+    away: Away,
+    /// Members that others do not see leave yet.
+    lingering: BTreeMap<MemberId, Lingering>,
     rooms: Rooms,
     /// What the answers that are still due are for.
     pending: BTreeMap<Token, Pending>,
@@ -97,7 +109,10 @@ impl Hub {
     pub fn new(config: Config) -> Self {
         Self {
             config,
+            now: Mono(0),
             sessions: Sessions::default(),
+            away: Away::default(),
+            lingering: BTreeMap::new(),
             rooms: Rooms::default(),
             pending: BTreeMap::new(),
             next_token: 0,
@@ -116,6 +131,7 @@ impl Hub {
     /// Handles one event. Total: a peer's mistake becomes an action, an event that comes too late
     /// changes nothing.
     pub fn handle(&mut self, now: Now, event: Event, out: &mut Actions) {
+        self.now = now.mono;
         match event {
             Event::Connected { conn, session, dialect, identity, probe } => {
                 self.connected(now.mono, (conn, session), dialect, (identity, probe), out);
@@ -143,6 +159,7 @@ impl Hub {
 
     /// Fires the timers that are due. A call too many changes nothing.
     pub fn handle_timeout(&mut self, now: Now, out: &mut Actions) {
+        self.now = now.mono;
         while let Some(timer) = self.timers.pop_due(now.mono) {
             match timer {
                 Timer::Hello(conn) => self.hello_due(conn, out),
@@ -154,6 +171,9 @@ impl Hub {
                 Timer::Head(room) => self.head_due(room, out),
                 Timer::Open(room) => self.load_open(room, out),
                 Timer::CatchUp(conn) => self.catch_up_due(conn, out),
+                Timer::Resume(conn) => self.resume_due(now.mono, conn, out),
+                Timer::Linger(member) => self.linger_due(member, out),
+                Timer::Away(member) => self.away.forget(member),
                 Timer::Census => self.census_due(out),
                 Timer::Poll => self.poll_due(out),
             }
@@ -174,6 +194,7 @@ impl Hub {
     pub fn stats(&self) -> Stats {
         Stats {
             sessions: self.sessions.len,
+            away: self.away.len(),
             rooms: self.rooms.len(),
             pending: self.pending.len(),
             timers: self.timers.len(),
@@ -197,17 +218,19 @@ impl Hub {
             out.push_back(Action::Close { conn, code: CloseCode::Draining });
             return;
         }
-        let Identity::Guest { user, name } = identity;
+        let Identity::Guest { name } = identity;
         let stage = match dialect {
             Dialect::Basic => Stage::Active,
             Dialect::V1 => Stage::Fresh,
         };
         let session = Session {
             conn,
+            member_id: identity::member(&id),
+            user: identity::guest(&id),
             id,
+            attempt: 0,
             dialect,
             stage,
-            user,
             name: name.unwrap_or_else(|| self.anonymous.clone()),
             subscriptions: Vec::new(),
             budget: crate::rate::Bucket::default(),
@@ -215,11 +238,14 @@ impl Hub {
             heard: now,
             ping_at: None,
             heartbeat_at: now,
+            beats: 0,
+            heads_from: 0,
             hello_at: None,
             budget_at: None,
             in_flight: 0,
             paused: Paused::default(),
             outbox: OutboxState::Open,
+            resuming: None,
         };
         self.sessions.insert(session);
         if dialect == Dialect::V1 {
@@ -230,24 +256,38 @@ impl Hub {
         }
     }
 
-    /// Ends a session whose transport is gone, or is about to be closed.
+    /// Takes note that a transport is gone. Whoever closed it on purpose does not come back.
     fn end(&mut self, conn: ConnId, why: LeaveReason, out: &mut Actions) {
+        self.part(conn, why, why != LeaveReason::Left, out);
+    }
+
+    /// Ends a connection from this side; its session may come back if the code says so.
+    fn close(&mut self, conn: ConnId, code: CloseCode, why: LeaveReason, out: &mut Actions) {
+        out.push_back(Action::Close { conn, code });
+        self.part(conn, why, code.advice().reconnect(), out);
+    }
+
+    /// Parts a session from its connection, to be kept for a while or to end.
+    fn part(&mut self, conn: ConnId, why: LeaveReason, keep: bool, out: &mut Actions) {
         let Some(session) = self.sessions.remove(conn) else { return };
         self.timers.disarm(session.heartbeat_at, Timer::Heartbeat(conn));
-        for (at, timer) in
-            [(session.hello_at, Timer::Hello(conn)), (session.budget_at, Timer::Budget(conn))]
-        {
+        let resume_at = session.resuming.as_ref().map(|resuming| resuming.due);
+        for (at, timer) in [
+            (session.hello_at, Timer::Hello(conn)),
+            (session.budget_at, Timer::Budget(conn)),
+            (resume_at, Timer::Resume(conn)),
+        ] {
             if let Some(at) = at {
                 self.timers.disarm(at, timer);
             }
         }
-        self.leave_all(session, why, out);
-    }
-
-    /// Ends a session from this side.
-    fn close(&mut self, conn: ConnId, code: CloseCode, why: LeaveReason, out: &mut Actions) {
-        out.push_back(Action::Close { conn, code });
-        self.end(conn, why, out);
+        let lasting = session.dialect == Dialect::V1 && session.stage != Stage::Fresh;
+        if keep && lasting && self.draining.is_none() {
+            self.detach(session, why, out);
+        } else {
+            self.end_lingering(session.member_id, Some(why), out);
+            self.leave_all(session, why, out);
+        }
     }
 
     fn reply(conn: ConnId, frame: ServerFrame, out: &mut Actions) {
@@ -297,6 +337,8 @@ impl Hub {
 pub struct Stats {
     /// Connections.
     pub sessions: usize,
+    /// Sessions that have lost their connection and may come back.
+    pub away: usize,
     /// Rooms that somebody is in or that have drafts on their way.
     pub rooms: usize,
     /// Answers of the log that are due.
@@ -307,10 +349,11 @@ pub struct Stats {
     pub elsewhere: usize,
 }
 
-/// The sessions by their connection's slot.
+/// The sessions by their connection's slot, and the welcome ones by their name.
 #[derive(Debug, Default)]
 struct Sessions {
     slots: Vec<Option<alloc::boxed::Box<Session>>>,
+    names: BTreeMap<MemberId, ConnId>,
     len: usize,
 }
 
@@ -325,6 +368,15 @@ impl Sessions {
         self.len += 1;
     }
 
+    /// Lets a session be found by its name, which nobody else has.
+    fn name(&mut self, member: MemberId, conn: ConnId) {
+        self.names.insert(member, conn);
+    }
+
+    fn of(&self, member: MemberId) -> Option<&Session> {
+        self.get(*self.names.get(&member)?)
+    }
+
     fn get(&self, conn: ConnId) -> Option<&Session> {
         self.slots.get(conn.slot as usize)?.as_deref().filter(|s| s.conn == conn)
     }
@@ -334,7 +386,10 @@ impl Sessions {
     }
 
     fn remove(&mut self, conn: ConnId) -> Option<Session> {
-        self.get(conn)?;
+        let member = self.get(conn)?.member_id;
+        if self.names.get(&member) == Some(&conn) {
+            self.names.remove(&member);
+        }
         self.len -= 1;
         self.slots[conn.slot as usize].take().map(|session| *session)
     }

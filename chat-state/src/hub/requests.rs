@@ -1,4 +1,5 @@
 //! What clients ask.
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -6,7 +7,8 @@ use alloc::vec::Vec;
 
 use chat_proto::{
     BasicRequest, Body, ClientFrame, CloseCode, DecodeError, Dialect, DisplayName, ErrorBody,
-    ErrorCode, LeaveReason, Request, RequestId, RoomName, RoomSummary, ServerFrame, Welcome,
+    ErrorCode, LeaveReason, Recovery, Request, RequestId, Resume, RoomName, RoomSummary,
+    ServerFrame, Welcome,
 };
 
 use super::pause::Reason;
@@ -152,7 +154,7 @@ impl Hub {
                 if let Some(current) = current {
                     self.leave(conn, current, LeaveReason::Left, out);
                 }
-                let joining = Joining { id: None, history: 0, before: None, load: None };
+                let joining = Joining::asked(None, 0);
                 let joined = self.join(conn, (room, joining), out);
                 debug_assert!(joined.is_ok(), "it had a place");
             }
@@ -186,17 +188,21 @@ impl Hub {
             self.close(conn, CloseCode::HelloExpected, LeaveReason::Disconnected, out);
             return;
         }
+        if session.stage == Stage::Resuming && !matches!(request, Request::Hello { .. }) {
+            let why = "wait for `welcome`: it tells which rooms were recovered";
+            return Self::refuse(conn, id, ErrorCode::HelloExpected, why, out);
+        }
         match request {
-            Request::Hello { name, token, features, .. } => {
+            Request::Hello { name, token, features, resume } => {
                 if token.is_some() {
                     let why = "this server takes no tokens; give a `name` instead";
                     Self::refuse(conn, id, ErrorCode::Unauthorized, why, out);
                 } else {
-                    self.hello(now.mono, conn, id, (name, &features), out);
+                    self.hello(conn, (id, features, name), resume, out);
                 }
             }
             Request::Join { room, history } => {
-                let joining = Joining { id: id.clone(), history, before: None, load: None };
+                let joining = Joining::asked(id.clone(), history);
                 if let Err((code, why)) = self.join(conn, (room, joining), out) {
                     Self::refuse(conn, id, code, why, out);
                 }
@@ -237,38 +243,54 @@ impl Hub {
 
     fn hello(
         &mut self,
-        now: Mono,
         conn: ConnId,
-        id: Option<RequestId>,
-        (name, features): (Option<DisplayName>, &[String]),
+        (id, features, name): (Option<RequestId>, Vec<String>, Option<DisplayName>),
+        resume: Option<Box<Resume>>,
         out: &mut Actions,
     ) {
         let Some(session) = self.sessions.get_mut(conn) else { return };
-        if session.stage == Stage::Active {
+        if session.stage != Stage::Fresh {
             let why = "`hello` was said before";
             return Self::refuse(conn, id, ErrorCode::AlreadyWelcome, why, out);
         }
-        session.stage = Stage::Active;
         if let Some(at) = session.hello_at.take() {
             self.timers.disarm(at, Timer::Hello(conn));
+        }
+        if let Some(resume) = resume {
+            return self.resume(conn, (id, features, name), *resume, out);
         }
         if let Some(name) = name {
             session.name = name;
         }
+        let member = session.member_id;
+        self.sessions.name(member, conn);
+        self.welcome(conn, (id, &features), None, out);
+    }
+
+    /// Answers `hello`, with what became of the rooms if it asked to resume.
+    pub(super) fn welcome(
+        &mut self,
+        conn: ConnId,
+        (id, features): (Option<RequestId>, &[String]),
+        rooms: Option<BTreeMap<RoomName, Recovery>>,
+        out: &mut Actions,
+    ) {
+        let Some(session) = self.sessions.get_mut(conn) else { return };
+        session.stage = Stage::Active;
         let known = |f: &&str| features.iter().any(|asked| asked == f);
         let welcome = Welcome {
             id,
             session: session.id.clone(),
             user: session.user.clone(),
             name: session.name.clone(),
-            resumed: false,
+            resumed: rooms.is_some(),
             durability: self.config.durability,
             heartbeat_ms: self.config.times.heartbeat_ms,
             limits: self.config.limits.clone(),
             features: FEATURES.iter().copied().filter(known).map(String::from).collect(),
-            rooms: BTreeMap::new(),
+            rooms: rooms.unwrap_or_default(),
         };
-        self.begin_heartbeat(now, conn);
+        self.begin_heartbeat(self.now, conn);
         Self::reply(conn, ServerFrame::Welcome(welcome.into()), out);
     }
 

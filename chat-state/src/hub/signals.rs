@@ -9,7 +9,6 @@ use crate::event::{Action, Recipients, Signal, SignalTo};
 use crate::ids::{HubId, MemberId, Mono};
 use crate::presence::Change;
 use crate::room::RoomId;
-use crate::session::Session;
 use crate::timers::Timer;
 
 /// Rooms that are polled at a time: one read of the log each, in one turn.
@@ -31,15 +30,19 @@ impl Hub {
             Signal::Came { room, id, member, version } => {
                 let Some((at, part)) = self.remote(&room, from) else { return };
                 let change = part.came(version, (id, member.clone()), listed);
-                let frame = ServerFrame::Join { room, member };
+                // Whoever is known to be in the room, here or on another Hub, has only moved.
+                let moved = self.moved_away(id, at, out) || self.is_known(id, at, from);
+                let frame = (!moved).then_some(ServerFrame::Join { room, member });
                 self.presence_changed(now, (from, at), change, frame, out);
             }
             Signal::Went { room, id, member, reason, version } => {
                 let Some((at, part)) = self.remote(&room, from) else { return };
                 let change = part.went(version, id);
-                let frame = ServerFrame::Leave { room, member, reason };
+                let moved = self.is_known(id, at, from);
+                let frame = (!moved).then_some(ServerFrame::Leave { room, member, reason });
                 self.presence_changed(now, (from, at), change, frame, out);
             }
+            Signal::Resumed { member, attempt } => self.resumed_elsewhere(member, attempt, out),
             Signal::AskRoster { room } => self.tell_roster(from, &room, out),
             Signal::Roster { room, count, members, version } => {
                 let Some((at, part)) = self.remote(&room, from) else { return };
@@ -71,6 +74,14 @@ impl Hub {
         }
     }
 
+    /// Tells whether a member is in a room here, or on another Hub than this.
+    fn is_known(&self, id: MemberId, at: RoomId, but: HubId) -> bool {
+        let Some(room) = self.rooms.get(at) else { return false };
+        room.away.contains_key(&id)
+            || self.sessions.of(id).is_some_and(|session| session.is_member(at))
+            || room.is_elsewhere(id, Some(but))
+    }
+
     fn remote(
         &mut self,
         room: &RoomName,
@@ -87,11 +98,13 @@ impl Hub {
         now: Mono,
         (from, at): (HubId, RoomId),
         change: Change,
-        frame: ServerFrame,
+        frame: Option<ServerFrame>,
         out: &mut Actions,
     ) {
         let Some(room) = self.rooms.get(at) else { return };
-        if change != Change::Stale {
+        if let Some(frame) = frame
+            && change != Change::Stale
+        {
             out.push_back(Action::Send { to: Recipients::All(room.live.clone()), frame });
         }
         self.ask_if_missing(now, from, at, out);
@@ -118,13 +131,11 @@ impl Hub {
     fn tell_roster(&mut self, from: HubId, name: &RoomName, out: &mut Actions) {
         let Some(room) = self.rooms.find(name).and_then(|at| self.rooms.get(at)) else { return };
         let listed = self.config.limits.members_listed as usize;
-        let here = room.live.iter().chain(room.lagging.iter().copied()).take(listed);
-        let members: Vec<_> = here
-            .filter_map(|conn| {
-                let member = self.sessions.get(conn).map(Session::member)?;
-                Some((MemberId { hub: self.config.hub, conn }, member))
-            })
-            .collect();
+        let here = room.live.iter().chain(room.lagging.iter().copied());
+        let here = here.filter_map(|conn| self.sessions.get(conn));
+        let here = here.map(|session| (session.member_id, session.member()));
+        let away = room.away.iter().map(|(id, member)| (*id, member.clone()));
+        let members: Vec<_> = here.chain(away).take(listed).collect();
         let (room, count, version) = (room.name.clone(), room.members_here(), room.version);
         let signal = || Signal::Roster { room, count, members, version };
         self.signal(SignalTo::Hub(from), signal, out);

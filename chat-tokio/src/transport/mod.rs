@@ -27,8 +27,8 @@ pub trait Transport: Send + 'static {
     /// Says what the transport can do. It must not change.
     fn properties(&self) -> Properties;
 
-    /// Receives what comes next. Dropping the poll loses nothing. After [`Inbound::Closed`] or
-    /// [`Inbound::Violation`] it is not called again.
+    /// Receives what comes next. Dropping the poll loses nothing. After [`Inbound::Left`],
+    /// [`Inbound::Closed`] or [`Inbound::Violation`] it is not called again.
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Inbound>;
 
     /// Writes the frames of the outbox, in order and each whole, and flushes.
@@ -93,6 +93,8 @@ pub enum Inbound {
     Alive,
     /// The peer broke a rule of the transport; it is told so by [`Transport::poll_close`].
     Violation(CloseCode),
+    /// The peer has said goodbye and will not come back: its session ends.
+    Left,
     /// The peer is gone.
     Closed,
 }

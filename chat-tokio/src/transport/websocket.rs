@@ -144,10 +144,12 @@ impl<IO: AsyncRead + AsyncWrite + Send + Unpin + 'static> WebSocket<IO> {
                     break Some(Inbound::Text(text));
                 }
                 Ok(Message::Binary(_)) => break Some(Inbound::Violation(CloseCode::Unsupported)),
-                Ok(Message::Close(_)) => {
+                Ok(Message::Close(frame)) => {
                     // It says that the connection is closed once the answer is written.
                     let _closed = self.context.flush(&mut wire);
-                    break Some(Inbound::Closed);
+                    let normal = CloseCode::Normal.number();
+                    let on_purpose = frame.is_some_and(|frame| u16::from(frame.code) == normal);
+                    break Some(if on_purpose { Inbound::Left } else { Inbound::Closed });
                 }
                 Ok(Message::Frame(_)) => break Some(Inbound::Violation(CloseCode::ProtocolError)),
                 Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => break None,
@@ -317,7 +319,7 @@ impl<IO: AsyncRead + AsyncWrite + Send + Unpin + 'static> Transport for WebSocke
         }
         let inbound = self.poll_read(cx);
         match &inbound {
-            Poll::Ready(Inbound::Closed) => self.end = End::ByPeer,
+            Poll::Ready(Inbound::Closed | Inbound::Left) => self.end = End::ByPeer,
             Poll::Ready(Inbound::Violation(_)) => self.end = End::ByViolation,
             Poll::Ready(Inbound::Text(_) | Inbound::Alive) | Poll::Pending => {}
         }

@@ -72,14 +72,18 @@ impl Worker {
                     self.handle(Event::Alive { conn });
                 }
                 Inbound::Violation(code) => self.violated(conn, code),
-                Inbound::Closed => {
-                    slot.phase = Phase::Gone;
-                    let why = LeaveReason::Disconnected;
-                    self.handle(Event::Disconnected { conn, why });
-                }
+                Inbound::Left => self.gone(conn, LeaveReason::Left),
+                Inbound::Closed => self.gone(conn, LeaveReason::Disconnected),
             }
         }
         cx.waker().wake_by_ref();
+    }
+
+    fn gone(&mut self, conn: ConnId, why: LeaveReason) {
+        if let Some(slot) = self.slots.get_mut(conn) {
+            slot.phase = Phase::Gone;
+        }
+        self.handle(Event::Disconnected { conn, why });
     }
 
     fn text(&mut self, conn: ConnId, text: &Utf8Bytes) {

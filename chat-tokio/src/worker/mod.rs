@@ -149,7 +149,7 @@ impl Worker {
         let properties = transport.properties();
         let conn = self.slots.insert(Slot::new(transport, dialect, properties.framing));
         let probe = if properties.pings { Probe::Transport } else { Probe::None };
-        let identity = Identity::Guest { user: random::guest(), name };
+        let identity = Identity::Guest { name };
         let session = random::session();
         self.handle(Event::Connected { conn, session, dialect, identity, probe });
         if let Some(me) = self.me.upgrade() {

@@ -7,6 +7,7 @@ use chat_proto::{
 
 use super::log::SimLog;
 use super::render;
+use super::setup::Preset;
 
 /// The reply that a request wants, and what the reply is judged by.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -157,7 +158,12 @@ impl View {
                 }
             }
             ServerFrame::Entry(entry) => self.entry(log, &entry),
-            ServerFrame::Gap { room, from, to } => self.gap(log, &room, from.get(), to.get()),
+            ServerFrame::Gap { room, from, to } => {
+                self.skip(log, &room, (from.get(), to.get()), Missing::CanBePaged);
+            }
+            ServerFrame::Hole { room, from, to } => {
+                self.skip(log, &room, (from.get(), to.get()), Missing::IsGone);
+            }
             ServerFrame::Join { room, .. }
             | ServerFrame::Leave { room, .. }
             | ServerFrame::Typing { room, .. } => {
@@ -286,15 +292,32 @@ impl View {
         assert_eq!(there.map(|e| &**e), Some(entry), "{}: shown, but not in the log", self.name);
     }
 
-    fn gap(&mut self, log: &SimLog, room: &RoomName, from: u64, to: u64) {
+    fn skip(&mut self, log: &SimLog, room: &RoomName, (from, to): (u64, u64), missing: Missing) {
         let sub = self.rooms.get_mut(room).expect("only members are told of gaps");
         assert_eq!(Some(from), sub.last.map(|last| last + 1), "{}: gap in {room}", self.name);
         assert!(from <= to, "{}: an empty gap", self.name);
         let epoch = sub.epoch.as_ref().expect("a v1 member knows the epoch");
         let log = log.of_epoch(room, epoch).expect("the log has this epoch");
-        assert!(to < log.first, "{}: {from}..={to} is still there", self.name);
+        match missing {
+            Missing::IsGone => {
+                assert!(to < log.first, "{}: {from}..={to} is still there", self.name);
+            }
+            Missing::CanBePaged => {
+                let behind = u64::from(Preset::Tiny.limits().behind_entries);
+                assert!(to - from >= behind, "{}: {from}..={to} is not much", self.name);
+            }
+        }
         sub.last = Some(to);
     }
+}
+
+/// Why entries are left out.
+#[derive(Clone, Copy)]
+enum Missing {
+    /// The log has forgotten them.
+    IsGone,
+    /// There are too many to feed.
+    CanBePaged,
 }
 
 fn same_as_log(events: &[std::sync::Arc<Entry>], log: &[std::sync::Arc<Entry>]) {

@@ -12,7 +12,7 @@ use super::script::{Kind, Script};
 /// Long enough for every retry, poll and announcement.
 const CONVERGE_MS: u64 = 12_000;
 /// Long enough for every timer of a connection that is gone.
-const FORGET_MS: u64 = 70_000;
+const FORGET_MS: u64 = 130_000;
 
 /// Plays a script to its end and beyond.
 pub fn run(script: &Script) -> World {

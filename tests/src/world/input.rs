@@ -1,7 +1,7 @@
 //! The peers' part: connecting, asking, and the steps of a script.
 use chat_proto::{
     BasicRequest, Decoder, Dialect, DisplayName, HistoryRange, Key, LeaveReason, Request,
-    RequestId, RoomName, Seq, SessionId, UserId,
+    RequestId, RoomName, Seq, SessionId,
 };
 use chat_state::{Event, Identity, Mono, Probe};
 
@@ -34,10 +34,7 @@ impl World {
             input: std::collections::VecDeque::new(),
             view: View::new(name),
         });
-        let identity = Identity::Guest {
-            user: UserId::new(&format!("guest-{index}")).expect("a user id"),
-            name: Some(DisplayName::new(name).expect("a name")),
-        };
+        let identity = Identity::Guest { name: Some(DisplayName::new(name).expect("a name")) };
         let session = SessionId::new(&format!("s{index}")).expect("a session id");
         let probe = Probe::Transport;
         self.tell(hub, Event::Connected { conn: id, session, dialect, identity, probe });

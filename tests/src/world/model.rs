@@ -86,7 +86,7 @@ impl Model {
     /// A peer's transport is gone.
     pub fn cut(&mut self, who: usize) {
         if std::mem::replace(&mut self.peers[who].inside, false) {
-            self.tell_gone(who, "Disconnected");
+            self.tell_gone(who, "Left");
         }
     }
 

@@ -51,6 +51,7 @@ pub(super) fn v1(frame: &ServerFrame) -> String {
             format!("[{room}] {} {what}", &*member.username)
         }
         ServerFrame::Gap { room, from, to } => format!("[{room}] gap {from}..{to}"),
+        ServerFrame::Hole { room, from, to } => format!("[{room}] hole {from}..{to}"),
         ServerFrame::Bye { code, after_ms, .. } => format!("bye {code} {after_ms}"),
         ServerFrame::Ping { .. } => "ping".into(),
         ServerFrame::Entry(e) => format!("[{}] {}", e.room, entry(e)),

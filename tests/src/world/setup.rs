@@ -68,6 +68,7 @@ impl Preset {
                 outbox_bytes: 4096,
                 recent_entries: 2,
                 recent_bytes: 1024,
+                behind_entries: 5,
                 room_drafts: 3,
                 typing_members: 2,
                 ..Limits::default()

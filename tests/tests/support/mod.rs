@@ -48,7 +48,7 @@ async fn echo(new: NewConnection) {
             Inbound::Text(text) => outbox.push(framing.of(&Encoded::text_frame(&text))),
             Inbound::Alive => {}
             Inbound::Violation(code) => break code,
-            Inbound::Closed => break CloseCode::Normal,
+            Inbound::Left | Inbound::Closed => break CloseCode::Normal,
         }
     };
     poll_fn(|cx| transport.poll_close(cx, code)).await;

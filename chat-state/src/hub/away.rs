@@ -1,0 +1,222 @@
+//! Sessions that have lost their connection: what is kept of them, and for how long.
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+
+use chat_proto::{CloseCode, DisplayName, LeaveReason, Member};
+
+use super::{Actions, Hub};
+use crate::event::Action;
+use crate::ids::{ConnId, MemberId, Mono};
+use crate::rate::Bucket;
+use crate::room::{Departure, RoomId};
+use crate::session::{Session, State};
+use crate::timers::Timer;
+
+/// What is kept of a session without a connection.
+#[derive(Clone, Debug)]
+pub(super) struct Kept {
+    pub(super) name: DisplayName,
+    pub(super) attempt: u64,
+    pub(super) budget: Bucket,
+    pub(super) strikes: (u16, Mono),
+    until: Mono,
+}
+
+/// The sessions without a connection, each until its time is over.
+#[derive(Debug, Default)]
+pub(super) struct Away {
+    sessions: BTreeMap<MemberId, Kept>,
+    order: BTreeSet<(Mono, MemberId)>,
+}
+
+impl Away {
+    pub(super) fn len(&self) -> usize {
+        self.sessions.len()
+    }
+
+    pub(super) fn get(&self, member: MemberId) -> Option<&Kept> {
+        self.sessions.get(&member)
+    }
+
+    fn insert(&mut self, member: MemberId, kept: Kept) {
+        self.order.insert((kept.until, member));
+        self.sessions.insert(member, kept);
+    }
+
+    fn remove(&mut self, member: MemberId) -> Option<Kept> {
+        let kept = self.sessions.remove(&member)?;
+        self.order.remove(&(kept.until, member));
+        Some(kept)
+    }
+
+    /// The time of a session is over.
+    pub(super) fn forget(&mut self, member: MemberId) {
+        self.remove(member);
+    }
+
+    /// The session whose time is over first.
+    fn first(&self) -> Option<MemberId> {
+        self.order.first().map(|(_, member)| *member)
+    }
+}
+
+/// A session that is still shown in rooms although its connection is lost.
+#[derive(Debug)]
+pub(super) struct Lingering {
+    /// The connection that it had.
+    conn: ConnId,
+    member: Member,
+    reason: LeaveReason,
+    rooms: Vec<RoomId>,
+    due: Mono,
+}
+
+impl Hub {
+    /// Keeps a session that has lost its connection. Others see it in its rooms for a moment yet.
+    pub(super) fn detach(&mut self, session: Session, why: LeaveReason, out: &mut Actions) {
+        let (conn, id, member) = (session.conn, session.member_id, session.member());
+        self.keep(&session);
+        let mut rooms = Vec::new();
+        for subscription in session.subscriptions {
+            let at = subscription.room;
+            let known = match &subscription.state {
+                State::Joining(joining) => joining.before.is_some(),
+                State::Live(_) | State::Lagging { .. } => true,
+            };
+            if !known || self.config.times.grace_ms == 0 {
+                self.depart((conn, at), &subscription.state, (id, member.clone()), why, out);
+                continue;
+            }
+            self.take_off(conn, at, &subscription.state);
+            if let Some(room) = self.rooms.get_mut(at) {
+                room.away.insert(id, member.clone());
+                rooms.push(at);
+            }
+        }
+        let before = self.stop_lingering(id);
+        rooms.extend(before.into_iter().flat_map(|lingering| lingering.rooms));
+        if !rooms.is_empty() {
+            let due = self.now.plus(self.config.times.grace_ms);
+            self.lingering.insert(id, Lingering { conn, member, reason: why, rooms, due });
+            self.timers.arm(due, Timer::Linger(id));
+        }
+    }
+
+    fn keep(&mut self, session: &Session) {
+        if self.config.times.session_ms == 0 {
+            return;
+        }
+        while self.away.len() >= self.config.limits.connections as usize {
+            let Some(first) = self.away.first() else { break };
+            self.take_away(first);
+        }
+        let until = self.now.plus(self.config.times.session_ms);
+        let kept = Kept {
+            name: session.name.clone(),
+            attempt: session.attempt,
+            budget: session.budget,
+            strikes: session.strikes,
+            until,
+        };
+        self.take_away(session.member_id);
+        self.away.insert(session.member_id, kept);
+        self.timers.arm(until, Timer::Away(session.member_id));
+    }
+
+    /// Takes out what is kept of a session.
+    pub(super) fn take_away(&mut self, member: MemberId) -> Option<Kept> {
+        let kept = self.away.remove(member)?;
+        self.timers.disarm(kept.until, Timer::Away(member));
+        Some(kept)
+    }
+
+    fn stop_lingering(&mut self, member: MemberId) -> Option<Lingering> {
+        let lingering = self.lingering.remove(&member)?;
+        self.timers.disarm(lingering.due, Timer::Linger(member));
+        Some(lingering)
+    }
+
+    /// The time to come back is over.
+    pub(super) fn linger_due(&mut self, member: MemberId, out: &mut Actions) {
+        self.end_lingering(member, None, out);
+    }
+
+    /// Tells others that a member is gone for good, for this reason or for that of its connection.
+    pub(super) fn end_lingering(
+        &mut self,
+        id: MemberId,
+        reason: Option<LeaveReason>,
+        out: &mut Actions,
+    ) {
+        let Some(lingering) = self.stop_lingering(id) else { return };
+        let Lingering { conn, member, reason: lost, rooms, .. } = lingering;
+        for at in rooms {
+            let Some(room) = self.rooms.get_mut(at) else { continue };
+            if room.away.remove(&id).is_some() {
+                let reason = reason.unwrap_or(lost);
+                let departure = Departure { conn, id, member: member.clone(), reason };
+                self.say_farewell(at, departure, out);
+                self.forget_if_idle(at, out);
+            }
+        }
+    }
+
+    /// A member is in a room again; answers whether others have never seen it go.
+    pub(super) fn is_back(&mut self, id: MemberId, at: RoomId) -> bool {
+        let Some(room) = self.rooms.get_mut(at) else { return false };
+        if room.away.remove(&id).is_none() {
+            return false;
+        }
+        if let Some(lingering) = self.lingering.get_mut(&id) {
+            lingering.rooms.retain(|room| *room != at);
+            if lingering.rooms.is_empty() {
+                self.stop_lingering(id);
+            }
+        }
+        true
+    }
+
+    /// A member that lingers here has come back on another Hub: this part of the roster loses it,
+    /// which is no leave.
+    pub(super) fn moved_away(&mut self, id: MemberId, at: RoomId, out: &mut Actions) -> bool {
+        let Some(Lingering { conn, member, reason, .. }) = self.lingering.get(&id) else {
+            return false;
+        };
+        let departure = Departure { conn: *conn, id, member: member.clone(), reason: *reason };
+        if !self.is_back(id, at) {
+            return false;
+        }
+        self.count_out(at, departure, false, out);
+        self.forget_if_idle(at, out);
+        true
+    }
+
+    /// A newer connection has the session: nothing that comes from the older one counts.
+    pub(super) fn fence(&mut self, member: MemberId, out: &mut Actions) {
+        if let Some(conn) = self.sessions.of(member).map(|session| session.conn) {
+            out.push_back(Action::Close { conn, code: CloseCode::Superseded });
+            self.part(conn, LeaveReason::Disconnected, true, out);
+        }
+    }
+
+    /// Another Hub has the session now.
+    pub(super) fn resumed_elsewhere(&mut self, member: MemberId, attempt: u64, out: &mut Actions) {
+        if self.sessions.of(member).is_some_and(|session| session.attempt < attempt) {
+            self.fence(member, out);
+        }
+        if self.away.get(member).is_some_and(|kept| kept.attempt < attempt) {
+            self.take_away(member);
+        }
+    }
+
+    /// Forgets all sessions without a connection, since nobody can come back here.
+    pub(super) fn forget_away(&mut self, out: &mut Actions) {
+        while let Some(first) = self.away.first() {
+            self.take_away(first);
+        }
+        while let Some((member, _)) = self.lingering.first_key_value() {
+            let member = *member;
+            self.end_lingering(member, Some(LeaveReason::Draining), out);
+        }
+    }
+}
