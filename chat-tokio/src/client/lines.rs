@@ -32,7 +32,7 @@ impl<IO: AsyncRead + AsyncWrite + Send + Unpin + 'static> Link for LinesLink<IO>
         self.lines.poll_recv(cx).map(|inbound| match inbound {
             Inbound::Text(text) => Received::Text(text),
             Inbound::Alive => Received::Alive,
-            Inbound::Violation(_) | Inbound::Closed => Received::Closed(None),
+            Inbound::Violation(_) | Inbound::Left | Inbound::Closed => Received::Closed(None),
         })
     }
 

@@ -84,8 +84,12 @@ impl Link for MemoryLink {
         }
     }
 
-    fn poll_close(&mut self, _cx: &mut Context<'_>, _code: u16) -> Poll<()> {
-        self.peer.close();
+    fn poll_close(&mut self, _cx: &mut Context<'_>, code: u16) -> Poll<()> {
+        if code == CloseCode::Normal.number() {
+            self.peer.leave();
+        } else {
+            self.peer.close();
+        }
         Poll::Ready(())
     }
 }

@@ -106,7 +106,7 @@ impl Wire {
             Received::Alive => Happened::Alive(id),
             Received::Closed(code) => {
                 // It may still have to be answered.
-                self.close(id, NORMAL);
+                self.close(id, GOING_AWAY);
                 Happened::Closed(id, code)
             }
         })
@@ -145,8 +145,8 @@ impl Wire {
     }
 }
 
-/// The close code of whoever has nothing more to say.
-const NORMAL: u16 = 1000;
+/// What a server may hear that has closed. Not 1000: that would end the session as well.
+const GOING_AWAY: u16 = 1001;
 
 impl Open {
     fn give_up(&mut self) {

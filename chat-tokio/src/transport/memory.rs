@@ -55,6 +55,8 @@ struct Shared {
     to_server: Queue,
     to_peer: Queue,
     code: Option<CloseCode>,
+    /// The peer has said goodbye.
+    left: bool,
 }
 
 /// One direction.
@@ -153,9 +155,11 @@ impl Transport for MemoryTransport {
     }
 
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Inbound> {
-        lock(&self.shared).to_server.poll_take(cx).map(|text| match text {
+        let mut shared = lock(&self.shared);
+        shared.to_server.poll_take(cx).map(|text| match text {
             Some(text) if text.len() > self.capacity_bytes => Inbound::Violation(CloseCode::TooBig),
             Some(text) => Inbound::Text(text),
+            None if shared.left => Inbound::Left,
             None => Inbound::Closed,
         })
     }
@@ -235,6 +239,12 @@ impl MemoryPeer {
     /// Says that nothing more will be sent. What the server sends can still be received.
     pub fn close(&mut self) {
         lock(&self.shared).to_server.end();
+    }
+
+    /// As [`MemoryPeer::close`], and says that its session is over, too.
+    pub fn leave(&mut self) {
+        lock(&self.shared).left = true;
+        self.close();
     }
 
     /// Returns why the server closed, once it has.
