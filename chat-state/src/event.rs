@@ -269,6 +269,13 @@ pub enum Signal {
         /// The sender's count of changes so far.
         version: u64,
     },
+    /// The sender has left service: those of its members that do not come back elsewhere are gone.
+    Leaving {
+        /// Which room.
+        room: RoomName,
+        /// The sender's count of changes to its part of the roster, this one included.
+        version: u64,
+    },
     /// How many members of a room the sender has, for the room list.
     Census {
         /// Which room.

@@ -18,6 +18,8 @@ pub(crate) struct RemoteRoster {
     doubted: bool,
     /// When it was asked for, if the answer is due.
     asked: Option<Mono>,
+    /// The other Hub has left service: its members may come back elsewhere.
+    pub(crate) leaving: bool,
 }
 
 /// Whether a change follows on what is known.
@@ -70,8 +72,26 @@ impl RemoteRoster {
         }
         let members: BTreeMap<_, _> = members.into_iter().take(listed).collect();
         let changed = self.count != count || self.members != members;
-        *self = Self { version, count, members, seen: self.seen, doubted: false, asked: None };
+        let (seen, doubted, asked, leaving) = (self.seen.max(version), false, None, false);
+        *self = Self { version, count, members, seen, doubted, asked, leaving };
         changed
+    }
+
+    /// The other Hub has left service and answers no more; tells whether that is news.
+    pub(crate) fn leave(&mut self, version: u64) -> bool {
+        if version <= self.version || self.leaving {
+            return false;
+        }
+        (self.version, self.seen) = (version, self.seen.max(version));
+        (self.doubted, self.leaving) = (false, true);
+        true
+    }
+
+    /// A member has come back elsewhere.
+    pub(crate) fn forget(&mut self, id: MemberId) {
+        if self.members.remove(&id).is_some() {
+            self.count = self.count.saturating_sub(1);
+        }
     }
 
     /// Forgets the members: whoever is still there will say so.

@@ -192,6 +192,12 @@ impl Room {
         parts.any(|(_, part)| part.members.contains_key(&id))
     }
 
+    /// A member is here, or on another Hub, that was on a Hub which has left service.
+    pub(crate) fn has_moved_here(&mut self, id: MemberId) {
+        let leaving = self.remote.values_mut().filter(|part| part.leaving);
+        leaving.for_each(|part| part.forget(id));
+    }
+
     /// Drops what signals said while the room was being opened.
     pub(crate) fn doubt(&mut self) {
         self.early = Early::Doubt;

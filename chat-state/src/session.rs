@@ -112,6 +112,16 @@ pub(crate) enum State {
     Lagging { cursor: Seq, feed: Feed },
 }
 
+impl State {
+    /// Tells whether others know the member.
+    pub(crate) fn is_known(&self) -> bool {
+        match self {
+            Self::Joining(joining) => joining.before.is_some(),
+            Self::Live(_) | Self::Lagging { .. } => true,
+        }
+    }
+}
+
 /// What is done about the next entries of one who lags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Feed {
@@ -171,6 +181,12 @@ impl Session {
 
     pub(crate) fn is_member(&self, room: RoomId) -> bool {
         self.subscriptions.binary_search_by_key(&room, |s| s.room).is_ok()
+    }
+
+    /// Tells whether others know the session as a member of a room.
+    pub(crate) fn is_in(&self, room: RoomId) -> bool {
+        let at = self.subscriptions.binary_search_by_key(&room, |s| s.room);
+        at.ok().and_then(|at| self.subscriptions.get(at)).is_some_and(|s| s.state.is_known())
     }
 
     /// Adds a subscription; there must be none to this room yet.

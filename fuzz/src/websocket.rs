@@ -223,7 +223,7 @@ impl<'a> Session<'a> {
             assert!(frame.ends_with(text) && frame.len() - text.len() <= 4, "another frame");
             assert!(text.len() > 125 || frame.len() - text.len() == 2, "another frame");
         }
-        let gone = self.end == Some(Inbound::Closed);
+        let gone = matches!(self.end, Some(Inbound::Closed | Inbound::Left));
         let next = sent.next();
         if plan.drains {
             // A peer that closed takes no more.

@@ -189,8 +189,9 @@ proptest! {
         let world = run(&script);
         let replaced = script.steps.iter().any(|s| matches!(s, Step::Replace { .. }));
         let trimmed = script.steps.iter().any(|s| matches!(s, Step::Trim { .. }));
-        for conn in &world.conns {
+        for (index, conn) in world.conns.iter().enumerate() {
             let dialect = conn.decoder.dialect();
+            let newer = world.conns[index + 1..].iter().any(|other| other.root == conn.root);
             let Link::Closed(code) = conn.link else { continue };
             let right = match code {
                 CloseCode::HelloExpected => dialect == Dialect::V1,
@@ -203,6 +204,7 @@ proptest! {
                 CloseCode::HeartbeatTimeout => true,
                 CloseCode::LogReplaced => replaced,
                 CloseCode::SlowConsumer => trimmed,
+                CloseCode::Superseded => newer,
                 other => panic!("{} was closed with {other}", conn.name),
             };
             prop_assert!(right, "{} was closed with {code}", conn.name);

@@ -9,7 +9,7 @@ use crate::event::Action;
 use crate::ids::{ConnId, MemberId, Mono};
 use crate::rate::Bucket;
 use crate::room::{Departure, RoomId};
-use crate::session::{Session, State};
+use crate::session::Session;
 use crate::timers::Timer;
 
 /// What is kept of a session without a connection.
@@ -79,10 +79,7 @@ impl Hub {
         let mut rooms = Vec::new();
         for subscription in session.subscriptions {
             let at = subscription.room;
-            let known = match &subscription.state {
-                State::Joining(joining) => joining.before.is_some(),
-                State::Live(_) | State::Lagging { .. } => true,
-            };
+            let known = subscription.state.is_known();
             if !known || self.config.times.grace_ms == 0 {
                 self.depart((conn, at), &subscription.state, (id, member.clone()), why, out);
                 continue;

@@ -207,7 +207,8 @@ impl Hub {
         let Some(subscription) = session.subscription(at) else { return };
         let State::Joining(joining) = &subscription.state else { return };
         if joining.resume.is_some() {
-            return self.recover((conn, at), out);
+            self.recover((conn, at), out);
+            return self.finish_resume(conn, out);
         }
         let wanted = u64::from(joining.history.min(self.config.limits.history));
         let from = cursor.next().minus(wanted).max(first);
@@ -236,6 +237,8 @@ impl Hub {
         events: Vec<alloc::sync::Arc<Entry>>,
         out: &mut Actions,
     ) {
+        let Some(id) = self.sessions.get(conn).map(|session| session.member_id) else { return };
+        let back = self.is_back(id, at);
         let Some(room) = self.rooms.get_mut(at) else { return };
         let LogState::Open { epoch, cursor, .. } = &room.log else { return };
         let (epoch, cursor) = (epoch.clone(), *cursor);
@@ -243,7 +246,7 @@ impl Hub {
         let (dialect, member, outbox) = (session.dialect, session.member(), session.outbox);
         let Some(subscription) = session.subscription(at) else { return };
         let State::Joining(joining) = &subscription.state else { return };
-        let (id, known) = (joining.id.clone(), joining.before.is_some());
+        let (id, known) = (joining.id.clone(), back || joining.before.is_some());
         room.joining.remove(&conn);
         // One that takes nothing at the moment is fed once it does. (`basic` can't be.)
         let open = outbox == OutboxState::Open || dialect == Dialect::Basic;
@@ -288,14 +291,13 @@ impl Hub {
         out: &mut Actions,
     ) {
         let Some(id) = self.sessions.get(conn).map(|session| session.member_id) else { return };
-        if self.is_back(id, at) {
-            return;
-        }
         let Some(room) = self.rooms.get_mut(at) else { return };
+        let moved = room.is_elsewhere(id, None);
+        room.has_moved_here(id);
         room.version += 1;
         self.changes = self.changes.max(room.version);
         let version = room.version;
-        if !room.live.is_empty() && !room.is_elsewhere(id, None) {
+        if !moved && !room.live.is_empty() {
             out.push_back(Action::Send {
                 to: Recipients::AllBut(room.live.clone(), conn),
                 frame: ServerFrame::Join { room: name.clone(), member: member.clone() },
@@ -347,10 +349,7 @@ impl Hub {
         let Some(room) = self.rooms.get_mut(at) else { return };
         room.joining.remove(&conn);
         room.ahead.remove(&conn);
-        let known = match state {
-            State::Joining(joining) => joining.before.is_some(),
-            State::Live(_) | State::Lagging { .. } => true,
-        };
+        let known = state.is_known();
         if known {
             self.say_farewell(at, Departure { conn, id, member, reason }, out);
         }
@@ -454,20 +453,39 @@ impl Hub {
         let version = room.version + 1;
         self.changes = self.changes.max(version);
         let name = room.name.clone();
-        let empty = || Signal::Roster { room: name, count: 0, members: Vec::new(), version };
-        self.signal(SignalTo::Followers(room.name.clone()), empty, out);
+        let leaving = || Signal::Leaving { room: name, version };
+        self.signal(SignalTo::Followers(room.name.clone()), leaving, out);
     }
 
-    /// Lists a room's members: those here first, then those of other Hubs.
+    /// Lists a room's members: those here first, then those of other Hubs. Whoever has just moved
+    /// from one Hub to another counts once.
     pub(super) fn members_view(&self, at: RoomId) -> Option<MembersView> {
         let room = self.rooms.get(at)?;
         let here = room.live.iter().chain(room.lagging.iter().copied());
         let here = here.filter_map(|conn| self.sessions.get(conn).map(Session::member));
         let here = here.chain(room.away.values().cloned());
-        let there = room.remote.values().flat_map(|part| part.members.values().cloned());
         let listed = self.config.limits.members_listed as usize;
-        let members = here.chain(there).take(listed).collect();
-        Some(MembersView { count: room.members(), members })
+        let mut members: Vec<Member> = here.take(listed).collect();
+        let mut count = room.members();
+        for (hub, part) in &room.remote {
+            for (id, member) in &part.members {
+                let before = room.remote.range(..hub);
+                let twice = self.is_here(*id, at)
+                    || before.into_iter().any(|(_, part)| part.members.contains_key(id));
+                if twice {
+                    count = count.saturating_sub(1);
+                } else if members.len() < listed {
+                    members.push(member.clone());
+                }
+            }
+        }
+        Some(MembersView { count, members })
+    }
+
+    /// Tells whether a member is in a room on this Hub.
+    pub(super) fn is_here(&self, id: MemberId, at: RoomId) -> bool {
+        self.rooms.get(at).is_some_and(|room| room.away.contains_key(&id))
+            || self.sessions.of(id).is_some_and(|session| session.is_in(at))
     }
 
     /// Takes back a join whose history can't be read; a member stays what it was.

@@ -174,6 +174,7 @@ impl Hub {
                 Timer::Resume(conn) => self.resume_due(now.mono, conn, out),
                 Timer::Linger(member) => self.linger_due(member, out),
                 Timer::Away(member) => self.away.forget(member),
+                Timer::Left(room, hub) => self.left_due(room, hub, out),
                 Timer::Census => self.census_due(out),
                 Timer::Poll => self.poll_due(out),
             }

@@ -139,6 +139,8 @@ impl Hub {
     }
 
     fn recovered(&mut self, (conn, at): (ConnId, RoomId), from: Seq, out: &mut Actions) {
+        let Some(id) = self.sessions.get(conn).map(|session| session.member_id) else { return };
+        let back = self.is_back(id, at);
         let Some(room) = self.rooms.get_mut(at) else { return };
         let LogState::Open { epoch, cursor, .. } = &room.log else { return };
         let head = Position { epoch: epoch.clone(), seq: *cursor };
@@ -151,7 +153,9 @@ impl Hub {
         if let Some(subscription) = session.subscription(at) {
             subscription.state = State::Lagging { cursor: from, feed: Feed::Ready };
         }
-        self.announce_came(conn, at, (name.clone(), member), out);
+        if !back {
+            self.announce_came(conn, at, (name.clone(), member), out);
+        }
         self.decide(conn, &name, Recovery::Recovered(head));
     }
 

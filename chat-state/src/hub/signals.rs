@@ -32,6 +32,9 @@ impl Hub {
                 let change = part.came(version, (id, member.clone()), listed);
                 // Whoever is known to be in the room, here or on another Hub, has only moved.
                 let moved = self.moved_away(id, at, out) || self.is_known(id, at, from);
+                if let Some(room) = self.rooms.get_mut(at) {
+                    room.has_moved_here(id);
+                }
                 let frame = (!moved).then_some(ServerFrame::Join { room, member });
                 self.presence_changed(now, (from, at), change, frame, out);
             }
@@ -50,6 +53,13 @@ impl Hub {
                 self.ask_if_missing(now, from, at, out);
                 if changed {
                     self.show_members(at, out);
+                }
+            }
+            Signal::Leaving { room, version } => {
+                let grace = self.config.times.grace_ms;
+                let Some((at, part)) = self.remote(&room, from) else { return };
+                if part.leave(version) {
+                    self.timers.arm(now.plus(grace), Timer::Left(at, from));
                 }
             }
             Signal::Census { room, count } => {
@@ -74,12 +84,21 @@ impl Hub {
         }
     }
 
+    /// The time to come back is over for those whose Hub has left service.
+    pub(super) fn left_due(&mut self, at: RoomId, from: HubId, out: &mut Actions) {
+        let Some(room) = self.rooms.get_mut(at) else { return };
+        if room.remote.get(&from).is_some_and(|part| part.leaving)
+            && let Some(part) = room.remote.remove(&from)
+            && part.count > 0
+        {
+            self.show_members(at, out);
+        }
+    }
+
     /// Tells whether a member is in a room here, or on another Hub than this.
     fn is_known(&self, id: MemberId, at: RoomId, but: HubId) -> bool {
-        let Some(room) = self.rooms.get(at) else { return false };
-        room.away.contains_key(&id)
-            || self.sessions.of(id).is_some_and(|session| session.is_member(at))
-            || room.is_elsewhere(id, Some(but))
+        self.is_here(id, at)
+            || self.rooms.get(at).is_some_and(|room| room.is_elsewhere(id, Some(but)))
     }
 
     fn remote(

@@ -2,7 +2,8 @@
 use std::collections::BTreeMap;
 
 use chat_proto::{
-    Dialect, Entry, Epoch, ErrorCode, HistoryRange, Joined, Page, RoomName, Seq, ServerFrame,
+    Dialect, Entry, Epoch, ErrorCode, HistoryRange, Joined, LostReason, Page, Position, Recovery,
+    RoomName, Seq, ServerFrame, Welcome,
 };
 
 use super::log::SimLog;
@@ -14,6 +15,7 @@ use super::setup::Preset;
 #[expect(missing_docs, reason = "the names are those of the replies")]
 pub enum Want {
     Welcome,
+    Resumed { rooms: BTreeMap<RoomName, Position> },
     Joined { room: RoomName, history: u32 },
     Left { room: RoomName },
     Ack { room: RoomName, content: String },
@@ -39,6 +41,8 @@ pub struct Sub {
 pub struct View {
     /// What the peer is called.
     pub name: String,
+    /// It was welcome.
+    pub welcome: bool,
     /// The rooms it is in.
     pub rooms: BTreeMap<RoomName, Sub>,
     /// Requests without a reply.
@@ -129,9 +133,7 @@ impl View {
         self.lines.push(render::v1(&frame));
         self.frames.push(frame.clone());
         match frame {
-            ServerFrame::Welcome(welcome) => {
-                self.replied(welcome.id.as_deref(), &Want::Welcome);
-            }
+            ServerFrame::Welcome(welcome) => self.welcome(log, &welcome),
             ServerFrame::Joined(joined) => self.joined(log, &joined),
             ServerFrame::Left { id, room } => {
                 self.replied(id.as_deref(), &Want::Left { room: room.clone() });
@@ -180,6 +182,61 @@ impl View {
         let id = id.expect("every request of these peers has an id");
         let due = self.due.remove(id);
         assert_eq!(due.as_ref(), Some(want), "{}: reply to {id}", self.name);
+    }
+
+    /// Where the peer is in its rooms.
+    #[must_use]
+    pub fn positions(&self) -> BTreeMap<RoomName, Position> {
+        let position = |sub: &Sub| {
+            let seq = Seq::new(sub.last?).expect("a short log");
+            Some(Position { epoch: sub.epoch.clone()?, seq })
+        };
+        self.rooms.iter().filter_map(|(room, sub)| Some((room.clone(), position(sub)?))).collect()
+    }
+
+    fn welcome(&mut self, log: &SimLog, welcome: &Welcome) {
+        self.welcome = true;
+        let id = welcome.id.as_deref().expect("every request of these peers has an id");
+        let asked = match self.due.remove(id) {
+            Some(Want::Welcome) if !welcome.resumed => BTreeMap::new(),
+            Some(Want::Resumed { rooms }) if welcome.resumed => rooms,
+            other => panic!("{}: {welcome:?} for {other:?}", self.name),
+        };
+        assert!(asked.keys().eq(welcome.rooms.keys()), "{}: {welcome:?}", self.name);
+        for (room, recovery) in &welcome.rooms {
+            self.recovered(log, room, &asked[room], recovery);
+        }
+    }
+
+    fn recovered(&mut self, log: &SimLog, room: &RoomName, from: &Position, how: &Recovery) {
+        let there = log.of_epoch(room, &from.epoch);
+        match how {
+            Recovery::Recovered(head) => {
+                assert_eq!(head.epoch, from.epoch, "{}: another log of {room}", self.name);
+                let log = there.expect("the log has this epoch");
+                assert!(head.seq >= from.seq, "{}: {room} goes back", self.name);
+                assert!(head.seq.get() <= log.last(), "{}: head is beyond the log", self.name);
+                let sub = Sub { epoch: Some(from.epoch.clone()), last: Some(from.seq.get()) };
+                self.rooms.insert(room.clone(), sub);
+            }
+            Recovery::Lost(LostReason::EpochChanged) => {
+                let newest = log.of_room(room).next();
+                let same = newest.is_some_and(|log| log.epoch == from.epoch);
+                let has = newest.is_some_and(|log| from.seq.get() <= log.last());
+                assert!(!(same && has), "{}: {room} has the same log", self.name);
+            }
+            Recovery::Lost(LostReason::Truncated) => {
+                let log = there.expect("the log has this epoch");
+                assert!(from.seq.get() + 1 < log.first, "{}: nothing is missing", self.name);
+            }
+            Recovery::Lost(LostReason::TooFar) => {
+                let log = there.expect("the log has this epoch");
+                let behind = u64::from(Preset::Tiny.limits().behind_entries);
+                assert!(log.last() - from.seq.get() > behind, "{}: it is not far", self.name);
+            }
+            Recovery::Lost(LostReason::NotMember | LostReason::Unavailable) => {}
+            Recovery::Lost(other) => panic!("{}: {room} is lost: {other:?}", self.name),
+        }
     }
 
     fn joined(&mut self, log: &SimLog, joined: &Joined) {

@@ -31,6 +31,8 @@ pub enum Item {
 pub struct Conn {
     /// What the peer is called.
     pub name: String,
+    /// The connection that began its session; its own index if it is the first one.
+    pub root: usize,
     /// Its Hub.
     pub hub: usize,
     /// Its id there.

@@ -1,7 +1,9 @@
 //! The peers' part: connecting, asking, and the steps of a script.
+use std::collections::BTreeMap;
+
 use chat_proto::{
-    BasicRequest, Decoder, Dialect, DisplayName, HistoryRange, Key, LeaveReason, Request,
-    RequestId, RoomName, Seq, SessionId,
+    BasicRequest, Decoder, Dialect, DisplayName, HistoryRange, Key, LeaveReason, Position, Request,
+    RequestId, Resume, RoomName, Seq, SessionId,
 };
 use chat_state::{Event, Identity, Mono, Probe};
 
@@ -21,6 +23,7 @@ impl World {
         };
         self.conns.push(Conn {
             name: name.into(),
+            root: index,
             hub,
             id,
             decoder: Decoder::new(dialect),
@@ -49,6 +52,35 @@ impl World {
         let request =
             Request::Hello { name: None, token: None, features: Vec::new(), resume: None };
         self.request(index, &request, Want::Welcome);
+    }
+
+    /// Lets a peer go on with its session by a new connection; returns its index.
+    pub fn resume(&mut self, hub: usize, old: usize) -> usize {
+        let rooms = self.conns[old].view.positions();
+        self.resume_from(hub, old, rooms)
+    }
+
+    /// Lets a peer go on with its session from these positions.
+    pub fn resume_from(
+        &mut self,
+        hub: usize,
+        old: usize,
+        rooms: BTreeMap<RoomName, Position>,
+    ) -> usize {
+        let (root, name) = (self.conns[old].root, self.conns[old].name.clone());
+        let attempt = self.conns.iter().filter(|conn| conn.root == root).count() as u64;
+        let index = self.connect(hub, Kind::Mute, &name);
+        self.conns[index].root = root;
+        let session = SessionId::new(&format!("s{root}")).expect("a session id");
+        let request = Request::Hello {
+            name: None,
+            token: None,
+            features: Vec::new(),
+            resume: Some(Resume { session, attempt, rooms: rooms.clone() }.into()),
+        };
+        self.request(index, &request, Want::Resumed { rooms });
+        self.settle();
+        index
     }
 
     /// Puts a request on its way.
@@ -117,6 +149,15 @@ impl World {
             Step::Connect { hub, kind } => {
                 let name = format!("c{}", self.conns.len());
                 self.connect(usize::from(hub) % self.hubs.len(), kind, &name);
+            }
+            Step::Resume { conn, hub } => {
+                let once_welcome = |c: &Conn| c.view.welcome;
+                let all: Vec<_> = (0..self.conns.len()).collect();
+                let all: Vec<_> =
+                    all.into_iter().filter(|c| once_welcome(&self.conns[*c])).collect();
+                if let Some(at) = usize::from(conn).checked_rem(all.len()) {
+                    self.resume(usize::from(hub) % self.hubs.len(), all[at]);
+                }
             }
             Step::Join { conn, room, history } => {
                 self.with(conn, |w, c| w.join(c, &room_name(room), history.into()));
@@ -217,14 +258,15 @@ impl World {
 
     fn say_something(&mut self, index: usize, room: u8, key: u8, size: u8) {
         self.spoken += 1;
+        let root = self.conns[index].root;
         let padding = "x".repeat(usize::from(size.saturating_sub(200)) * 20);
         let text = match (key, self.conns[index].decoder.dialect()) {
             (0, _) | (_, Dialect::Basic) => format!("m{}{padding}", self.spoken),
             // The same key says the same, mostly.
             (key, Dialect::V1) if size.is_multiple_of(4) => {
-                format!("k{key} of {index}, not the same")
+                format!("k{key} of {root}, not the same")
             }
-            (key, Dialect::V1) => format!("k{key} of {index}"),
+            (key, Dialect::V1) => format!("k{key} of {root}"),
         };
         let key = (key > 0).then(|| Key::new(&format!("k{key}")).expect("a key"));
         self.say(index, &room_name(room), key, &text);

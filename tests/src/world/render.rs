@@ -1,5 +1,5 @@
 //! Frames as short lines, for stories.
-use chat_proto::{Body, Entry, MembersView, RoomName, ServerFrame};
+use chat_proto::{Body, Entry, MembersView, Recovery, RoomName, ServerFrame};
 
 /// Renders a frame of a `basic` peer.
 pub(super) fn basic(room: &RoomName, kind: &str, username: &str, content: &str) -> String {
@@ -12,7 +12,11 @@ pub(super) fn basic(room: &RoomName, kind: &str, username: &str, content: &str) 
 /// Renders a frame of a `chat.v1` peer.
 pub(super) fn v1(frame: &ServerFrame) -> String {
     match frame {
-        ServerFrame::Welcome(w) => format!("welcome {}", &*w.name),
+        ServerFrame::Welcome(w) => {
+            let rooms: String = w.rooms.iter().map(|(room, how)| recovery(room, how)).collect();
+            let again = if w.resumed { " again" } else { "" };
+            format!("welcome {}{again}{rooms}", &*w.name)
+        }
         ServerFrame::Joined(j) => {
             let events: String = j.events.iter().map(|e| format!(" {}", entry(e))).collect();
             let more = if j.has_more_before { " more-before" } else { "" };
@@ -56,6 +60,13 @@ pub(super) fn v1(frame: &ServerFrame) -> String {
         ServerFrame::Ping { .. } => "ping".into(),
         ServerFrame::Entry(e) => format!("[{}] {}", e.room, entry(e)),
         other => format!("{other:?}"),
+    }
+}
+
+fn recovery(room: &RoomName, how: &Recovery) -> String {
+    match how {
+        Recovery::Recovered(head) => format!(" {room} to {}", head.seq),
+        Recovery::Lost(reason) => format!(" {room} lost: {reason:?}"),
     }
 }
 

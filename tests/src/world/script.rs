@@ -14,6 +14,8 @@ use super::setup::{Preset, Setup};
 pub enum Step {
     /// A peer connects; one of `chat.v1` says `hello` at once, unless it is mute.
     Connect { hub: u8, kind: Kind },
+    /// A peer goes on with the session of any connection there ever was.
+    Resume { conn: u8, hub: u8 },
     /// A member enters.
     Join { conn: u8, room: u8, history: u8 },
     /// A member leaves.
@@ -140,7 +142,8 @@ impl Step {
             21..=28 => Self::Connect { hub: conn, kind: kind(a) },
             29..=31 => Self::History { conn, room, range: a, at: b, limit: c },
             32..=35 => Self::Ask { conn, room, what: ask(a) },
-            36 | 37 => Self::Cut { conn },
+            36 => Self::Cut { conn },
+            37 => Self::Resume { conn, hub: room },
             38..=40 => Self::Stall { conn },
             41 => Self::Sip { conn, frames: a % 8 },
             42 | 43 => Self::Read { conn },

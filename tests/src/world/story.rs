@@ -2,10 +2,12 @@
 //!
 //! ```text
 //! v1 a            connects (also: basic, upgrades, mute; with `on 1`: to the second Hub)
+//! b resumes a     goes on with the session of a as b (also: on 1), where a is in its rooms, or
+//! b resumes a from lobby 7
 //! a joins lobby 5     the number is the history wanted
 //! a says lobby hello  a keys lobby k1 hello   a leaves lobby   a cut
 //! a pages lobby before 7 3   a asks members lobby   a asks rooms   a types lobby   a stops lobby
-//! a sends {"type":"ping"}   a stalls   a reads
+//! a sends {"type":"ping"}   a stalls   a reads   a goes   (closes for good)
 //! log holds|holds-answers|refuses|unknown-taken|unknown-lost|prompt   log answer 0   log fail 0
 //! log trims lobby 1   log replaced lobby
 //! broker holds|drops|prompt   broker deliver 0   broker lose 0   broker repeat 0   lost 1
@@ -55,7 +57,8 @@ impl Teller {
     fn play(&mut self, line: &str) {
         let words: Vec<&str> = line.split_whitespace().collect();
         let number = |at: usize| words.get(at).map_or(0, |w| w.parse().expect("a number"));
-        let hub = usize::try_from(if words.contains(&"on") { number(3) } else { 0 }).expect("few");
+        let on = words.iter().position(|word| *word == "on");
+        let hub = usize::try_from(on.map_or(0, |at| number(at + 1))).expect("few");
         match words[0] {
             "v1" => self.connect(words[1], hub, Kind::V1),
             "basic" => self.connect(words[1], hub, Kind::Basic),
@@ -69,6 +72,7 @@ impl Teller {
             }
             "wait" => self.world.pass(number(1)),
             "drain" => self.world.drain(usize::try_from(number(1)).expect("few"), number(2)),
+            name if words[1] == "resumes" => self.resume(name, &words, hub),
             name => {
                 let index = self.names[name];
                 self.peer(index, &words, line);
@@ -79,6 +83,18 @@ impl Teller {
 
     fn connect(&mut self, name: &str, hub: usize, kind: Kind) {
         let index = self.world.connect(hub, kind, name);
+        self.names.insert(name.into(), index);
+    }
+
+    fn resume(&mut self, name: &str, words: &[&str], hub: usize) {
+        let old = self.names[words[2]];
+        let mut rooms = self.world.conns[old].view.positions();
+        if let Some(["from", room, seq]) = words.get(3..) {
+            let room = RoomName::new(room).expect("a room");
+            let seq = seq.parse().expect("a number");
+            rooms.get_mut(&room).expect("it was there").seq = Seq::new(seq).expect("small");
+        }
+        let index = self.world.resume_from(hub, old, rooms);
         self.names.insert(name.into(), index);
     }
 
@@ -123,6 +139,7 @@ impl Teller {
                 world.request(index, &request, Want::Typing);
             }
             "sends" => world.raw(index, rest(2)),
+            "goes" => world.cut(index, LeaveReason::Left),
             "cut" => world.cut(index, LeaveReason::Disconnected),
             "stalls" => world.conns[index].reading = false,
             "reads" => world.conns[index].reading = true,
