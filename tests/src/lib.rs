@@ -4,6 +4,7 @@
 //! [`client`] talks to it, [`wait`] waits for it, [`history_check`] judges what was seen. [`kit`]
 //! has the conformance kits. [`world`] plays scripts against the Hub alone.
 
+pub mod by_hand;
 pub mod client;
 pub mod history_check;
 pub mod irc;
