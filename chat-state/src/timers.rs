@@ -40,11 +40,17 @@ pub(crate) enum Timer {
 }
 
 /// All deadlines, in order.
-#[derive(Debug, Default)]
-pub(crate) struct Timers(BTreeSet<(Mono, Timer)>);
+#[derive(Debug)]
+pub(crate) struct Timers<T = Timer>(BTreeSet<(Mono, T)>);
 
-impl Timers {
-    pub(crate) fn arm(&mut self, at: Mono, timer: Timer) {
+impl<T> Default for Timers<T> {
+    fn default() -> Self {
+        Self(BTreeSet::new())
+    }
+}
+
+impl<T: Ord> Timers<T> {
+    pub(crate) fn arm(&mut self, at: Mono, timer: T) {
         self.0.insert((at, timer));
     }
 
@@ -53,14 +59,14 @@ impl Timers {
     }
 
     /// Takes the first timer that is due.
-    pub(crate) fn pop_due(&mut self, now: Mono) -> Option<Timer> {
+    pub(crate) fn pop_due(&mut self, now: Mono) -> Option<T> {
         if self.next()? > now {
             return None;
         }
         self.0.pop_first().map(|(_, timer)| timer)
     }
 
-    pub(crate) fn disarm(&mut self, at: Mono, timer: Timer) {
+    pub(crate) fn disarm(&mut self, at: Mono, timer: T) {
         self.0.remove(&(at, timer));
     }
 

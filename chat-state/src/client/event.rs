@@ -247,9 +247,10 @@ pub enum Delivery {
 }
 
 /// How the connection is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum State {
     /// Never started.
+    #[default]
     Idle,
     /// A transport, the answer to `hello` or a credential is awaited.
     Connecting,

@@ -1,0 +1,195 @@
+//! When a room's missing entries are paged for. Pure.
+use chat_proto::Seq;
+
+use super::backoff;
+use super::config::Times;
+use crate::ids::Mono;
+
+/// Pages in a row that bring nothing before something else is tried.
+const FRUITLESS_MAX: u32 = 4;
+
+/// What is done about entries that are known to be missing.
+#[derive(Debug, Default)]
+pub(super) struct Heal {
+    /// The page that was asked for, and the place after which.
+    asked: Option<(u64, Seq)>,
+    /// When the next page may be asked for.
+    due: Option<Mono>,
+    /// What is missing will not come by itself.
+    proven: bool,
+    /// Pages in a row that brought nothing.
+    fruitless: u32,
+    /// Pages in a row that were refused for a while.
+    refused: u32,
+    /// The connection was made anew already because pages brought nothing.
+    relinked: bool,
+}
+
+/// Why entries are known to be missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Evidence {
+    /// They exist, and may yet come by themselves.
+    Claim,
+    /// They were passed over.
+    Proof,
+}
+
+/// What has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Moved {
+    /// The cursor stands where it stood.
+    No,
+    /// It has moved.
+    Yes,
+}
+
+/// What to do when pages do not help.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Remedy {
+    /// Ask again after a while.
+    Again,
+    /// Make the connection anew.
+    Relink,
+    /// Take what is missing for lost.
+    GiveUp,
+}
+
+impl Heal {
+    /// Looks at a room anew: it is behind, or not.
+    pub(super) fn review(
+        &mut self,
+        now: Mono,
+        times: &Times,
+        is_behind: bool,
+        (moved, evidence): (Moved, Evidence),
+    ) {
+        if !is_behind {
+            *self = Self { asked: self.asked, ..Self::default() };
+            return;
+        }
+        self.proven |= evidence == Evidence::Proof;
+        if moved == Moved::Yes {
+            *self = Self { asked: self.asked, proven: self.proven, ..Self::default() };
+        }
+        if self.asked.is_some() {
+            return;
+        }
+        let held_back = self.fruitless > 0 || self.refused > 0;
+        self.due = Some(match self.due {
+            Some(due) if held_back || !self.proven => due,
+            Some(_) | None if self.proven => now,
+            Some(_) | None => now.plus(times.grace_ms),
+        });
+    }
+
+    /// Returns when a page is to be asked for.
+    pub(super) fn due(&self) -> Option<Mono> {
+        self.due.filter(|_| self.asked.is_none())
+    }
+
+    /// Notes that a page was asked for.
+    pub(super) fn ask(&mut self, request: u64, after: Seq) {
+        self.asked = Some((request, after));
+        self.due = None;
+    }
+
+    /// Takes the place after which a page was asked for, if the request is about that page.
+    pub(super) fn answered(&mut self, request: u64) -> Option<Seq> {
+        let (_, after) = self.asked.filter(|(asked, _)| *asked == request)?;
+        self.asked = None;
+        Some(after)
+    }
+
+    /// Notes that a page brought nothing, and decides what to do.
+    pub(super) fn fruitless(&mut self, now: Mono, times: &Times, random: u64) -> Remedy {
+        self.fruitless += 1;
+        if self.fruitless < FRUITLESS_MAX {
+            let wait = backoff::retry(times, self.fruitless - 1, None, random);
+            self.due = Some(now.plus(wait));
+            return Remedy::Again;
+        }
+        if !self.relinked {
+            self.relinked = true;
+            return Remedy::Relink;
+        }
+        Remedy::GiveUp
+    }
+
+    /// Notes that a page was refused for a while.
+    pub(super) fn refused(
+        &mut self,
+        now: Mono,
+        times: &Times,
+        (after_ms, random): (Option<u64>, u64),
+    ) {
+        self.due = Some(now.plus(backoff::retry(times, self.refused, after_ms, random)));
+        self.refused = self.refused.saturating_add(1);
+    }
+
+    /// Notes that the room was left or is joined anew: nothing is under way any more.
+    pub(super) fn interrupt(&mut self) {
+        *self = Self { relinked: self.relinked, ..Self::default() };
+    }
+
+    /// Notes that the log could not be the one that was asked: as [`Self::interrupt`], but pages
+    /// that bring nothing go on counting.
+    pub(super) fn rejoin(&mut self) {
+        self.asked = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn times() -> Times {
+        Times::default()
+    }
+
+    #[test]
+    fn a_claim_waits_and_a_proof_does_not() {
+        let mut heal = Heal::default();
+        heal.review(Mono(0), &times(), true, (Moved::No, Evidence::Claim));
+        assert_eq!(heal.due(), Some(Mono(1000)));
+        heal.review(Mono(500), &times(), true, (Moved::No, Evidence::Claim));
+        assert_eq!(heal.due(), Some(Mono(1000)));
+        heal.review(Mono(600), &times(), true, (Moved::Yes, Evidence::Claim));
+        assert_eq!(heal.due(), Some(Mono(1600)));
+        heal.review(Mono(700), &times(), true, (Moved::No, Evidence::Proof));
+        assert_eq!(heal.due(), Some(Mono(700)));
+        heal.review(Mono(800), &times(), false, (Moved::Yes, Evidence::Claim));
+        assert_eq!(heal.due(), None);
+    }
+
+    #[test]
+    fn pages_that_bring_nothing_lead_to_a_new_link_and_then_to_a_loss() {
+        let mut heal = Heal::default();
+        let mut now = Mono(0);
+        for remedy in [Remedy::Relink, Remedy::GiveUp] {
+            for tries in 0..4 {
+                heal.review(now, &times(), true, (Moved::No, Evidence::Proof));
+                now = heal.due().unwrap();
+                heal.ask(7, Seq::ZERO);
+                assert_eq!(heal.answered(8), None);
+                assert_eq!(heal.answered(7), Some(Seq::ZERO));
+                let got = heal.fruitless(now, &times(), u64::MAX);
+                assert_eq!(got, if tries < 3 { Remedy::Again } else { remedy });
+            }
+            heal.interrupt();
+        }
+        // 500, 1000 and 2000 ms, twice, each less the one that full jitter leaves out.
+        assert_eq!(now, Mono(2 * (3500 - 3)));
+    }
+
+    #[test]
+    fn progress_begins_anew() {
+        let mut heal = Heal::default();
+        for _ in 0..20 {
+            heal.review(Mono(0), &times(), true, (Moved::Yes, Evidence::Proof));
+            assert_eq!(heal.due(), Some(Mono(0)));
+            for _ in 0..3 {
+                assert_eq!(heal.fruitless(Mono(0), &times(), 0), Remedy::Again);
+            }
+        }
+    }
+}
