@@ -79,11 +79,16 @@ async fn a_visit(client: Client, mut events: Events) {
     within("a connection", client.online()).await.expect("it is taken");
     client.join(&room).await.expect("it lives");
     let reading = tokio::spawn(async move {
-        let mut seen = Vec::new();
-        while seen.len() < 3 {
-            seen.push(until(&mut events, said).await);
-        }
-        (events, seen)
+        let (mut seen, mut settled) = (Vec::new(), Vec::new());
+        until(&mut events, |event| {
+            match event {
+                Delivery::Settled { ticket, outcome } => settled.push((ticket, outcome)),
+                other => seen.extend(said(other)),
+            }
+            (seen.len() == 3 && settled.len() == 1).then_some(())
+        })
+        .await;
+        (events, seen, settled)
     });
     let first = client.send(&room, "one").await.expect("it is said");
     assert_eq!((first.seq.get(), first.duplicate), (1, false));
@@ -102,18 +107,15 @@ async fn a_visit(client: Client, mut events: Events) {
     client.typing_stopped(&room).await.expect("it lives");
     let ticket = client.post(&room, "three").await.expect("it lives");
 
-    let (mut events, seen) = within("three entries", reading).await.expect("no panic");
+    let read = within("three entries", reading).await.expect("no panic");
+    let (mut events, seen, settled) = read;
     let expected = [(1, "one"), (2, "two"), (3, "three")];
     assert_eq!(seen, expected.map(|(seq, text)| (seq, text.to_owned())));
-    let outcome = until(&mut events, |event| match event {
-        Delivery::Settled { ticket: settled, outcome } => {
-            assert_eq!(settled, ticket, "only what was posted is settled by an event");
-            Some(outcome)
-        }
-        _ => None,
-    });
-    let outcome = outcome.await;
-    assert!(matches!(outcome, Outcome::Acked { seq, .. } if seq.get() == 3), "{outcome:?}");
+    // Only what was posted is settled by an event.
+    let [(posted, Outcome::Acked { seq, duplicate: false, .. })] = settled.as_slice() else {
+        panic!("{settled:?}");
+    };
+    assert_eq!((*posted, seq.get()), (ticket, 3));
     // What is refused comes back as an error.
     let refused = client.send(&room, "").await.expect_err("an empty text is no message");
     assert!(matches!(&refused, Error::Refused(body) if body.code == ErrorCode::InvalidContent));
@@ -321,8 +323,8 @@ async fn a_server_that_is_not_read_is_not_taken_for_dead() {
         settle().await;
         sent += 1;
     }
-    // Ten heartbeats and probes: a server that is silent for so long would have been given up.
-    let patience = Duration::from_millis(500);
+    // A client asks a silent server after 1.5 s at the earliest: it would have been given up.
+    let patience = Duration::from_millis(2500);
     let again = tokio::time::timeout(patience, server.accept_untimed()).await;
     assert!(again.is_err(), "the client has given up a server that it does not read");
     let rest = async { peer.flush().await };

@@ -41,7 +41,8 @@ fn run(script: &Script, seed: u64, workers: usize, log: Arc<dyn RoomLog>) {
         let server = Server::builder().log(log).workers(workers).limits(limits).times(times);
         let server = server.listen(any).start().expect("a server");
         let direct = server.local_addr().expect("it listens");
-        let mix = Mix { mean_bytes: 32 * 1024, ..Mix::default() };
+        // A client sends less than it gets.
+        let mix = Mix { mean_bytes: [600, 48 * 1024], ..Mix::default() };
         let proxy = Proxy::start(direct, Plan::Seeded(seed, mix));
         let heal = || proxy.heal();
         let figures = replay_steadily((proxy.address(), direct), script, options, heal).await;

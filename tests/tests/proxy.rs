@@ -296,7 +296,7 @@ fn a_seed_gives_one_plan() {
 /// Whatever the plan does, each side gets a beginning of what the other one sent.
 #[tokio::test]
 async fn under_any_plan_what_comes_is_a_beginning_of_what_was_sent() {
-    let mix = Mix { mean_bytes: 2000, stall_ms_max: 3, delay_ms_max: 3, ..Mix::default() };
+    let mix = Mix { mean_bytes: [2000; 2], stall_ms_max: 3, delay_ms_max: 3, ..Mix::default() };
     let bench = Bench::new(Plan::Seeded(11, mix)).await;
     let bytes = numbered(40_000);
     let (mut whole, mut holes_before) = (0, 0);
@@ -354,7 +354,7 @@ async fn under_any_plan_what_comes_is_a_beginning_of_what_was_sent() {
 
 #[tokio::test]
 async fn a_plan_stops_where_it_is_told_to() {
-    let mix = Mix { mean_bytes: 500, weights: [1, 0, 0, 0], ..Mix::default() };
+    let mix = Mix { mean_bytes: [500; 2], weights: [1, 0, 0, 0], ..Mix::default() };
     let bench = Bench::new(Plan::Seeded(5, mix)).await;
     bench.proxy.faults_left(3);
     for number in 0..3 {

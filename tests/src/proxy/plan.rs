@@ -60,8 +60,9 @@ pub struct Step {
 /// How often what happens, in a plan that comes from a seed.
 #[derive(Clone, Debug)]
 pub struct Mix {
-    /// Bytes between two faults of a connection: any number up to twice this is as likely.
-    pub mean_bytes: u64,
+    /// Bytes to the server, and to the client, between two faults of a connection: any number up
+    /// to twice this is as likely.
+    pub mean_bytes: [u64; 2],
     /// One fault in so many comes within the first bytes, where connections shake hands. 0: none.
     pub early: u64,
     /// Stalls last at most so long.
@@ -75,7 +76,7 @@ pub struct Mix {
 impl Default for Mix {
     fn default() -> Self {
         Self {
-            mean_bytes: 16 * 1024,
+            mean_bytes: [16 * 1024; 2],
             early: 8,
             stall_ms_max: 50,
             delay_ms_max: 10,
@@ -148,8 +149,9 @@ impl Iterator for Steps {
 
 fn draw(dice: &mut Dice, mix: &Mix) -> Step {
     let way = |dice: &mut Dice| [Way::ToServer, Way::ToClient][dice.below(2) as usize];
+    let counted = dice.below(2) as usize;
     let early = mix.early > 0 && dice.below(mix.early) == 0;
-    let range = if early { EARLY_BYTES } else { 2 * mix.mean_bytes };
+    let range = if early { EARLY_BYTES } else { 2 * mix.mean_bytes[counted] };
     let after_bytes = 1 + dice.below(range.max(1));
     let cut = |dice: &mut Dice| [Cut::Reset, Cut::Finish][dice.below(2) as usize];
     let mut lot = dice.below(mix.weights.iter().sum::<u64>().max(1));
@@ -168,5 +170,5 @@ fn draw(dice: &mut Dice, mix: &Mix) -> Step {
         }
         _ => Fault::Cut(cut(dice)),
     };
-    Step { way: way(dice), after_bytes, fault }
+    Step { way: [Way::ToServer, Way::ToClient][counted], after_bytes, fault }
 }
