@@ -161,6 +161,7 @@ fn each_guarantee_names_its_test() {
         "g1_order",
         "g2_ack",
         "g4_no_silent_loss",
+        "g5_resume",
         "g6_atomic_join",
         "g7_history",
         "g9_bounded",

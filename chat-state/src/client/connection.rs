@@ -2,7 +2,7 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use chat_proto::{CloseCode, ErrorBody, Recovery, Request, RoomName, Token, Welcome};
+use chat_proto::{CloseCode, ErrorBody, LostReason, Recovery, Request, RoomName, Token, Welcome};
 
 use super::backoff::{self, Bye, Cause, Next};
 use super::event::{Action, Delivery, LeftReason, LinkId, Outcome, State, StopReason};
@@ -116,7 +116,7 @@ impl Client {
         for name in names {
             self.forget(&name, (LeftReason::Stopped, &Outcome::Stopped), turn);
         }
-        self.session = Session::new(None);
+        self.session = Session::new(None, 0);
         self.quiet = None;
         self.timers.clear(&Timer::Quiet);
         self.enter(Phase::Stopped(StopReason::Asked), turn);
@@ -205,7 +205,12 @@ impl Client {
                 room.enter();
                 room.review(turn.now.mono, &self.config, (Moved::No, Evidence::Claim));
             }
-            // Whatever was lost: what the next `joined` says of the log decides what that means.
+            // Another log, or the same one with its end cut off.
+            (place, Some(Recovery::Lost(LostReason::EpochChanged))) => {
+                *place = None;
+                room.renounced = true;
+            }
+            // Whatever else was lost: the position counts, and the next `joined` goes on from it.
             (_, Some(Recovery::Recovered(_) | Recovery::Lost(_)) | None) => {}
         }
     }

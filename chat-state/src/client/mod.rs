@@ -42,11 +42,11 @@
 //!
 //! # Files
 //!
-//! `connection` opens, greets, loses and comes back (`backoff` decides when), `liveness` notices the
-//! dead, `requests` ties replies to what was asked, `rooms` joins and leaves (`room` decides what is
-//! next), `door` lets entries through (`place` keeps them in order, `heal` decides when to page for
-//! missing ones), `sending` takes messages to the log (`outbox` keeps their order), `asks` answers
-//! the application's questions.
+//! `connection` opens, greets, loses and comes back (`backoff` decides when), `liveness` notices
+//! the dead, `requests` ties replies to what was asked, `rooms` joins and leaves (`room` decides
+//! what is next), `door` lets entries through (`place` keeps them in order, `heal` decides when to
+//! page for missing ones), `sending` takes messages to the log (`outbox` keeps their order),
+//! `asks` answers the application's questions.
 mod asks;
 mod backoff;
 mod config;
@@ -130,18 +130,21 @@ impl Client {
     pub fn new(mut config: Config) -> Self {
         let resume = config.resume.take();
         let mut rooms = BTreeMap::new();
-        let session = resume.map(|resume| {
-            for (name, position) in resume.rooms {
-                let mut room = Room::new(name.clone());
-                room.place = Some(Place::new(position));
-                rooms.insert(name, room);
-            }
-            resume.session
-        });
+        let session = resume.map_or_else(
+            || Session::new(None, 0),
+            |resume| {
+                for (name, position) in resume.rooms {
+                    let mut room = Room::new(name.clone());
+                    room.place = Some(Place::new(position));
+                    rooms.insert(name, room);
+                }
+                Session::new(Some(resume.session), resume.attempt)
+            },
+        );
         Self {
             config,
             connection: Connection::default(),
-            session: Session::new(session),
+            session,
             rooms,
             ready: Ready::default(),
             outbox: Totals::default(),
@@ -220,7 +223,7 @@ impl Client {
         let stay = self.rooms.values().filter(|room| room.intent == Intent::Stay);
         let rooms =
             stay.filter_map(|room| Some((room.name.clone(), room.place.as_ref()?.position())));
-        Some(Resume { session: self.session.id.clone()?, rooms: rooms.collect() })
+        self.session.resume(rooms)
     }
 
     /// Returns what the Client holds, for metrics and for tests that want it empty.

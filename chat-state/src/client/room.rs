@@ -17,6 +17,8 @@ pub(super) struct Room {
     /// The server may have the session in the room on this connection.
     pub(super) entered: bool,
     pub(super) place: Option<Place>,
+    /// What was delivered counts no more, and the application does not know yet.
+    pub(super) renounced: bool,
     pub(super) heal: Heal,
     pub(super) sends: Sends,
     /// Joins and leaves in a row that were refused for a while.
@@ -74,6 +76,7 @@ impl Room {
             stage: Stage::Out,
             entered: false,
             place: None,
+            renounced: false,
             heal: Heal::default(),
             sends: Sends::default(),
             tries: 0,

@@ -173,7 +173,7 @@ impl Client {
         room.enter();
         room.name = joined.room.clone();
         let known = room.place.as_ref().map(|place| *place.epoch() == joined.epoch);
-        if known == Some(false) {
+        if core::mem::take(&mut room.renounced) || known == Some(false) {
             let epoch = joined.epoch.clone();
             turn.deliver(Delivery::Reset { room: joined.room.clone(), epoch });
         }

@@ -1,9 +1,10 @@
 //! Who the server says one is.
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::VecDeque;
 
-use chat_proto::{Entry, Limits, Position, Request, Resume, RoomName, SessionId};
-use chat_proto::{UserId, Welcome};
+use chat_proto::{
+    Entry, Limits, Position, Request, Resume, RoomName, SEQ_MAX, SessionId, UserId, Welcome,
+};
 
 use super::config::Config;
 
@@ -14,6 +15,8 @@ const USERS_MAX: usize = 16;
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) id: Option<SessionId>,
+    /// Counts the connections, so that the server can tell which one is the latest.
+    attempt: u64,
     /// The last one is the present one.
     users: VecDeque<UserId>,
     pub(super) limits: Limits,
@@ -25,10 +28,11 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn new(id: Option<SessionId>) -> Self {
+    pub(super) fn new(id: Option<SessionId>, attempt: u64) -> Self {
         let limits = Limits::default();
         Self {
             id,
+            attempt,
             users: VecDeque::new(),
             hello_bytes: limits.frame_bytes as usize,
             limits,
@@ -59,13 +63,23 @@ impl Session {
         self.has_typing = welcome.features.iter().any(|feature| feature == "typing");
     }
 
-    /// Makes the `hello`, with as many of the positions as fit.
-    pub(super) fn hello(
+    /// Returns what a later process goes on with.
+    pub(super) fn resume(
         &self,
+        positions: impl Iterator<Item = (RoomName, Position)>,
+    ) -> Option<Resume> {
+        let session = self.id.clone()?;
+        Some(Resume { session, attempt: self.attempt, rooms: positions.collect() })
+    }
+
+    /// Makes the `hello` of the next connection, with as many of the positions as fit.
+    pub(super) fn hello(
+        &mut self,
         config: &Config,
         positions: impl Iterator<Item = (RoomName, Position)>,
     ) -> Request {
-        let resume = self.id.clone().map(|session| Resume { session, rooms: BTreeMap::new() });
+        self.attempt = SEQ_MAX.min(self.attempt + 1);
+        let resume = self.resume(core::iter::empty());
         let mut hello = Request::Hello {
             name: config.name.clone(),
             token: config.token.clone(),
@@ -96,12 +110,13 @@ fn encoded_len(room: &RoomName, position: &Position) -> usize {
 mod tests {
     use super::*;
     use chat_proto::{DisplayName, Epoch, Seq};
+    use std::collections::BTreeMap;
     use std::format;
     use std::vec::Vec;
 
     #[test]
     fn a_hello_names_as_many_rooms_as_fit() {
-        let mut session = Session::new(Some(SessionId::new("s").unwrap()));
+        let mut session = Session::new(Some(SessionId::new("s").unwrap()), 4);
         let position = Position { epoch: Epoch::new("e1").unwrap(), seq: Seq::new(7).unwrap() };
         let rooms: Vec<_> = (0..600)
             .map(|n| (RoomName::new(&format!("a \"room\" {n:03}")).unwrap(), position.clone()))
@@ -127,7 +142,7 @@ mod tests {
 
     #[test]
     fn the_latest_user_is_the_present_one() {
-        let mut session = Session::new(None);
+        let mut session = Session::new(None, 0);
         assert_eq!(session.user(), None);
         for n in 0..40 {
             session.welcome(&welcome(n % 20));

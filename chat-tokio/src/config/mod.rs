@@ -66,6 +66,11 @@ pub struct Config {
     pub allow_origins: Vec<String>,
     /// How long a connection has for its handshake: from 100 ms to 10 min, in whole milliseconds.
     pub handshake_timeout: Duration,
+    /// How long a session outlives its connection: at most 24 h, in whole milliseconds.
+    pub session_timeout: Duration,
+    /// How long others do not see that a member has lost its connection: at most 10 min, in whole
+    /// milliseconds.
+    pub leave_grace: Duration,
     /// How long connections have to leave when the server stops: at most 1 h, in whole
     /// milliseconds.
     pub drain_timeout: Duration,
@@ -89,6 +94,8 @@ impl Default for Config {
             web_dir: None,
             allow_origins: Vec::new(),
             handshake_timeout: Duration::from_secs(10),
+            session_timeout: Duration::from_secs(120),
+            leave_grace: Duration::from_secs(10),
             drain_timeout: Duration::from_secs(10),
             log_format: LogFormat::Human,
             log_level: "info".to_owned(),

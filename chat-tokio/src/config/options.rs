@@ -201,6 +201,11 @@ const HANDSHAKE_BOUNDS: std::ops::RangeInclusive<Duration> =
 
 const DRAIN_BOUNDS: std::ops::RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(3600);
 
+const SESSION_BOUNDS: std::ops::RangeInclusive<Duration> =
+    Duration::ZERO..=Duration::from_secs(24 * 3600);
+
+const GRACE_BOUNDS: std::ops::RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(600);
+
 /// What stands for "none" where an option can be without a value.
 const OFF: &str = "off";
 const BUILT_IN: &str = "built-in";
@@ -299,6 +304,24 @@ const OPTIONS: &[Opt] = &[
             put(&mut config.handshake_timeout, duration(text, HANDSHAKE_BOUNDS))
         }),
         show: |config| string(&show_duration(config.handshake_timeout)),
+    },
+    Opt {
+        name: "session_timeout",
+        group: "Running",
+        value: "SECONDS",
+        help: "How long a session outlives its connection.",
+        set: Set::One(|config, text| {
+            put(&mut config.session_timeout, duration(text, SESSION_BOUNDS))
+        }),
+        show: |config| string(&show_duration(config.session_timeout)),
+    },
+    Opt {
+        name: "leave_grace",
+        group: "Running",
+        value: "SECONDS",
+        help: "How long others do not see that a member has lost its connection.",
+        set: Set::One(|config, text| put(&mut config.leave_grace, duration(text, GRACE_BOUNDS))),
+        show: |config| string(&show_duration(config.leave_grace)),
     },
     Opt {
         name: "drain_timeout",

@@ -58,6 +58,8 @@ fn samples(setting: Setting) -> [String; 3] {
         (_, "log_level") => ["warn", "debug", "info,chat_tokio=trace"],
         (_, "workers") => ["0", "2", "8"],
         (_, "handshake_timeout") => ["500ms", "2.5", "2m"],
+        (_, "session_timeout") => ["0", "2.5", "24h"],
+        (_, "leave_grace") => ["0", "500ms", "10m"],
         (_, "drain_timeout") => ["0", "2.5", "1h"],
         (_, "allow_origin") => ["*", "http://a.example,https://b.example", "app://x"],
         _ => ["./a", "/b", "c d"],

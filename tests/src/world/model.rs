@@ -14,7 +14,11 @@ struct Peer {
     name: String,
     dialect: Dialect,
     inside: bool,
+    /// It has lost its connection, and others have not seen it go.
+    away: bool,
     told: Vec<String>,
+    /// What was said while it was away.
+    missed: Vec<String>,
 }
 
 impl Model {
@@ -26,7 +30,14 @@ impl Model {
                 Dialect::Basic => Vec::new(),
                 Dialect::V1 => vec![format!("welcome {name}")],
             };
-            Peer { name: name.into(), dialect, inside: false, told }
+            Peer {
+                name: name.into(),
+                dialect,
+                inside: false,
+                away: false,
+                told,
+                missed: Vec::new(),
+            }
         };
         Self { peers: peers.map(peer), hubs, seq: 0 }
     }
@@ -45,20 +56,16 @@ impl Model {
             Dialect::Basic if before => return,
             Dialect::Basic => self.tell(who, format!("[lobby] join: {name} joined the room")),
             Dialect::V1 => {
-                // On one Hub whoever came last is named last. A Hub that was not in the room has to
-                // ask the other one, and is answered after the join.
-                let other = self.peers[1 - who].inside.then(|| self.peers[1 - who].name.clone());
-                let both = match &other {
-                    Some(other) if self.hubs == 1 => format!("2({other},{name})"),
-                    Some(other) => format!("2({name},{other})"),
-                    None => format!("1({name})"),
-                };
+                // A Hub that was not in the room has to ask the other one, and is answered after
+                // the join.
+                let other = self.peers[1 - who].inside;
+                let both = self.members(who);
                 let alone = self.hubs > 1 && !before;
                 let shown = if alone { format!("1({name})") } else { both.clone() };
                 let seq = self.seq;
                 let more = if seq > 0 { " more-before" } else { "" };
                 self.tell(who, format!("joined lobby at {seq} with {shown}{more}"));
-                if alone && other.is_some() {
+                if alone && other {
                     self.tell(who, format!("[lobby] members {both}"));
                 }
             }
@@ -90,6 +97,38 @@ impl Model {
         }
     }
 
+    /// A peer of `chat.v1` loses its connection: others do not see it go yet.
+    pub fn lose(&mut self, who: usize) {
+        self.peers[who].away = true;
+    }
+
+    /// A peer of `chat.v1` goes on with its session.
+    pub fn back(&mut self, who: usize) {
+        self.peers[who].away = false;
+        let name = self.peers[who].name.clone();
+        if !self.peers[who].inside {
+            return self.tell(who, format!("welcome {name} again"));
+        }
+        self.tell(who, format!("welcome {name} again lobby to {}", self.seq));
+        let members = self.members(who);
+        self.tell(who, format!("[lobby] members {members}"));
+        let missed = std::mem::take(&mut self.peers[who].missed);
+        self.peers[who].told.extend(missed);
+    }
+
+    /// Lists the members as one sees them that has just come: on one Hub whoever came last is named
+    /// last, and those that are away after all others.
+    fn members(&self, who: usize) -> String {
+        let (name, other) = (&self.peers[who].name, &self.peers[1 - who]);
+        match (other.inside, &other.name) {
+            (false, _) => format!("1({name})"),
+            (true, other_name) if self.hubs == 1 && !other.away => {
+                format!("2({other_name},{name})")
+            }
+            (true, other_name) => format!("2({name},{other_name})"),
+        }
+    }
+
     /// A peer speaks, or tries to.
     pub fn say(&mut self, who: usize, content: &str) {
         let (name, dialect) = (self.peers[who].name.clone(), self.peers[who].dialect);
@@ -109,7 +148,12 @@ impl Model {
             Dialect::V1 => format!("[lobby] {seq}<{name}>{content}"),
         };
         self.tell(who, shown(dialect));
-        self.tell_other(who, shown);
+        let other = &mut self.peers[1 - who];
+        if other.inside && other.away {
+            other.missed.push(shown(other.dialect));
+        } else {
+            self.tell_other(who, shown);
+        }
     }
 
     fn tell_gone(&mut self, who: usize, reason: &str) {
@@ -126,7 +170,7 @@ impl Model {
 
     fn tell_other(&mut self, who: usize, line: impl Fn(Dialect) -> String) {
         let other = &mut self.peers[1 - who];
-        if other.inside {
+        if other.inside && !other.away {
             other.told.push(line(other.dialect));
         }
     }

@@ -6,7 +6,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::available_parallelism;
+use std::time::Duration;
 
+use chat_state::Times;
 use chat_tokio::config::{Config, Durability, LogKind};
 use chat_tokio::http::{NotAnOrigin, Origins, Page};
 use chat_tokio::log::{
@@ -59,7 +61,14 @@ fn start(config: &Config, log: Arc<dyn RoomLog>) -> Result<Server, Failed> {
         0 => available_parallelism().map_or(1, usize::from),
         workers => workers,
     };
+    let ms = |time: Duration| time.as_millis().try_into().unwrap_or(u64::MAX);
+    let times = Times {
+        session_ms: ms(config.session_timeout),
+        grace_ms: ms(config.leave_grace),
+        ..Times::default()
+    };
     let mut builder = Server::builder()
+        .times(times)
         .log(log)
         .limits(config.limits.clone())
         .workers(workers)
