@@ -82,7 +82,8 @@ impl Client {
     }
 
     /// Wants to be in a room, now and after every reconnect, until [`Client::leave`]. That it is a
-    /// member is told by [`Delivery::Joined`](super::Delivery::Joined); messages may be sent before.
+    /// member is told by [`Delivery::Joined`](super::Delivery::Joined); messages may be sent
+    /// before.
     ///
     /// # Errors
     /// [`Error::Stopped`].
