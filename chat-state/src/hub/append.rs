@@ -8,6 +8,7 @@ use chat_proto::{
 
 use super::pause::Reason;
 use super::{Actions, Hub, Pending};
+use crate::bug::Bug;
 use crate::config::Peers;
 use crate::event::{Action, Signal, SignalTo};
 use crate::ids::{ConnId, Mono, Now, Token};
@@ -47,6 +48,8 @@ impl Hub {
             ts: now.wall,
             body,
         };
+        self.say_too_early(conn, at, (&draft, &id), out);
+        let Some(room) = self.rooms.get_mut(at) else { return };
         room.queue(Queued { draft, conn, id });
         if slow {
             // The dialect can't be told, so the frame that was read counts and no more are.
@@ -57,10 +60,33 @@ impl Hub {
         self.offer_drafts(now.mono, at, out);
     }
 
+    /// Does what must not be done before the log has answered.
+    fn say_too_early(
+        &self,
+        conn: ConnId,
+        at: RoomId,
+        (draft, id): (&Draft, &Option<RequestId>),
+        out: &mut Actions,
+    ) {
+        let (acks, shows) = (self.bug(Bug::AckBeforeAppend), self.bug(Bug::ShowBeforeCommit));
+        let Some(room) = self.rooms.get(at).filter(|_| acks || shows) else { return };
+        let (name, seq) = (room.name.clone(), room.cursor().next());
+        if acks {
+            let (id, seq, ts) = (id.clone(), Some(seq), Some(draft.ts));
+            let ack = ServerFrame::Ack { id, room: name, seq, ts, duplicate: false };
+            Self::reply(conn, ack, out);
+        } else {
+            let entry = Arc::new(draft.clone().into_entry(name, seq));
+            Self::reply(conn, ServerFrame::Entry(entry), out);
+        }
+    }
+
     /// Offers the next batch, if the room is open and the log has answered the one before.
     pub(super) fn offer_drafts(&mut self, now: Mono, at: RoomId, out: &mut Actions) {
+        let Some(room) = self.rooms.get(at) else { return };
+        let busy = room.in_flight.is_some() && !self.bug(Bug::TwoBatches);
         let Some(room) = self.rooms.get_mut(at) else { return };
-        if !room.is_open() || room.in_flight.is_some() || room.drafts.is_empty() {
+        if !room.is_open() || busy || room.drafts.is_empty() {
             return;
         }
         let mut bytes = 0;
@@ -155,10 +181,13 @@ impl Hub {
         let frame = ServerFrame::Ack {
             id: id.clone(),
             room: room.name.clone(),
-            seq: Some(seq),
+            seq: Some(if self.bug(Bug::AckWrongPlace) { seq.next() } else { seq }),
             ts: Some(ts),
             duplicate,
         };
+        if self.bug(Bug::AnswerTwice) {
+            Self::reply(*conn, frame.clone(), out);
+        }
         Self::reply(*conn, frame, out);
     }
 
@@ -170,14 +199,12 @@ impl Hub {
         error: &AppendError,
         out: &mut Actions,
     ) {
-        let (code, why) = match error {
-            AppendError::Refused(_) => {
-                (ErrorCode::LogUnavailable, "the log does not take messages at the moment")
-            }
-            AppendError::Unknown(_) => (
-                ErrorCode::UnknownOutcome,
-                "it is not known whether the log took it: send it again with the same `key`",
-            ),
+        let refused = matches!(error, AppendError::Refused(_)) || self.bug(Bug::UnknownAsRefused);
+        let (code, why) = if refused {
+            (ErrorCode::LogUnavailable, "the log does not take messages at the moment")
+        } else {
+            let why = "it is not known whether the log took it: send it again with the same `key`";
+            (ErrorCode::UnknownOutcome, why)
         };
         if matches!(error, AppendError::Unknown(_)) {
             self.ask_and_tell(at, out);
@@ -188,6 +215,7 @@ impl Hub {
             }
             self.ended(now, conn, out);
             match self.sessions.get(conn).map(|s| s.dialect) {
+                Some(Dialect::V1) if self.bug(Bug::DropRefusal) => {}
                 Some(Dialect::V1) => Self::refuse(conn, id, code, why, out),
                 // The dialect has no errors, and a message must not vanish in silence.
                 Some(Dialect::Basic) => {

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use chat_proto::{CloseCode, DisplayName, LeaveReason, Member};
 
 use super::{Actions, Hub};
+use crate::bug::Bug;
 use crate::event::Action;
 use crate::ids::{ConnId, MemberId, Mono};
 use crate::rate::Bucket;
@@ -117,7 +118,9 @@ impl Hub {
         };
         self.take_away(session.member_id);
         self.away.insert(session.member_id, kept);
-        self.timers.arm(until, Timer::Away(session.member_id));
+        if !self.bug(Bug::LeakSession) {
+            self.timers.arm(until, Timer::Away(session.member_id));
+        }
     }
 
     /// Takes out what is kept of a session.
@@ -190,7 +193,9 @@ impl Hub {
 
     /// A newer connection has the session: nothing that comes from the older one counts.
     pub(super) fn fence(&mut self, member: MemberId, out: &mut Actions) {
-        if let Some(conn) = self.sessions.of(member).map(|session| session.conn) {
+        if let Some(conn) = self.sessions.of(member).map(|session| session.conn)
+            && !self.bug(Bug::ForgetFencing)
+        {
             out.push_back(Action::Close { conn, code: CloseCode::Superseded });
             self.part(conn, LeaveReason::Disconnected, true, out);
         }

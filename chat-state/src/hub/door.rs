@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 use chat_proto::{CloseCode, Dialect, Entry, Epoch, LeaveReason, Seq, ServerFrame};
 
 use super::{Actions, Hub, Pending};
+use crate::bug::Bug;
 use crate::event::{Action, Recipients, Signal, SignalTo};
 use crate::ids::{Mono, Token};
 use crate::log::{Keep, LogHead, LogPage, ReadError, ReadRange};
@@ -95,8 +96,14 @@ impl Hub {
     }
 
     fn offer(&mut self, at: RoomId, entry: &Arc<Entry>, out: &mut Actions) {
+        let skips = self.bug(Bug::SkipCursorCheck);
         let Some(room) = self.rooms.get_mut(at) else { return };
         room.known = room.known.max(entry.seq);
+        if let LogState::Open { cursor, .. } = &mut room.log
+            && skips
+        {
+            *cursor = entry.seq.minus(1).max(*cursor);
+        }
         let expected = room.cursor().next();
         if !room.is_open() || entry.seq > expected {
             if room.held.len() < HELD_MAX {
@@ -105,9 +112,12 @@ impl Hub {
             return;
         }
         if entry.seq < expected {
+            if self.bug(Bug::RepeatOldEntry) {
+                self.show(at, entry, out);
+            }
             return;
         }
-        self.deliver(at, entry.clone(), out);
+        self.deliver(at, entry, out);
         self.release_held(at, out);
     }
 
@@ -121,13 +131,13 @@ impl Hub {
             }
             let Some((seq, entry)) = room.held.pop_first() else { return };
             if seq == expected {
-                self.deliver(at, entry, out);
+                self.deliver(at, &entry, out);
             }
         }
     }
 
     /// The only place that moves a room's cursor over an entry.
-    fn deliver(&mut self, at: RoomId, entry: Arc<Entry>, out: &mut Actions) {
+    fn deliver(&mut self, at: RoomId, entry: &Arc<Entry>, out: &mut Actions) {
         let limits = &self.config.limits;
         let bounds =
             Bounds { entries: limits.recent_entries as usize, bytes: limits.recent_bytes as usize };
@@ -136,9 +146,24 @@ impl Hub {
         assert_eq!(entry.seq, cursor.next(), "the door lets entries through in order");
         *cursor = entry.seq;
         room.recent.push(entry.clone(), bounds);
+        if !self.is_left_out(at, entry) {
+            self.show(at, entry, out);
+        }
+    }
+
+    /// Tells whether an entry is left out by mistake.
+    fn is_left_out(&self, at: RoomId, entry: &Entry) -> bool {
+        let Some(room) = self.rooms.get(at) else { return false };
+        let again = |before: &Arc<Entry>| before.key == entry.key && entry.key.is_some();
+        self.bug(Bug::DeduplicateByKeyAlone)
+            && room.recent.range(Seq::ZERO, entry.seq.minus(1)).any(again)
+    }
+
+    fn show(&self, at: RoomId, entry: &Arc<Entry>, out: &mut Actions) {
+        let Some(room) = self.rooms.get(at) else { return };
         if !room.live.is_empty() {
             let to = Recipients::All(room.live.clone());
-            out.push_back(Action::Send { to, frame: ServerFrame::Entry(entry) });
+            out.push_back(Action::Send { to, frame: ServerFrame::Entry(entry.clone()) });
         }
     }
 
@@ -351,8 +376,11 @@ impl Hub {
         if self.is_doubtful(at, epoch) {
             return;
         }
+        let ignores = self.bug(Bug::IgnoreLastHead);
         let Some(room) = self.rooms.get_mut(at) else { return };
-        room.known = room.known.max(last);
+        if !(ignores && last == room.cursor().next()) {
+            room.known = room.known.max(last);
+        }
         self.check_hole(now, at, out);
     }
 

@@ -8,6 +8,7 @@ use chat_proto::{
 
 use super::history::HistoryLoad;
 use super::{Actions, Hub, Pending};
+use crate::bug::Bug;
 use crate::event::{Action, Recipients, Signal, SignalTo};
 use crate::ids::{ConnId, MemberId, Mono};
 use crate::log::{Keep, ReadRange};
@@ -214,7 +215,8 @@ impl Hub {
         let from = cursor.next().minus(wanted).max(first);
         let bytes = self.config.limits.page_bytes;
         if room.recent.covers(from, cursor) {
-            let events = room.recent.newest(from, cursor, bytes as usize);
+            let short = u64::from(self.bug(Bug::HistoryOffByOne));
+            let events = room.recent.newest(from, cursor.minus(short), bytes as usize);
             self.finish_join((conn, at), (cursor, first), events, out);
             return;
         }
@@ -418,12 +420,14 @@ impl Hub {
 
     /// Takes a connection off the list that it is on.
     pub(super) fn take_off(&mut self, conn: ConnId, at: RoomId, state: &State) {
+        let stays = self.bug(Bug::DeliverAfterLeave);
         let Some(room) = self.rooms.get_mut(at) else { return };
         match state {
             // One that joins again is listed as one that lags.
             State::Joining(_) | State::Lagging { .. } => {
                 room.lagging.remove(&conn);
             }
+            State::Live(_) if stays => {}
             State::Live(place) => {
                 let Some(moved) = room.live.swap_remove(*place) else { return };
                 let Some(session) = self.sessions.get_mut(moved) else { return };
@@ -438,6 +442,7 @@ impl Hub {
     /// Forgets a room that nobody needs; its log stays.
     pub(super) fn forget_if_idle(&mut self, at: RoomId, out: &mut Actions) {
         if self.rooms.get(at).is_some_and(Room::is_idle)
+            && !self.bug(Bug::LeakEmptyRoom)
             && let Some(room) = self.rooms.remove(at)
         {
             if room.left_in_silence {

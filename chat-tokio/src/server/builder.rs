@@ -194,6 +194,7 @@ impl Builder {
             durability: common.log.capabilities().durability,
             limits: self.limits.clone(),
             times: self.times.clone(),
+            ..Config::default()
         };
         let parts = Parts {
             config,

@@ -2,12 +2,13 @@
 use std::collections::BTreeSet;
 
 use chat_proto::{Body, Dialect, Entry, LeaveReason, Request, RoomName, ServerFrame};
-use chat_state::{Event, Stats};
+use chat_state::{Bug, Event, Stats};
 
 use super::broker::BrokerMood;
 use super::check::Want;
 use super::driver::World;
 use super::input::room_name;
+use super::judge::older_ones_are_fenced;
 use super::log::LogMood;
 use super::script::{Kind, Script};
 
@@ -21,12 +22,18 @@ pub fn run(script: &Script) -> World {
     run_in(World::new(script.setup), script)
 }
 
+/// Plays a script with Hubs that do something wrong on purpose.
+pub fn run_with(bug: Bug, script: &Script) -> World {
+    run_in(World::with_bug(script.setup, bug), script)
+}
+
 fn run_in(mut world: World, script: &Script) -> World {
     for step in &script.steps {
         world.apply(*step);
         world.bounds_hold();
     }
     world.heal();
+    older_ones_are_fenced(&world);
     world.all_leave();
     world
 }
