@@ -194,12 +194,15 @@ impl Client {
                 self.paged(&room, request, &page, turn);
             }
             (Purpose::Ask(ticket), ServerFrame::Page(page)) => {
+                self.answered(request);
                 self.ask_answered(ticket, Outcome::Page(page), turn);
             }
             (Purpose::Ask(ticket), ServerFrame::Members { view, .. }) => {
+                self.answered(request);
                 self.ask_answered(ticket, Outcome::Members(view), turn);
             }
             (Purpose::Ask(ticket), ServerFrame::Rooms { rooms, has_more, .. }) => {
+                self.answered(request);
                 self.ask_answered(ticket, Outcome::Rooms { rooms, has_more }, turn);
             }
             (purpose, ServerFrame::Error(error)) => {
