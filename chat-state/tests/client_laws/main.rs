@@ -85,7 +85,9 @@ fn check_acks(world: &World) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 400, failure_persistence: None, ..ProptestConfig::default()
+    })]
 
     /// Over cuts alone nothing is lost, and every message gets into the log.
     #[test]
@@ -138,6 +140,21 @@ proptest! {
         prop_assert!(stopped);
         prop_assert_eq!(world.client.poll_timeout(), None);
         // And it can begin anew.
+        world.step(&Step::Join(0));
+        world.step(&Step::Send(0));
+        world.heal();
+        check_sends(&world);
+    }
+    /// Whatever a server says, the application gets each room's entries in order, each ticket is
+    /// settled once and every queue keeps its bound (see `World::check` and `App::take`); and as
+    /// soon as a server does what it should, all comes right.
+    #[test]
+    fn whatever_happens_all_comes_right(
+        script in script(prop_oneof![10 => faulty(), 12 => chaos::event().prop_map(Step::Anything)])
+    ) {
+        let mut world = World::new(config());
+        script.iter().for_each(|step| world.step(step));
+        world.begin_anew();
         world.step(&Step::Join(0));
         world.step(&Step::Send(0));
         world.heal();

@@ -8,6 +8,7 @@ use chat_state::client::{
 use chat_state::{Mono, Now};
 
 use crate::app::App;
+use crate::chaos::Anything;
 use crate::server::{Fault, Server};
 
 /// Something that happens. Whatever the numbers are, it means something.
@@ -36,6 +37,8 @@ pub(crate) enum Step {
     Trim(u8, u8),
     ReplaceLog(u8),
     LoseSession,
+    /// The server, the network or the application does anything at all.
+    Anything(Anything),
 }
 
 pub(crate) struct World {
@@ -114,11 +117,28 @@ impl World {
                 self.server.lose_session();
                 self.cut(None);
             }
+            Step::Anything(ref anything) => self.anything(anything),
         }
         self.check();
     }
 
-    /// From now on all goes well. Returns once nothing is left to be done.
+    fn anything(&mut self, anything: &Anything) {
+        let present = self.link.as_ref().map_or(LinkId(0), |line| line.id);
+        let is_linked = self.link.is_some();
+        match anything {
+            Anything::Opened(0) if is_linked => self.serve(0),
+            Anything::Closed(0, code) => self.cut(*code),
+            _ => self.handle(anything.event(present)),
+        }
+    }
+
+    /// All logs are other ones, as if nobody had ever said anything of them.
+    pub(crate) fn begin_anew(&mut self) {
+        self.cut(None);
+        (0..3).for_each(|n| self.server.replace_log(&room(n)));
+    }
+
+    /// From now on all goes well, and the server's heartbeat tells where the rooms end. Returns once nothing is left to be done.
     pub(crate) fn heal(&mut self) {
         self.server.faults.clear();
         if matches!(self.client.state(), State::Stopped { .. } | State::Idle) {
@@ -140,6 +160,7 @@ impl World {
             assert!(due.since(begin) < 7_200_000, "no end in sight: {}", self.shown());
             self.pass(due.since(self.now.mono));
             self.check();
+            self.step(&Step::Ping);
         }
     }
 
