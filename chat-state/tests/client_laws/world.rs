@@ -102,7 +102,7 @@ impl World {
             Step::Mangle => self.mangle(),
             Step::Fault(n) => self.server.faults.push_back(fault(n)),
             Step::Cut(n) => {
-                self.cut([None, Some(1006), Some(4100), Some(4200)][usize::from(n % 4)])
+                self.cut([None, Some(1006), Some(4100), Some(4200)][usize::from(n % 4)]);
             }
             Step::Pass(ms) => self.pass(u64::from(ms)),
             Step::Trim(n, many) => {
