@@ -160,7 +160,9 @@ fn each_guarantee_names_its_test() {
     let names = [
         "g1_order",
         "g2_ack",
+        "g3_once",
         "g4_no_silent_loss",
+        "g5_resume",
         "g6_atomic_join",
         "g7_history",
         "g9_bounded",

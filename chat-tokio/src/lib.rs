@@ -19,6 +19,8 @@
 //! * [`log::RoomLog`]: where entries get their place and survive.
 //! * [`broker::Broker`]: what carries hints between Hubs.
 //! * [`server::attach::Attach`]: who takes a connection; [`Handle`] does.
+//! * `client::Link`: how frames travel, seen from the other end, that of the `client` (feature
+//!   `client`).
 //!
 //! [`accept`] and [`http`] bring connections in; [`http::router`] mounts in an axum application.
 //!
@@ -28,6 +30,8 @@
 
 pub mod accept;
 pub mod broker;
+#[cfg(feature = "client")]
+pub mod client;
 pub mod clock;
 #[cfg(feature = "server")]
 pub mod config;

@@ -15,3 +15,29 @@ pub(crate) fn letters<const N: usize>() -> String {
     getrandom::fill(&mut bytes).expect("the system has randomness");
     bytes.iter().map(|b| char::from(ALPHABET[usize::from(b % 32)])).collect()
 }
+
+/// Makes the key of a send: nobody else's, and no earlier one's.
+#[cfg(feature = "client")]
+pub(crate) fn key() -> chat_proto::Key {
+    chat_proto::Key::new(&letters::<26>()).expect("letters and digits are a key")
+}
+
+/// Numbers that nobody has to be unable to guess, each other than the one before: a
+/// [SplitMix64](https://prng.di.unimi.it/splitmix64.c) that begins anywhere.
+#[cfg(feature = "client")]
+#[derive(Debug)]
+pub(crate) struct Numbers(u64);
+
+#[cfg(feature = "client")]
+impl Numbers {
+    pub(crate) fn new() -> Self {
+        Self(getrandom::u64().expect("the system has randomness"))
+    }
+
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+}

@@ -4,11 +4,13 @@
 //! [`client`] talks to it, [`wait`] waits for it, [`history_check`] judges what was seen. [`kit`]
 //! has the conformance kits. [`world`] plays scripts against the Hub alone.
 
+pub mod by_hand;
 pub mod client;
 pub mod history_check;
 pub mod irc;
 pub mod kit;
 pub mod process;
+pub mod proxy;
 pub mod replay;
 pub mod wait;
 pub mod world;

@@ -2,8 +2,10 @@
 //!
 //! What has to hold at any time is checked by the world itself, frame by frame, in every one of
 //! these tests. `PROPTEST_CASES` sets how many scripts are played.
+use std::collections::BTreeSet;
+
 use chat_proto::{
-    CloseCode, Dialect, HistoryRange, LeaveReason, Limits, RoomName, Seq, ServerFrame,
+    Body, CloseCode, Dialect, HistoryRange, LeaveReason, Limits, RoomName, Seq, ServerFrame,
 };
 use chat_state::Stats;
 use chat_tests::world::{
@@ -48,6 +50,38 @@ fn joins_while_the_log_answers() -> impl Strategy<Value = Script> {
     )
 }
 
+/// Scripts of lost connections and resumes, around a log and a broker that misbehave.
+fn losses_and_resumes() -> impl Strategy<Value = Script> {
+    let step = (0..32_u8, any::<[u8; 4]>()).prop_map(|(what, [conn, a, b, c])| match what {
+        0..=6 => Step::Say { conn, room: a % 8, key: b % 4, size: c },
+        7..=9 => Step::Join { conn, room: a % 8, history: b % 6 },
+        10 => Step::Leave { conn, room: a % 8 },
+        11..=15 => Step::Cut { conn },
+        16..=21 => Step::Resume { conn, hub: a },
+        22 => Step::Log { mood: LogMood::Holds },
+        23 => Step::Log { mood: LogMood::HoldsAnswers },
+        24 => Step::Log { mood: LogMood::Prompt },
+        25 => Step::Carry { mood: if a < 128 { BrokerMood::Holds } else { BrokerMood::Drops } },
+        26 => Step::Carry { mood: BrokerMood::Prompt },
+        27 => Step::Deliver { n: a },
+        28 => Step::Trim { room: a % 8, keep: b % 8 },
+        29 => Step::Pass { ms: u16::from_le_bytes([a, b]) },
+        _ => Step::Answer { n: a },
+    });
+    (1..=3_usize, 0..3_u8, proptest::collection::vec(step, 0..120)).prop_map(
+        |(hubs, preset, steps)| {
+            let kinds = [Kind::V1, Kind::V1, Kind::V1, Kind::Basic];
+            let arrive = (0..4).map(|i| Step::Connect { hub: i, kind: kinds[usize::from(i)] });
+            let preset = match preset {
+                0 => Preset::ShortRing,
+                1 => Preset::Default,
+                _ => Preset::Tiny,
+            };
+            Script { setup: Setup { hubs, preset }, steps: arrive.chain(steps).collect() }
+        },
+    )
+}
+
 proptest! {
     #![proptest_config(config())]
 
@@ -68,10 +102,42 @@ proptest! {
         run(&script);
     }
 
+    /// A key of a user names one entry of a room, however often and by whichever connection of the
+    /// session it is sent.
+    #[test]
+    fn g3_once(script in losses_and_resumes()) {
+        let mut world = run(&script);
+        for room in ["lobby", "den", "attic"] {
+            let log = world.log.room(&RoomName::new(room).expect("a name"));
+            // Which session it was and which of its keys stands in the text, whatever else does.
+            let said = log.entries.iter().filter_map(|entry| match &entry.body {
+                Body::Message { content, .. } => content.strip_prefix('k'),
+                other => panic!("nobody asked for {other:?}"),
+            });
+            let sends: Vec<&str> =
+                said.map(|text| text.split(',').next().unwrap_or_default()).collect();
+            let once: BTreeSet<&str> = sends.iter().copied().collect();
+            prop_assert_eq!(sends.len(), once.len(), "{}: {:?}", room, sends);
+        }
+    }
+
     /// Whatever happened to signals and the log, after it every member has everything.
     #[test]
     fn g4_no_silent_loss(script in Script::any(200)) {
         run(&script);
+    }
+
+    /// Whoever resumes is in each room again with all that was missed, or is told that it is not;
+    /// what an older connection of its session says counts no more.
+    #[test]
+    fn g5_resume(script in losses_and_resumes()) {
+        let world = run(&script);
+        for (index, conn) in world.conns.iter().enumerate() {
+            let newer = world.conns[index + 1..].iter();
+            let on_its_hub = newer.filter(|other| other.root == conn.root && other.hub == conn.hub);
+            let fenced = on_its_hub.count() > 0;
+            prop_assert!(!fenced || conn.link != Link::Open, "{} was not fenced", conn.name);
+        }
     }
 
     /// The history of a join ends where live events begin, whatever is committed meanwhile.

@@ -1,6 +1,6 @@
 //! Going on with a session: what everybody is told.
-use chat_proto::Limits;
-use chat_tests::world::{Preset, Setup, World, story, story_with};
+use chat_proto::{Limits, RoomName};
+use chat_tests::world::{Kind, Preset, Setup, Step, World, story, story_with};
 
 fn world(limits: Limits) -> World {
     World::with_limits(Setup { hubs: 2, preset: Preset::Default }, limits)
@@ -78,11 +78,11 @@ fn after_the_grace_others_see_it_go_and_come() {
          a: ping
          a: ping
          a: ping
+         a: ping den=1
          a: ping
          a: ping
          a: ping
-         a: ping
-         a: ping
+         a: ping den=1
          a: [den] join b
          c: welcome b again den to 1
          c: [den] members 2(a,b)
@@ -354,4 +354,54 @@ fn a_drain_shows_nobody_going() {
          b: members 2(b,a)
          b: members 2(b,a)",
     );
+}
+
+#[test]
+fn every_fourth_ping_tells_where_rooms_end() {
+    story(
+        "v1 a\n v1 b\n a joins den\n b joins den\n b joins lobby\n a says den one\n wait 100000",
+        "a: welcome a
+         b: welcome b
+         a: joined den at 0 with 1(a)
+         a: [den] join b
+         b: joined den at 0 with 2(a,b)
+         b: joined lobby at 0 with 1(b)
+         a: ack 1
+         a: [den] 1<a>one
+         b: [den] 1<a>one
+         a: ping
+         a: ping
+         a: ping
+         a: ping den=1
+         b: ping
+         b: ping
+         b: ping
+         b: ping den=1 lobby=0",
+    );
+}
+
+#[test]
+fn whoever_is_too_far_behind_is_told_to_page() {
+    let limits = Limits { behind_entries: 5, outbox_high_bytes: 1024, ..Limits::default() };
+    let mut world = world(limits);
+    let [a, b] = ["a", "b"].map(|name| world.connect(0, Kind::V1, name));
+    let den = RoomName::new("den").expect("a name");
+    [a, b].into_iter().for_each(|conn| world.join(conn, &den, 0));
+    world.settle();
+    world.conns[b].reading = false;
+    for _ in 0..12 {
+        world.say(a, &den, None, &"x".repeat(600));
+        world.settle();
+    }
+    world.conns[b].reading = true;
+    world.apply(Step::Pass { ms: 1 });
+    world.say(a, &den, None, "y");
+    world.settle();
+    let places = |kind: &str| -> Vec<String> {
+        let lines = world.conns[b].view.lines.iter().filter(|line| line.contains(kind));
+        lines.map(|line| line.chars().take(24).collect()).collect()
+    };
+    assert_eq!(places("gap"), ["[den] gap 3..12"]);
+    assert_eq!(places("<a>y"), ["[den] 13<a>y"]);
+    assert_eq!(world.conns[b].view.positions()[&den].seq.get(), 13);
 }

@@ -5,9 +5,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chat_proto::{Durability, Epoch, Key, RoomName, Seq, Timestamp, UserId};
-use chat_state::{AppendError, Appended, Keep, LogHead, LogPage, Outcome, ReadError, ReadRange};
+use chat_state::{
+    AppendError, Appended, Draft, Keep, LogHead, LogPage, Outcome, ReadError, ReadRange,
+};
 use chat_tests::kit::room_log::{self, Kit};
-use chat_tokio::log::{Capabilities, LogFuture, MemoryLog, RoomBatch, RoomLog};
+use chat_tokio::log::{
+    Capabilities, KEYS_REMEMBERED_MS, LogFuture, MemoryLog, MemoryOptions, RoomBatch, RoomLog,
+};
 
 /// What is wrong with a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +20,12 @@ enum Fault {
     None,
     ForgetsKeys,
     ForgetsAKeyNowAndThen,
+    ForgetsKeysWithTheirEntries,
+    ForgetsKeysInTheFirstHour,
+    ForgetsKeysThatItSaysItRemembers,
+    RemembersMoreKeysThanItSays,
+    TakesAnyBodyOnceTheEntryIsGone,
+    AnswersByTheOldestPlaceOnceTheEntryIsGone,
     SharesKeysBetweenUsers,
     TakesAConflictForARepeat,
     TakesARepeatForAConflict,
@@ -46,9 +56,15 @@ enum Fault {
     RoundsTheTime,
 }
 
-const FAULTS: [Fault; 30] = [
+const FAULTS: [Fault; 36] = [
     Fault::ForgetsKeys,
     Fault::ForgetsAKeyNowAndThen,
+    Fault::ForgetsKeysWithTheirEntries,
+    Fault::ForgetsKeysInTheFirstHour,
+    Fault::ForgetsKeysThatItSaysItRemembers,
+    Fault::RemembersMoreKeysThanItSays,
+    Fault::TakesAnyBodyOnceTheEntryIsGone,
+    Fault::AnswersByTheOldestPlaceOnceTheEntryIsGone,
     Fault::SharesKeysBetweenUsers,
     Fault::TakesAConflictForARepeat,
     Fault::TakesARepeatForAConflict,
@@ -78,6 +94,9 @@ const FAULTS: [Fault; 30] = [
     Fault::ChangesTheText,
     Fault::RoundsTheTime,
 ];
+
+/// Keys of one user that the logs say they remember.
+const KEYS_PER_USER: u32 = 100;
 
 /// How long a log may be stuck; in memory a case takes milliseconds.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -110,7 +129,14 @@ struct Faulty {
 
 impl Faulty {
     fn new(fault: Fault) -> Self {
-        let inner = Arc::new(Mutex::new(Arc::new(MemoryLog::new())));
+        let keys_per_user = match fault {
+            Fault::ForgetsKeysWithTheirEntries => 0,
+            Fault::ForgetsKeysThatItSaysItRemembers => KEYS_PER_USER - 1,
+            Fault::RemembersMoreKeysThanItSays => KEYS_PER_USER + 1,
+            _ => KEYS_PER_USER,
+        };
+        let options = MemoryOptions { keys_per_user, ..MemoryOptions::default() };
+        let inner = Arc::new(Mutex::new(Arc::new(MemoryLog::with_options(options))));
         Self { inner, fault, calls: AtomicU64::new(0) }
     }
 
@@ -153,8 +179,10 @@ impl Faulty {
     }
 
     /// Spoils an answer to a batch of so many drafts.
-    fn answered(&self, mut appended: Appended, drafts: usize, last: Seq) -> Appended {
+    fn answered(&self, mut appended: Appended, drafts: usize, head: &LogHead) -> Appended {
         appended.outcomes.truncate(drafts);
+        let (first, last) = (head.first, head.last);
+        let trimmed = first > Seq::ZERO.next();
         for outcome in &mut appended.outcomes {
             *outcome = match (self.fault, *outcome) {
                 (Fault::TakesAConflictForARepeat, Outcome::Conflict) => {
@@ -167,6 +195,13 @@ impl Faulty {
                 (Fault::AnswersARepeatWithTheLastPlace, Outcome::Duplicate { ts, .. }) => {
                     Outcome::Duplicate { seq: last, ts }
                 }
+                (Fault::TakesAnyBodyOnceTheEntryIsGone, Outcome::Conflict) if trimmed => {
+                    Outcome::Duplicate { seq: first, ts: Timestamp(1) }
+                }
+                (
+                    Fault::AnswersByTheOldestPlaceOnceTheEntryIsGone,
+                    Outcome::Duplicate { seq, ts },
+                ) => Outcome::Duplicate { seq: seq.max(first), ts },
                 (_, same) => same,
             };
         }
@@ -212,9 +247,21 @@ async fn append_mixed(log: &MemoryLog, batches: Vec<RoomBatch>) -> Vec<Appended>
     all
 }
 
+/// Makes the log believe that almost a day has passed since a draft, by another one elsewhere.
+async fn append_later(log: &MemoryLog, hint: Option<Draft>) {
+    let hour = KEYS_REMEMBERED_MS / 24;
+    let later = hint.map(|hint| {
+        let ts = hint.ts.0.saturating_add(KEYS_REMEMBERED_MS - hour);
+        Draft { key: None, ts: Timestamp(ts), ..hint }
+    });
+    let room = RoomName::new("the clock").expect("valid");
+    log.append(vec![RoomBatch { room, drafts: later.into_iter().collect() }]).await;
+}
+
 impl RoomLog for Faulty {
     fn capabilities(&self) -> Capabilities {
         let mut capabilities = self.log().capabilities();
+        capabilities.keys_per_user = KEYS_PER_USER.into();
         if self.fault == Fault::LosesWhatItPromisedToKeep {
             capabilities.durability = Durability::Disk;
         }
@@ -259,12 +306,18 @@ impl RoomLog for Faulty {
                     });
                     return answers.into_iter().map(Ok).collect();
                 }
+                Fault::ForgetsKeysInTheFirstHour => {
+                    let hint = batches.iter().flat_map(|batch| &batch.drafts).last().cloned();
+                    let answers = log.append(batches).await.into_iter().flatten().collect();
+                    append_later(&log, hint).await;
+                    answers
+                }
                 _ => log.append(batches).await.into_iter().flatten().collect(),
             };
             let mut answers = Vec::new();
             for (appended, (room, drafts)) in appended.into_iter().zip(shape) {
                 let head = log.head(room.clone()).await.expect("it can be read");
-                let mut appended = this.answered(appended, drafts, head.last);
+                let mut appended = this.answered(appended, drafts, &head);
                 if fault == Fault::HasOneEpochForAll {
                     appended.epoch = this.spoiled(head, &room).epoch;
                 }

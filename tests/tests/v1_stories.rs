@@ -226,7 +226,7 @@ fn one_that_is_not_read_is_not_dead() {
          a: ping
          a: ping
          a: ping
-         a: ping
+         a: ping lobby=2
          a: page 1<a>1 2<a>2
          a: pong",
     );

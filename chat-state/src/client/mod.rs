@@ -42,11 +42,11 @@
 //!
 //! # Files
 //!
-//! `connection` opens, greets, loses and comes back (`backoff` decides when), `liveness` notices the
-//! dead, `requests` ties replies to what was asked, `rooms` joins and leaves (`room` decides what is
-//! next), `door` lets entries through (`place` keeps them in order, `heal` decides when to page for
-//! missing ones), `sending` takes messages to the log (`outbox` keeps their order), `asks` answers
-//! the application's questions.
+//! `connection` opens, greets, loses and comes back (`backoff` decides when), `liveness` notices
+//! the dead, `requests` ties replies to what was asked, `rooms` joins and leaves (`room` decides
+//! what is next), `door` lets entries through (`place` keeps them in order, `heal` decides when to
+//! page for missing ones), `sending` takes messages to the log (`outbox` keeps their order),
+//! `asks` answers the application's questions.
 mod asks;
 mod backoff;
 mod config;

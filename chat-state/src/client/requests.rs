@@ -12,7 +12,7 @@ use super::event::{Action, Delivery, LinkId, Outcome, Ticket};
 use super::timers::Timer;
 use super::{Client, Turn};
 
-/// Requests whose reply is due at a time, unless the server allows less: more would only wait there.
+/// Requests whose reply is due at a time, unless the server allows less: more would only wait.
 const IN_FLIGHT_MAX: usize = 32;
 
 /// What a reply is for.

@@ -4,23 +4,24 @@ use std::collections::hash_map::{Entry as Slot, HashMap};
 use std::future::ready;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use chat_proto::{Durability, Entry, Epoch, Key, RoomName, Seq, UserId};
+use chat_proto::{Durability, Entry, Epoch, RoomName, Seq, Timestamp};
 use chat_state::{
     AppendError, Appended, Draft, Keep, LogHead, LogPage, Outcome, ReadError, ReadRange,
 };
 
+use super::digest::Digest;
 use super::epochs::{Epochs, MetRooms};
 use super::range::{Budget, clip};
 use super::recent::RecentMap;
-use super::{Capabilities, LogFuture, RoomBatch, RoomLog};
+use super::remembered::{First, Named, Remembered};
+use super::{Capabilities, KEYS_PER_USER_DEFAULT, LogFuture, RoomBatch, RoomLog, remembered_since};
 
 /// A [`RoomLog`] in the memory of one process, for tests, demonstrations and rooms that need not
 /// last. Its answers are ready at once.
 ///
 /// It is bounded by [`MemoryOptions`]: the oldest entries of a room and the rooms that were not
-/// used for the longest time are forgotten. A forgotten room starts over with another epoch. Keys
-/// are remembered as long as their entries, so a limit on bytes that takes entries takes keys, too.
-/// No append fails for a limit.
+/// used for the longest time are forgotten. A forgotten room starts over with another epoch, and
+/// its keys are new again. No append fails for a limit.
 #[derive(Debug)]
 pub struct MemoryLog {
     state: Mutex<State>,
@@ -30,14 +31,19 @@ pub struct MemoryLog {
 /// The limits of a [`MemoryLog`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemoryOptions {
-    /// Entries that a room keeps, 1 at the least; the oldest are dropped.
+    /// Entries that a room keeps, 1 at the least; the oldest are dropped. Their keys stay known.
     pub entries: usize,
+    /// Keys of one user that a room remembers whose entries were dropped or trimmed; the oldest go
+    /// first. Those older than [`KEYS_REMEMBERED_MS`](super::KEYS_REMEMBERED_MS) go with the room's
+    /// next append or trim.
+    pub keys_per_user: u32,
     /// Rooms with entries that are kept, 1 at the least; as many more are remembered by their
     /// name only. The least recently used is forgotten.
     pub rooms: usize,
-    /// About how many bytes all rooms together may take. Beyond that the oldest entries of the
-    /// least recently used room go first; a room that has none left is forgotten, and the next one
-    /// has its turn. The newest entry of the last room stays.
+    /// About how many bytes all rooms together may take. Beyond that the least recently used room
+    /// forgets its oldest first: the keys whose entries are gone, however young, then entries with
+    /// their keys; a room that has none left is forgotten, and the next one has its turn. The
+    /// newest entry of the last room stays.
     pub bytes: usize,
 }
 
@@ -59,7 +65,12 @@ const ENTRY_BYTES: usize = 384;
 
 impl Default for MemoryOptions {
     fn default() -> Self {
-        Self { entries: ENTRIES_DEFAULT, rooms: ROOMS_DEFAULT, bytes: BYTES_DEFAULT }
+        Self {
+            entries: ENTRIES_DEFAULT,
+            keys_per_user: KEYS_PER_USER_DEFAULT,
+            rooms: ROOMS_DEFAULT,
+            bytes: BYTES_DEFAULT,
+        }
     }
 }
 
@@ -82,13 +93,14 @@ impl MemoryLog {
         let options = MemoryOptions {
             entries: options.entries.max(1),
             rooms: options.rooms.max(1),
-            bytes: options.bytes,
+            ..options
         };
         let epochs = Epochs::draw().expect("the system gives random numbers");
         let state = State {
             rooms: RecentMap::new(options.rooms),
             met: MetRooms::new(options.rooms, epochs),
             bytes: 0,
+            newest: Timestamp(0),
         };
         Self { state: Mutex::new(state), options }
     }
@@ -108,7 +120,7 @@ impl RoomLog for MemoryLog {
     fn capabilities(&self) -> Capabilities {
         Capabilities {
             durability: Durability::Memory,
-            keys_remembered: self.options.entries as u64,
+            keys_per_user: self.options.keys_per_user.into(),
             shared: false,
         }
     }
@@ -128,7 +140,7 @@ impl RoomLog for MemoryLog {
     }
 
     fn trim(&self, room: RoomName, before: Seq) -> LogFuture<Result<Seq, ReadError>> {
-        Box::pin(ready(Ok(self.lock().trim(&room, before))))
+        Box::pin(ready(Ok(self.lock().trim(&room, before, self.options.keys_per_user))))
     }
 }
 
@@ -139,6 +151,8 @@ struct State {
     met: MetRooms,
     /// What all rooms take.
     bytes: usize,
+    /// When the newest entry was made.
+    newest: Timestamp,
 }
 
 impl State {
@@ -147,21 +161,29 @@ impl State {
         batch: RoomBatch,
         options: &MemoryOptions,
     ) -> Result<Appended, AppendError> {
+        let since = remembered_since(self.newest);
         let appended = match self.rooms.get(&batch.room) {
             Some(room) => {
-                let before = room.bytes;
-                let appended = room.append(batch.drafts, options.entries);
-                self.bytes = self.bytes - before + room.bytes;
+                let (before, last) = (room.bytes(), room.last);
+                let appended = room.append(batch.drafts, options, since);
+                self.bytes = self.bytes - before + room.bytes();
+                if room.last > last {
+                    self.newest = room.newest();
+                }
                 appended
             }
-            None => self.begin(batch, options.entries),
+            None => self.begin(batch, options),
         };
         self.shrink(options.bytes);
         appended
     }
 
     /// Appends to a room that has no entries yet.
-    fn begin(&mut self, batch: RoomBatch, keep: usize) -> Result<Appended, AppendError> {
+    fn begin(
+        &mut self,
+        batch: RoomBatch,
+        options: &MemoryOptions,
+    ) -> Result<Appended, AppendError> {
         let (name, epoch) = self.met.meet(&batch.room);
         if batch.drafts.is_empty() {
             return Ok(Appended { epoch, outcomes: Vec::new() });
@@ -173,44 +195,47 @@ impl State {
             first: Seq::ZERO.next(),
             last: Seq::ZERO,
             entries: VecDeque::new(),
+            entry_bytes: 0,
             keys: HashMap::new(),
-            bytes: ROOM_BYTES,
+            gone: Remembered::default(),
         };
-        let appended = room.append(batch.drafts, keep);
-        self.bytes += room.bytes;
+        let appended = room.append(batch.drafts, options, remembered_since(self.newest));
+        self.newest = room.newest();
+        self.bytes += room.bytes();
         if let Some(gone) = self.rooms.insert(name, room) {
-            self.bytes -= gone.bytes;
+            self.bytes -= gone.bytes();
         }
         appended
     }
 
-    /// Drops entries until the rest fits. Each is dropped once, so this costs an append as much as
-    /// it adds.
+    /// Forgets the oldest until the rest fits. Each thing is forgotten once, so this costs an
+    /// append as much as it adds.
     fn shrink(&mut self, bytes_max: usize) {
         while self.bytes > bytes_max {
             let is_last = self.rooms.len() == 1;
             let Some(room) = self.rooms.oldest() else { return };
-            let (before, newest) = (room.bytes, room.last);
-            // What is dropped of it counts towards what is too much.
-            let enough = before.saturating_sub(self.bytes - bytes_max);
-            room.forget(|seq, bytes| bytes > enough && !(is_last && seq == newest));
-            self.bytes = self.bytes - before + room.bytes;
+            let before = room.bytes();
+            // What it forgets counts towards what is too much.
+            room.shrink(before.saturating_sub(self.bytes - bytes_max), usize::from(is_last));
+            self.bytes = self.bytes - before + room.bytes();
             if is_last {
                 return;
             }
             if room.entries.is_empty()
+                && room.gone.is_empty()
                 && let Some(gone) = self.rooms.pop_oldest()
             {
-                self.bytes -= gone.bytes;
+                self.bytes -= gone.bytes();
             }
         }
     }
 
-    fn trim(&mut self, room: &RoomName, before: Seq) -> Seq {
+    fn trim(&mut self, room: &RoomName, before: Seq, keys_per_user: u32) -> Seq {
+        let since = remembered_since(self.newest);
         let Some(room) = self.rooms.get(room) else { return Seq::ZERO.next() };
-        let bytes = room.bytes;
-        room.forget(|seq, _| seq < before);
-        self.bytes = self.bytes - bytes + room.bytes;
+        let bytes = room.bytes();
+        room.trim(before, keys_per_user, since);
+        self.bytes = self.bytes - bytes + room.bytes();
         room.first
     }
 
@@ -234,7 +259,7 @@ impl State {
 /// The log of one room.
 ///
 /// *Invariant:* the entries' places are `first`, `first + 1` … `last`; `keys` holds exactly the
-/// keys of these entries; `bytes` is what the room and they take.
+/// keys of these entries, and `gone` none of them.
 #[derive(Debug)]
 struct Room {
     name: RoomName,
@@ -242,11 +267,23 @@ struct Room {
     first: Seq,
     last: Seq,
     entries: VecDeque<Arc<Entry>>,
-    keys: HashMap<(UserId, Key), Seq>,
-    bytes: usize,
+    /// What the entries take.
+    entry_bytes: usize,
+    keys: HashMap<Named, Seq>,
+    /// Keys whose entries are gone.
+    gone: Remembered,
 }
 
 impl Room {
+    fn bytes(&self) -> usize {
+        ROOM_BYTES + self.entry_bytes + self.gone.bytes()
+    }
+
+    /// Returns when the newest entry was made that is left.
+    fn newest(&self) -> Timestamp {
+        self.entries.back().map_or(Timestamp(0), |entry| entry.ts)
+    }
+
     fn head(&self) -> LogHead {
         LogHead {
             room: self.name.clone(),
@@ -256,21 +293,31 @@ impl Room {
         }
     }
 
-    fn append(&mut self, drafts: Vec<Draft>, keep: usize) -> Result<Appended, AppendError> {
+    /// Takes drafts; keys from before a time may go.
+    fn append(
+        &mut self,
+        drafts: Vec<Draft>,
+        options: &MemoryOptions,
+        since: Timestamp,
+    ) -> Result<Appended, AppendError> {
         if Seq::new(self.last.get() + drafts.len() as u64).is_none() {
             return Err(AppendError::Refused("the room has no place left".into()));
         }
         let outcomes = drafts.into_iter().map(|draft| self.take(draft)).collect();
-        let excess = self.entries.len().saturating_sub(keep) as u64;
-        let first = self.first.plus(excess);
-        self.forget(|seq, _| seq < first);
+        let excess = self.entries.len().saturating_sub(options.entries) as u64;
+        self.trim(self.first.plus(excess), options.keys_per_user, since);
         Ok(Appended { epoch: self.epoch.clone(), outcomes })
     }
 
     fn take(&mut self, draft: Draft) -> Outcome {
         let seq = self.last.next();
         if let Some(key) = &draft.key {
-            let known = match self.keys.entry((draft.user.clone(), key.clone())) {
+            let named = (draft.user.clone(), key.clone());
+            if let Some(first) = self.gone.find(&named) {
+                let same = Digest::of(&draft.body) == Some(first.digest);
+                return repeated(first.seq, first.ts, same);
+            }
+            let known = match self.keys.entry(named) {
                 Slot::Occupied(first) => Some(*first.get()),
                 Slot::Vacant(free) => {
                     free.insert(seq);
@@ -278,12 +325,12 @@ impl Room {
                 }
             };
             if let Some(first) = known.and_then(|seq| self.entry(seq)) {
-                return repeated(first, &draft);
+                return repeated(first.seq, first.ts, first.body == draft.body);
             }
         }
         self.last = seq;
         let entry = draft.into_entry(self.name.clone(), seq);
-        self.bytes += cost(&entry);
+        self.entry_bytes += cost(&entry);
         self.entries.push_back(Arc::new(entry));
         Outcome::New { seq }
     }
@@ -309,18 +356,44 @@ impl Room {
         }
     }
 
-    /// Drops entries from the oldest on, as long as this one's place, in a room that takes so many
-    /// bytes, is to be forgotten.
-    fn forget(&mut self, gone: impl Fn(Seq, usize) -> bool) {
-        while gone(self.first, self.bytes)
-            && let Some(entry) = self.entries.pop_front()
+    /// Drops the entries before a place. So many of their keys stay known of each user, but none
+    /// from before a time.
+    fn trim(&mut self, before: Seq, keys_per_user: u32, since: Timestamp) {
+        self.gone.expire(since);
+        while self.first < before
+            && let Some((entry, named)) = self.pop()
         {
-            self.first = self.first.next();
-            self.bytes -= cost(&entry);
-            if let Some(key) = &entry.key {
-                self.keys.remove(&(entry.user.clone(), key.clone()));
+            if let Some(named) = named
+                && entry.ts >= since
+                && let Some(digest) = Digest::of(&entry.body)
+            {
+                let first = First { seq: entry.seq, ts: entry.ts, digest };
+                self.gone.add(named, first, keys_per_user);
             }
         }
+    }
+
+    /// Forgets the oldest until the room takes so few bytes, or so few entries are all it has.
+    fn shrink(&mut self, enough: usize, entries: usize) {
+        while self.bytes() > enough {
+            let shrunk =
+                self.gone.pop_oldest() || (self.entries.len() > entries && self.pop().is_some());
+            if !shrunk {
+                return;
+            }
+        }
+    }
+
+    /// Drops the oldest entry; returns it and its key.
+    fn pop(&mut self) -> Option<(Arc<Entry>, Option<Named>)> {
+        let entry = self.entries.pop_front()?;
+        self.first = self.first.next();
+        self.entry_bytes -= cost(&entry);
+        let named = entry.key.clone().map(|key| (entry.user.clone(), key));
+        if let Some(named) = &named {
+            self.keys.remove(named);
+        }
+        Some((entry, named))
     }
 }
 
@@ -330,11 +403,7 @@ fn cost(entry: &Entry) -> usize {
     entry.size() + entry.body.size() + ENTRY_BYTES
 }
 
-/// What a draft becomes whose key was there before.
-fn repeated(first: &Entry, draft: &Draft) -> Outcome {
-    if first.body == draft.body {
-        Outcome::Duplicate { seq: first.seq, ts: first.ts }
-    } else {
-        Outcome::Conflict
-    }
+/// What a draft becomes whose key was there before, at this place and time.
+fn repeated(seq: Seq, ts: Timestamp, same: bool) -> Outcome {
+    if same { Outcome::Duplicate { seq, ts } } else { Outcome::Conflict }
 }

@@ -55,6 +55,8 @@ struct Shared {
     to_server: Queue,
     to_peer: Queue,
     code: Option<CloseCode>,
+    /// The peer has said goodbye.
+    left: bool,
 }
 
 /// One direction.
@@ -153,9 +155,11 @@ impl Transport for MemoryTransport {
     }
 
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Inbound> {
-        lock(&self.shared).to_server.poll_take(cx).map(|text| match text {
+        let mut shared = lock(&self.shared);
+        shared.to_server.poll_take(cx).map(|text| match text {
             Some(text) if text.len() > self.capacity_bytes => Inbound::Violation(CloseCode::TooBig),
             Some(text) => Inbound::Text(text),
+            None if shared.left => Inbound::Left,
             None => Inbound::Closed,
         })
     }
@@ -199,14 +203,22 @@ impl MemoryPeer {
     /// When the connection is over.
     pub async fn send(&mut self, text: impl Into<Utf8Bytes>) -> Result<(), Gone> {
         let mut text = Some(text.into());
-        poll_fn(|cx| {
-            let length = text.as_ref().map_or(0, |text| text.len());
-            let take = || Ok(text.take().unwrap_or_default());
-            let mut shared = lock(&self.shared);
-            shared.to_server.poll_put(cx, self.capacity_bytes, length, take)
-        })
-        .await
-        .map_err(|_| Gone)
+        poll_fn(|cx| self.poll_send(cx, &mut text)).await
+    }
+
+    /// As [`MemoryPeer::send`], for those who poll: the text is taken once it is sent.
+    ///
+    /// # Errors
+    /// When the connection is over.
+    pub fn poll_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        text: &mut Option<Utf8Bytes>,
+    ) -> Poll<Result<(), Gone>> {
+        let length = text.as_ref().map_or(0, |text| text.len());
+        let take = || Ok(text.take().unwrap_or_default());
+        let mut shared = lock(&self.shared);
+        shared.to_server.poll_put(cx, self.capacity_bytes, length, take).map_err(|_| Gone)
     }
 
     /// Receives the next text; `None` once the server has closed and all was received.
@@ -227,6 +239,12 @@ impl MemoryPeer {
     /// Says that nothing more will be sent. What the server sends can still be received.
     pub fn close(&mut self) {
         lock(&self.shared).to_server.end();
+    }
+
+    /// As [`MemoryPeer::close`], and says that its session is over, too.
+    pub fn leave(&mut self) {
+        lock(&self.shared).left = true;
+        self.close();
     }
 
     /// Returns why the server closed, once it has.

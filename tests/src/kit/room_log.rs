@@ -14,6 +14,7 @@
 //! Each case is a function of its own and answers in words what was wrong. They need a runtime
 //! with several threads. A case takes logs of its own, so any number can run side by side.
 mod appends;
+mod gone;
 mod keys;
 mod reads;
 mod survival;
@@ -37,6 +38,10 @@ pub use self::appends::{
     contents_come_back_byte_for_byte, places_are_dense_from_one, rooms_are_separate,
     the_first_spelling_stays,
 };
+pub use self::gone::{
+    a_key_is_known_for_a_day, a_key_is_known_while_its_entry_goes, a_key_outlives_its_entry,
+    a_user_has_so_many_keys,
+};
 pub use self::keys::{
     a_key_belongs_to_a_user_and_a_room, a_key_is_taken_once_by_many_at_once,
     a_key_twice_in_one_batch, a_key_with_another_body_is_a_conflict, a_repeat_is_a_duplicate,
@@ -46,8 +51,7 @@ pub use self::reads::{
     a_page_ends_at_its_bytes, an_unknown_room_is_empty, ranges_are_clipped, reads_match_a_model,
 };
 pub use self::survival::{
-    a_trimmed_key_is_old_or_new, all_survives_a_reopening, places_are_not_given_again_after_a_trim,
-    the_epoch_names_the_log,
+    all_survives_a_reopening, places_are_not_given_again_after_a_trim, the_epoch_names_the_log,
 };
 pub use self::together::{
     a_dropped_answer_drops_no_work, a_room_begins_at_once, batches_do_not_mix,
@@ -172,12 +176,15 @@ pub async fn run_all(kit: &Kit) -> Verdict {
         a_key_twice_in_one_batch,
         no_key_is_no_repeat,
         a_key_is_taken_once_by_many_at_once,
+        a_key_outlives_its_entry,
+        a_user_has_so_many_keys,
+        a_key_is_known_for_a_day,
+        a_key_is_known_while_its_entry_goes,
         an_unknown_room_is_empty,
         ranges_are_clipped,
         a_page_ends_at_its_bytes,
         reads_match_a_model,
         places_are_not_given_again_after_a_trim,
-        a_trimmed_key_is_old_or_new,
         the_epoch_names_the_log,
         all_survives_a_reopening,
         what_was_acked_is_read,

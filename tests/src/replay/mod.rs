@@ -8,6 +8,7 @@
 //! member has to have seen that order.
 mod board;
 mod member;
+mod steady;
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
@@ -17,6 +18,7 @@ use chat_proto::{HistoryRange, Seq};
 
 use self::board::Board;
 use self::member::Member;
+pub use self::steady::{Figures, replay_steadily};
 use crate::client::V1Client;
 use crate::history_check::{Logged, Outcome, Send, check};
 use crate::irc::{Event, Script};

@@ -57,7 +57,10 @@ pub(super) fn v1(frame: &ServerFrame) -> String {
         ServerFrame::Gap { room, from, to } => format!("[{room}] gap {from}..{to}"),
         ServerFrame::Hole { room, from, to } => format!("[{room}] hole {from}..{to}"),
         ServerFrame::Bye { code, after_ms, .. } => format!("bye {code} {after_ms}"),
-        ServerFrame::Ping { .. } => "ping".into(),
+        ServerFrame::Ping { heads } => {
+            let heads = heads.iter().map(|(room, head)| format!(" {room}={}", head.seq));
+            format!("ping{}", heads.collect::<String>())
+        }
         ServerFrame::Entry(e) => format!("[{}] {}", e.room, entry(e)),
         other => format!("{other:?}"),
     }

@@ -3,13 +3,14 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry as Slot;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use chat_proto::{RoomName, Seq};
+use chat_proto::{RoomName, Seq, Timestamp};
 use chat_state::{AppendError, Appended, Draft, LogHead, Outcome};
 use rusqlite::{Connection, Statement};
 
 use super::super::RoomBatch;
 use super::super::epochs::MetRooms;
 use super::super::recent::RecentMap;
+use super::keys::Keys;
 use super::rows::{self, Fault, FindRoom, RoomRow, body_text, place};
 
 /// The statements of the writer, each prepared once.
@@ -23,6 +24,7 @@ pub(super) struct Statements<'c> {
     insert: Statement<'c>,
     find_key: Statement<'c>,
     delete: Statement<'c>,
+    pub(super) keys: Keys<'c>,
 }
 
 impl<'c> Statements<'c> {
@@ -47,12 +49,19 @@ impl<'c> Statements<'c> {
                 "SELECT seq, ts, body FROM entries WHERE room = ?1 AND user = ?2 AND key = ?3",
             )?,
             delete: conn.prepare("DELETE FROM entries WHERE room = ?1 AND seq < ?2")?,
+            keys: Keys::prepare(conn)?,
         })
     }
 
-    /// Forgets a room's entries before a place.
-    pub(super) fn trim(&mut self, room: i64, first: Seq) -> Result<(), Fault> {
-        self.delete.execute((room, place(first)))?;
+    /// Forgets a room's entries before a place. So many of their keys stay known of each user, but
+    /// none from before a time.
+    pub(super) fn trim(
+        &mut self,
+        (room, first): (i64, Seq),
+        keys: (u32, Timestamp),
+    ) -> Result<(), Fault> {
+        let delete = || Ok(self.delete.execute((room, place(first))).map(drop)?);
+        self.keys.outlive((room, first), keys, delete)?;
         self.set_first.execute((room, place(first)))?;
         Ok(())
     }
@@ -65,6 +74,8 @@ pub(super) struct Work<'a, 'c> {
     cache: &'a mut RecentMap<RoomName, RoomRow>,
     met: &'a Mutex<MetRooms>,
     touched: BTreeMap<RoomName, Touched>,
+    /// When the newest entry was made, if one was.
+    newest: Option<Timestamp>,
 }
 
 struct Touched {
@@ -80,7 +91,7 @@ impl<'a, 'c> Work<'a, 'c> {
         cache: &'a mut RecentMap<RoomName, RoomRow>,
         met: &'a Mutex<MetRooms>,
     ) -> Self {
-        Self { statements, cache, met, touched: BTreeMap::new() }
+        Self { statements, cache, met, touched: BTreeMap::new(), newest: None }
     }
 
     /// Takes one batch. After a [`Fault`] the transaction has to be undone; a refusal changed
@@ -118,6 +129,7 @@ impl<'a, 'c> Work<'a, 'c> {
             let outcome = take(self.statements, room, draft)?;
             if let Outcome::New { seq } = outcome {
                 room.head.last = seq;
+                self.newest = Some(draft.ts);
             }
             outcomes.push(outcome);
         }
@@ -140,14 +152,15 @@ impl<'a, 'c> Work<'a, 'c> {
         Ok(())
     }
 
-    /// Remembers what the commit made true.
-    pub(super) fn settle(self) {
+    /// Remembers what the commit made true; returns when the newest entry was made, if one was.
+    pub(super) fn settle(self) -> Option<Timestamp> {
         for (name, Touched { room, made, .. }) in self.touched {
             if made {
                 lock(self.met).leave(&name);
             }
             self.cache.insert(name, room);
         }
+        self.newest
     }
 }
 
@@ -170,6 +183,14 @@ pub(super) fn lock(met: &Mutex<MetRooms>) -> MutexGuard<'_, MetRooms> {
 /// Makes one draft an entry, unless its key was there before.
 fn take(statements: &mut Statements<'_>, room: &RoomRow, draft: &Draft) -> Result<Outcome, Fault> {
     let (seq, key) = (room.head.last.next(), draft.key.as_deref());
+    let body = body_text(&draft.body)?;
+    // Nothing is gone of a room that was never trimmed.
+    if let Some(key) = key
+        && room.head.first > Seq::ZERO.next()
+        && let Some(outcome) = statements.keys.repeated(room.id, draft, (key, &body))?
+    {
+        return Ok(outcome);
+    }
     let inserted = statements.insert.execute((
         room.id,
         place(seq),
@@ -177,7 +198,7 @@ fn take(statements: &mut Statements<'_>, room: &RoomRow, draft: &Draft) -> Resul
         draft.user.as_str(),
         draft.username.as_str(),
         key,
-        body_text(&draft.body)?,
+        body,
     ))?;
     if inserted == 1 {
         return Ok(Outcome::New { seq });

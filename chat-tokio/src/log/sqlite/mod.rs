@@ -4,6 +4,7 @@
 //! many rooms, in one transaction, so that they share one flush to the disk. Readers have threads
 //! and connections of their own; they see what is committed and never wait for the writer.
 mod batch;
+mod keys;
 mod open;
 mod reader;
 mod rows;
@@ -27,13 +28,14 @@ use tokio::sync::oneshot;
 
 pub use self::open::SqliteOpenError;
 use super::epochs::{Epochs, MetRooms};
-use super::{Capabilities, LogFuture, RoomBatch, RoomLog};
+use super::{Capabilities, KEYS_PER_USER_DEFAULT, LogFuture, RoomBatch, RoomLog};
 
 /// A [`RoomLog`] in one SQLite file.
 ///
 /// The file belongs to one log at a time; a second one, in this process or another, is refused.
 /// Beside `path` lie `path-wal` and `path-shm`, which are a part of it while it is open, and the
-/// empty `path.lock`. Keys are remembered until their entries are trimmed.
+/// empty `path.lock`. Keys older than [`KEYS_REMEMBERED_MS`](super::KEYS_REMEMBERED_MS) whose
+/// entries are gone go while others are appended.
 ///
 /// # Limits
 ///
@@ -52,7 +54,7 @@ pub struct SqliteLog {
     queries: SyncSender<reader::Query>,
     /// Bytes that wait for the writer.
     waiting: Arc<AtomicUsize>,
-    durability: SqliteDurability,
+    capabilities: Capabilities,
     running: Mutex<Option<Running>>,
 }
 
@@ -64,6 +66,8 @@ pub struct SqliteOptions {
     pub durability: SqliteDurability,
     /// Threads that read, 1 to 16.
     pub readers: usize,
+    /// Keys of one user that a room remembers whose entries were trimmed; the oldest go first.
+    pub keys_per_user: u32,
     /// Pages (of 4096 bytes) that the file may have at most; the log refuses appends beyond it as
     /// on a full disk. For tests.
     #[doc(hidden)]
@@ -104,7 +108,22 @@ const ROOMS_MET_MAX: usize = 65_536;
 
 impl Default for SqliteOptions {
     fn default() -> Self {
-        Self { durability: SqliteDurability::Full, readers: READERS_DEFAULT, pages_max: None }
+        Self {
+            durability: SqliteDurability::Full,
+            readers: READERS_DEFAULT,
+            keys_per_user: KEYS_PER_USER_DEFAULT,
+            pages_max: None,
+        }
+    }
+}
+
+impl SqliteOptions {
+    fn capabilities(&self) -> Capabilities {
+        let durability = match self.durability {
+            SqliteDurability::Full => Durability::Disk,
+            SqliteDurability::Normal => Durability::Process,
+        };
+        Capabilities { durability, keys_per_user: self.keys_per_user.into(), shared: false }
     }
 }
 
@@ -139,11 +158,12 @@ impl SqliteLog {
         let waiting = Arc::new(AtomicUsize::new(0));
         let (jobs, waiting_jobs) = sync_channel(JOBS_WAITING_MAX);
         let counter = waiting.clone();
-        let run = move || writer::run(writing, &met, &counter, &waiting_jobs);
+        let keys_per_user = options.keys_per_user;
+        let run = move || writer::run(writing, keys_per_user, (&met, &counter), &waiting_jobs);
         let writer = place.thread("room-log-writer", run)?;
         let running = Running { threads, writer, _lock: place.lock };
-        let (durability, running) = (options.durability, Mutex::new(Some(running)));
-        Ok(Self { jobs, queries, waiting, durability, running })
+        let (capabilities, running) = (options.capabilities(), Mutex::new(Some(running)));
+        Ok(Self { jobs, queries, waiting, capabilities, running })
     }
 
     /// Commits what was taken, puts everything into the one file and lets go of it. Afterwards
@@ -189,11 +209,7 @@ const CLOSED: &str = "it is closed";
 
 impl RoomLog for SqliteLog {
     fn capabilities(&self) -> Capabilities {
-        let durability = match self.durability {
-            SqliteDurability::Full => Durability::Disk,
-            SqliteDurability::Normal => Durability::Process,
-        };
-        Capabilities { durability, keys_remembered: u64::MAX, shared: false }
+        self.capabilities
     }
 
     fn append(&self, batches: Vec<RoomBatch>) -> LogFuture<Vec<Result<Appended, AppendError>>> {
@@ -251,7 +267,9 @@ impl Drop for SqliteLog {
 
 impl fmt::Debug for SqliteLog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SqliteLog").field("durability", &self.durability).finish_non_exhaustive()
+        f.debug_struct("SqliteLog")
+            .field("capabilities", &self.capabilities)
+            .finish_non_exhaustive()
     }
 }
 

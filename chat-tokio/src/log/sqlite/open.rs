@@ -23,7 +23,7 @@ const APPLICATION_ID: i32 = 0x726f_6f6d;
 
 /// What brings a file from each version of the schema to the next; the first makes a new one.
 /// A step that was released never changes.
-const MIGRATIONS: [&str; 1] = [include_str!("schema_v1.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("schema_v1.sql"), include_str!("schema_v2.sql")];
 
 /// The version of the schema that this program reads and writes.
 const VERSION: i32 = MIGRATIONS.len() as i32;

@@ -102,6 +102,12 @@ pub(super) fn timestamp(row: &Row<'_>, column: usize) -> Result<Timestamp, Fault
     Ok(Timestamp(row.get::<_, i64>(column)?.cast_unsigned()))
 }
 
+/// Writes a time for the file.
+pub(super) fn moment(ts: Timestamp) -> i64 {
+    // So what the file compares is in order: the time may be any number.
+    i64::try_from(ts.0).unwrap_or(i64::MAX)
+}
+
 /// Writes a place for the file.
 pub(super) fn place(seq: Seq) -> i64 {
     // Places end at 2^53 - 1.

@@ -5,14 +5,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::Duration;
 
-use chat_proto::{RoomName, Seq};
+use chat_proto::{RoomName, Seq, Timestamp};
 use chat_state::{AppendError, Appended, ReadError};
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use super::super::RoomBatch;
 use super::super::epochs::MetRooms;
 use super::super::recent::RecentMap;
+use super::super::{RoomBatch, remembered_since};
 use super::batch::{self, Statements, Work};
 use super::rows::{Fault, RoomRow};
 
@@ -54,11 +54,15 @@ const LATECOMER_WAIT: Duration = Duration::from_micros(100);
 /// Latecomers that one transaction waits for: so the wait is 10 ms at the very most.
 const LATECOMERS_MAX: usize = 100;
 
-/// Entries that one step of a trim deletes: it delays appends by a few milliseconds.
-const TRIM_STEP: u64 = 1000;
+/// Entries that one step of a trim deletes, and whose keys it keeps: it delays appends by a few
+/// milliseconds.
+const TRIM_STEP: u64 = 250;
 
 /// Trims that wait for each other.
 const TRIMS_MAX: usize = 64;
+
+/// How often the writer looks for keys that are too old: one look into an index.
+const EXPIRE_EVERY_MS: u64 = 10 * 60 * 1000;
 
 /// Rooms whose row the writer remembers: about 5 MB at the most.
 const ROOMS_CACHED_MAX: usize = 16_384;
@@ -66,17 +70,26 @@ const ROOMS_CACHED_MAX: usize = 16_384;
 /// Serves jobs until it is told to close, or nobody is left who could ask.
 pub(super) fn run(
     conn: Connection,
-    met: &Mutex<MetRooms>,
-    waiting: &AtomicUsize,
+    keys_per_user: u32,
+    (met, waiting): (&Mutex<MetRooms>, &AtomicUsize),
     jobs: &Receiver<Job>,
 ) {
     match Statements::prepare(&conn) {
         Ok(statements) => {
-            let cache = RecentMap::new(ROOMS_CACHED_MAX);
-            let trims = VecDeque::new();
-            let conn = &conn;
-            Writer { conn, statements, cache, met, waiting, trims, closing: false, crowd: 0 }
-                .serve(jobs);
+            let writer = Writer {
+                conn: &conn,
+                statements,
+                cache: RecentMap::new(ROOMS_CACHED_MAX),
+                met,
+                waiting,
+                trims: VecDeque::new(),
+                closing: false,
+                crowd: 0,
+                keys_per_user,
+                newest: Timestamp(0),
+                looked: Timestamp(0),
+            };
+            writer.serve(jobs);
         }
         // The same statements were prepared when the file was opened.
         Err(error) => tracing::error!(%error, "the room log's writer can't begin"),
@@ -101,6 +114,12 @@ struct Writer<'c, 's> {
     closing: bool,
     /// Drafts of the last transaction.
     crowd: usize,
+    /// Keys of one user that a room remembers whose entries are gone.
+    keys_per_user: u32,
+    /// When the newest entry was made, as far as this process knows.
+    newest: Timestamp,
+    /// When `newest` was, at the last look for old keys.
+    looked: Timestamp,
 }
 
 /// Why a transaction has no effect, or none that is known.
@@ -122,6 +141,7 @@ impl Writer<'_, '_> {
             }
             self.append(appends);
             self.trim();
+            self.expire();
         }
     }
 
@@ -215,7 +235,7 @@ impl Writer<'_, '_> {
         };
         match work.commit() {
             Ok(()) => {
-                work.settle();
+                self.newest = work.settle().unwrap_or(self.newest);
                 Ok(answers)
             }
             Err(Fault(why)) => {
@@ -272,7 +292,8 @@ impl Writer<'_, '_> {
         }
         row.head.first = goal.min(row.head.first.plus(TRIM_STEP));
         self.begin()?;
-        if let Err(fault) = self.statements.trim(row.id, row.head.first) {
+        let keys = (self.keys_per_user, remembered_since(self.newest));
+        if let Err(fault) = self.statements.trim((row.id, row.head.first), keys) {
             self.undo()?;
             return Err(fault);
         }
@@ -283,6 +304,38 @@ impl Writer<'_, '_> {
         let first = row.head.first;
         self.cache.insert(room.clone(), row);
         Ok((first, if first < goal { Progress::More } else { Progress::Done }))
+    }
+
+    /// Forgets some of the keys that are too old, if it is time to look for them.
+    fn expire(&mut self) {
+        let since = remembered_since(self.newest);
+        if self.newest.0.abs_diff(self.looked.0) < EXPIRE_EVERY_MS {
+            return;
+        }
+        match self.expire_step(since) {
+            Ok(Progress::More) => {}
+            Ok(Progress::Done) => self.looked = self.newest,
+            Err(Fault(error)) => {
+                tracing::warn!(%error, "the room log failed to forget old keys");
+                self.looked = self.newest;
+            }
+        }
+    }
+
+    fn expire_step(&mut self, since: Timestamp) -> Result<Progress, Fault> {
+        if !self.statements.keys.has_old(since)? {
+            return Ok(Progress::Done);
+        }
+        self.begin()?;
+        if let Err(fault) = self.statements.keys.expire(since) {
+            self.undo()?;
+            return Err(fault);
+        }
+        if let Err(error) = self.statements.commit.execute([]) {
+            self.commit_failed();
+            return Err(error.into());
+        }
+        Ok(Progress::More)
     }
 }
 
