@@ -176,7 +176,7 @@ impl Client {
             return;
         };
         match (purpose, reply) {
-            (Purpose::Join(room), ServerFrame::Joined(joined)) => {
+            (Purpose::Join(room), ServerFrame::Joined(joined)) if joined.room == room => {
                 self.answered(request);
                 self.joined(&room, request, *joined, turn);
             }
@@ -189,24 +189,27 @@ impl Client {
                 let ts = ts.unwrap_or_default();
                 self.acked(&room, request, (seq, ts, duplicate), turn);
             }
-            (Purpose::Page(room), ServerFrame::Page(page)) => {
+            (Purpose::Page(room), ServerFrame::Page(page)) if page.room == room => {
                 self.answered(request);
                 self.paged(&room, request, &page, turn);
             }
             (Purpose::Ask(ticket), ServerFrame::Page(page)) => {
+                self.answered(request);
                 self.ask_answered(ticket, Outcome::Page(page), turn);
             }
             (Purpose::Ask(ticket), ServerFrame::Members { view, .. }) => {
+                self.answered(request);
                 self.ask_answered(ticket, Outcome::Members(view), turn);
             }
             (Purpose::Ask(ticket), ServerFrame::Rooms { rooms, has_more, .. }) => {
+                self.answered(request);
                 self.ask_answered(ticket, Outcome::Rooms { rooms, has_more }, turn);
             }
             (purpose, ServerFrame::Error(error)) => {
                 self.answered(request);
                 self.refused(purpose, request, error, turn);
             }
-            // A reply of another kind than was asked for is none.
+            // A reply of another kind, or about another room, than was asked for is none.
             _ => {}
         }
     }

@@ -1,0 +1,116 @@
+//! Questions of the application, and typing.
+use chat_proto::HistoryRange;
+use chat_state::client::{Ask, Config, Event, Ticket};
+
+use crate::harness::{Test, room};
+
+const ROOMS: &str = r#"{"type":"rooms"}"#;
+const MEMBERS: &str = r#"{"type":"members","room":"lobby"}"#;
+
+fn ask(test: &mut Test, ticket: u64, ask: Ask) -> Vec<String> {
+    test.handle(Event::Ask { ticket: Ticket(ticket), ask })
+}
+
+fn rooms(test: &mut Test, ticket: u64) -> Vec<String> {
+    ask(test, ticket, Ask::Rooms { after: None })
+}
+
+fn members(test: &mut Test, ticket: u64) -> Vec<String> {
+    ask(test, ticket, Ask::Members { room: room("lobby") })
+}
+
+#[test]
+fn each_question_gets_its_answer() {
+    let mut test = Test::in_lobby(Config::default());
+    assert_eq!(rooms(&mut test, 1), [ROOMS]);
+    let list = format!(r#"{{"type":"rooms","id":"{}","rooms":[],"has_more":false}}"#, test.last);
+    assert_eq!(members(&mut test, 2), [MEMBERS]);
+    let view = r#""room":"lobby","count":7,"members":[]"#;
+    let view = format!(r#"{{"type":"members","id":"{}",{view}}}"#, test.last);
+    let range = HistoryRange::Before(chat_proto::Seq::ZERO.next());
+    let history = Ask::History { room: room("lobby"), range, limit: Some(5) };
+    let asked = ask(&mut test, 3, history);
+    assert_eq!(asked, [r#"{"type":"history","room":"lobby","before":1,"limit":5}"#]);
+    assert_eq!(test.page("e1", &[]), ["#3: page of 0"]);
+    assert_eq!(test.server(&view), ["#2: 7 members"]);
+    assert_eq!(test.server(&list), ["#1: 0 rooms"]);
+    assert!(test.server(&list).is_empty());
+    assert_eq!((test.client.stats().asks, test.client.stats().requests), (0, 0));
+}
+
+#[test]
+fn a_question_outlives_its_connection_and_not_its_time() {
+    let mut test = Test::in_lobby(Config::default());
+    assert_eq!(rooms(&mut test, 1), [ROOMS]);
+    assert_eq!(members(&mut test, 2), [MEMBERS]);
+    test.again();
+    let got = test.welcome("u_ada", "");
+    assert_eq!(
+        got,
+        ["online", "welcome u_ada", ROOMS, r#"{"type":"join","room":"lobby","history":50}"#]
+    );
+    // What is asked about a room waits until one is in it.
+    assert_eq!(test.joined("lobby", "e1", 2, &[]), ["joined lobby e1 again", MEMBERS]);
+    assert!(test.pass(27_999).is_empty());
+    assert_eq!(test.pass(1), ["#1: expired", "#2: expired"]);
+    assert_eq!(test.client.stats().requests, 0);
+}
+
+#[test]
+fn a_question_about_any_room_may_be_asked() {
+    let mut test = Test::online(Config::default());
+    assert_eq!(members(&mut test, 1), [MEMBERS]);
+    let id = test.last;
+    let got = test.error(id, "not_member", r#","retryable":false"#);
+    assert_eq!(got, ["#1: refused: not_member"]);
+}
+
+#[test]
+fn a_question_that_is_refused_for_a_while_is_asked_again() {
+    let mut test = Test::online(Config::default());
+    rooms(&mut test, 1);
+    let id = test.last;
+    let more = r#","retryable":true,"retry_after_ms":700"#;
+    assert!(test.error(id, "log_unavailable", more).is_empty());
+    assert!(test.pass(699).is_empty());
+    assert_eq!(test.pass(1), [ROOMS]);
+}
+
+#[test]
+fn there_are_only_so_many_questions_at_a_time() {
+    let mut test = Test::new(Config { asks: 2, ..Config::default() });
+    assert!(rooms(&mut test, 1).is_empty());
+    assert!(rooms(&mut test, 2).is_empty());
+    assert_eq!(rooms(&mut test, 3), ["#3: full"]);
+    assert_eq!(test.pass(30_000), ["#1: expired", "#2: expired"]);
+    assert!(rooms(&mut test, 4).is_empty());
+}
+
+#[test]
+fn typing_is_told_sparingly() {
+    let typing =
+        |test: &mut Test, active| test.handle(Event::Typing { room: room("lobby"), active });
+    let on = r#"{"type":"typing","room":"lobby","active":true}"#;
+    let off = r#"{"type":"typing","room":"lobby","active":false}"#;
+    let mut test = Test::new(Config::default());
+    assert!(typing(&mut test, true).is_empty(), "nobody would hear it");
+    test.handle(Event::Start);
+    test.opened();
+    test.welcome("u_ada", r#","features":["typing"]"#);
+    assert!(typing(&mut test, true).is_empty());
+    test.join("lobby");
+    test.joined("lobby", "e1", 0, &[]);
+    assert!(typing(&mut test, false).is_empty(), "it was not begun");
+    assert_eq!(typing(&mut test, true), [on]);
+    test.pass(2999);
+    assert!(typing(&mut test, true).is_empty());
+    test.pass(1);
+    assert_eq!(typing(&mut test, true), [on]);
+    assert_eq!(typing(&mut test, false), [off]);
+    assert!(typing(&mut test, false).is_empty());
+    assert_eq!(typing(&mut test, true), [on]);
+    test.send("lobby", 1, "hi");
+    assert!(typing(&mut test, false).is_empty(), "what was said has ended it");
+    let mut test = Test::in_lobby(Config::default());
+    assert!(typing(&mut test, true).is_empty(), "the server does not pass it on");
+}

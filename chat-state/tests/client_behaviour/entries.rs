@@ -1,0 +1,121 @@
+//! Entries: in order, each once, and what is missing.
+use chat_state::client::{Config, Times};
+
+use crate::harness::{Test, message};
+
+fn entry(test: &mut Test, seq: u64) -> Vec<String> {
+    test.server(&message("lobby", seq, "u_bob", ""))
+}
+
+fn history(after: u64) -> String {
+    format!(r#"{{"type":"history","room":"lobby","after":{after}}}"#)
+}
+
+fn messages(seqs: &[u64]) -> Vec<String> {
+    seqs.iter().map(|seq| message("lobby", *seq, "u_bob", "")).collect()
+}
+
+#[test]
+fn what_is_too_much_to_hold_is_fetched() {
+    let mut test = Test::in_lobby(Config { held_entries: 2, ..Config::default() });
+    assert_eq!(entry(&mut test, 4), [history(2)]);
+    for seq in 5..9 {
+        assert!(entry(&mut test, seq).is_empty());
+        assert!(test.client.stats().held <= 2);
+    }
+    let got = test.page("e1", &messages(&[3]));
+    assert_eq!(got, ["lobby 3: c3", "lobby 4: c4", "lobby 5: c5", &history(5)]);
+    let got = test.page("e1", &messages(&[6, 7, 8]));
+    assert_eq!(got, ["lobby 6: c6", "lobby 7: c7", "lobby 8: c8"]);
+}
+
+#[test]
+fn a_page_of_another_log_leads_to_a_join() {
+    let mut test = Test::in_lobby(Config::default());
+    assert_eq!(entry(&mut test, 4), [history(2)]);
+    assert!(test.page("e2", &messages(&[1])).is_empty());
+    assert!(entry(&mut test, 5).is_empty());
+    assert_eq!(test.pass(250), [r#"{"type":"join","room":"lobby","history":50}"#]);
+    let got = test.joined("lobby", "e2", 1, &[1]);
+    assert_eq!(got, ["reset lobby e2", "joined lobby e2 fresh", "lobby 1: c1"]);
+}
+
+#[test]
+fn a_log_that_is_behind_the_client_is_waited_for() {
+    // Another node may not have seen yet what this client has.
+    let mut test = Test::in_lobby(Config::default());
+    entry(&mut test, 3);
+    test.again();
+    let got = test.recovered("u_ada", 2);
+    assert_eq!(got[2..], ["joined lobby e1 recovered"]);
+    assert!(entry(&mut test, 3).is_empty());
+    assert_eq!(entry(&mut test, 4), ["lobby 4: c4"]);
+}
+
+#[test]
+fn a_hole_beyond_what_is_missing_waits_for_the_page() {
+    let mut test = Test::in_lobby(Config::default());
+    let got = test.server(r#"{"type":"hole","room":"lobby","from":5,"to":6}"#);
+    assert_eq!(got, [history(2)]);
+    assert!(entry(&mut test, 7).is_empty());
+    let got = test.page("e1", &messages(&[3, 4, 7]));
+    assert_eq!(got, ["lobby 3: c3", "lobby 4: c4", "lobby 5-6: lost", "lobby 7: c7"]);
+}
+
+#[test]
+fn a_hole_over_what_is_held_loses_only_the_rest() {
+    let mut test = Test::in_lobby(Config::default());
+    entry(&mut test, 4);
+    let got = test.server(r#"{"type":"hole","room":"lobby","from":1,"to":5}"#);
+    assert_eq!(got, ["lobby 3-3: lost", "lobby 4: c4", "lobby 5-5: lost"]);
+    assert!(test.page("e1", &messages(&[4])).is_empty(), "it was asked for before");
+}
+
+#[test]
+fn entries_of_a_room_that_is_joined_again_wait_for_the_reply() {
+    let mut test = Test::in_lobby(Config::default());
+    test.send("lobby", 1, "hi");
+    let id = test.last;
+    test.error(id, "not_member", r#","retryable":false"#);
+    // Whether these are of the same log is not known yet.
+    assert!(entry(&mut test, 3).is_empty());
+    let got = test.joined("lobby", "e1", 3, &[2, 3]);
+    assert_eq!(got[..2], ["joined lobby e1 again", "lobby 3: c3"]);
+}
+
+#[test]
+fn a_page_that_is_not_answered_is_asked_for_again_and_given_up_at_last() {
+    let times = Times { request_ms: 2000, ..Times::default() };
+    let mut test = Test::in_lobby(Config { times, ..Config::default() });
+    assert_eq!(entry(&mut test, 4), [history(2)]);
+    assert_eq!(test.pass(9000), [&history(2), &history(2), &history(2)].map(String::as_str));
+    assert_eq!(test.pass(750), ["close 4201", "waiting"]);
+    test.pass(1000);
+    test.opened();
+    test.recovered("u_ada", 4);
+    assert_eq!(test.pass(10_000).len(), 4);
+    assert_eq!(test.pass(1000), ["lobby 3-3: lost", "lobby 4: c4"]);
+}
+
+#[test]
+fn a_join_begins_where_its_history_begins() {
+    let mut test = Test::online(Config::default());
+    test.join("lobby");
+    let got = test.joined("lobby", "e1", 9, &[8, 9]);
+    assert_eq!(got, ["joined lobby e1 fresh", "lobby 8: c8", "lobby 9: c9"]);
+    // Without one it begins at the head.
+    let mut test = Test::online(Config { history: 0, ..Config::default() });
+    test.join("lobby");
+    assert_eq!(test.joined("lobby", "e1", 9, &[]), ["joined lobby e1 fresh"]);
+    assert!(entry(&mut test, 9).is_empty());
+    assert_eq!(entry(&mut test, 10), ["lobby 10: c10"]);
+}
+
+#[test]
+fn a_join_whose_history_ends_early_is_completed() {
+    let mut test = Test::online(Config::default());
+    test.join("lobby");
+    let got = test.joined("lobby", "e1", 3, &[1]);
+    assert_eq!(got, ["joined lobby e1 fresh", "lobby 1: c1", &history(1)]);
+    assert_eq!(test.page("e1", &messages(&[2, 3])), ["lobby 2: c2", "lobby 3: c3"]);
+}

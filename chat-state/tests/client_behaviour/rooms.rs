@@ -1,0 +1,126 @@
+//! Being in rooms, and not being in them.
+use chat_state::client::{Config, Times};
+
+use crate::harness::{Test, message};
+
+const JOIN: &str = r#"{"type":"join","room":"lobby","history":50}"#;
+const LEAVE: &str = r#"{"type":"leave","room":"lobby"}"#;
+
+fn left(test: &mut Test) -> Vec<String> {
+    let text = format!(r#"{{"type":"left","id":"{}","room":"lobby"}}"#, test.last);
+    test.server(&text)
+}
+
+#[test]
+fn a_room_that_is_left_while_it_is_joined_is_left_after_that() {
+    let mut test = Test::online(Config::default());
+    assert_eq!(test.join("lobby"), [JOIN]);
+    assert!(test.leave("lobby").is_empty());
+    assert_eq!(test.joined("lobby", "e1", 0, &[]), ["joined lobby e1 fresh", LEAVE]);
+    assert!(test.server(&message("lobby", 1, "u_bob", "")).is_empty());
+    assert_eq!(left(&mut test), ["left lobby: Asked"]);
+    assert_eq!(test.client.stats().rooms, 0);
+}
+
+#[test]
+fn a_room_that_is_left_while_it_is_resumed_is_left_after_that() {
+    let mut test = Test::in_lobby(Config::default());
+    test.again();
+    assert!(test.leave("lobby").is_empty());
+    let got = test.recovered("u_ada", 2);
+    assert_eq!(got, ["online", "welcome u_ada", "joined lobby e1 recovered", LEAVE]);
+    assert_eq!(left(&mut test), ["left lobby: Asked"]);
+    // Where it was not recovered there is nothing to leave.
+    let mut test = Test::in_lobby(Config::default());
+    test.again();
+    test.leave("lobby");
+    let rooms = r#""lobby":{"recovered":false,"reason":"unavailable"}"#;
+    let got = test.welcome("u_ada", &format!(r#","rooms":{{{rooms}}}"#));
+    assert_eq!(got, ["online", "welcome u_ada", "left lobby: Asked"]);
+}
+
+#[test]
+fn leaving_and_joining_begins_anew() {
+    let mut test = Test::in_lobby(Config::default());
+    assert_eq!(test.leave("lobby"), [LEAVE]);
+    assert!(test.join("lobby").is_empty());
+    // Said for the time after the join.
+    assert!(test.send("lobby", 1, "hi").is_empty());
+    assert_eq!(left(&mut test), ["left lobby: Asked", JOIN]);
+    let got = test.joined("lobby", "e1", 2, &[2]);
+    assert_eq!(got[..2], ["joined lobby e1 fresh", "lobby 2: c2"]);
+    assert!(got[2].contains("k1"));
+    // Once more, without anything to say, and without a connection.
+    let id = test.last;
+    test.ack(id, 3);
+    test.closed(None);
+    assert_eq!(test.leave("lobby"), ["left lobby: Asked"]);
+    assert!(test.join("lobby").is_empty());
+    test.pass(2000);
+    assert!(test.opened()[0].contains(r#""rooms":{}"#));
+}
+
+#[test]
+fn a_leave_or_join_that_is_not_answered_is_repeated() {
+    let times = Times { request_ms: 3000, ..Times::default() };
+    let mut test = Test::online(Config { times, ..Config::default() });
+    assert_eq!(test.join("lobby"), [JOIN]);
+    assert!(test.pass(3249).is_empty());
+    assert_eq!(test.pass(1), [JOIN]);
+    test.joined("lobby", "e1", 0, &[]);
+    assert_eq!(test.leave("lobby"), [LEAVE]);
+    assert!(test.pass(3249).is_empty());
+    assert_eq!(test.pass(1), [LEAVE]);
+    assert_eq!(left(&mut test), ["left lobby: Asked"]);
+}
+
+#[test]
+fn whoever_may_not_leave_is_out() {
+    let mut test = Test::in_lobby(Config::default());
+    test.leave("lobby");
+    let id = test.last;
+    let got = test.error(id, "not_member", r#","retryable":false"#);
+    assert_eq!(got, ["left lobby: Asked"]);
+}
+
+#[test]
+fn a_room_that_was_not_joined_is_left_at_once() {
+    let mut test = Test::online(Config::default());
+    assert_eq!(test.leave("lobby"), ["left lobby: Asked"]);
+}
+
+#[test]
+fn there_are_only_so_many_rooms() {
+    let mut test = Test::new(Config { rooms: 1, ..Config::default() });
+    assert!(test.join("lobby").is_empty());
+    assert!(test.join("LOBBY").is_empty());
+    assert_eq!(test.join("den"), ["left den: TooMany"]);
+}
+
+#[test]
+fn who_is_there_is_told_of_rooms_that_one_is_in() {
+    let mut test = Test::in_lobby(Config::default());
+    for room in ["lobby", "den"] {
+        let head = format!(r#""room":"{room}","user":"u_bob","username":"Bob""#);
+        let expected = |line: &str| {
+            if room == "lobby" { vec![format!("lobby: {line}")] } else { Vec::new() }
+        };
+        let came = format!(r#"{{"type":"join",{head}}}"#);
+        assert_eq!(test.server(&came), expected("u_bob came"));
+        let types = format!(r#"{{"type":"typing",{head},"active":true}}"#);
+        assert_eq!(test.server(&types), expected("u_bob types: true"));
+        let went = format!(r#"{{"type":"leave",{head},"reason":"timed_out"}}"#);
+        assert_eq!(test.server(&went), expected("u_bob went: TimedOut"));
+        let view = format!(r#"{{"type":"members","room":"{room}","count":7,"members":[]}}"#);
+        assert_eq!(test.server(&view), expected("7 members"));
+    }
+}
+
+#[test]
+fn a_room_keeps_the_spelling_of_the_server() {
+    let mut test = Test::online(Config::default());
+    test.join("LOBBY");
+    assert_eq!(test.joined("lobby", "e1", 0, &[]), ["joined lobby e1 fresh"]);
+    test.leave("Lobby");
+    assert_eq!(left(&mut test), ["left lobby: Asked"]);
+}

@@ -1,0 +1,163 @@
+//! Laws of the Client: what holds whatever happens, and what has come true once all goes well.
+mod app;
+mod chaos;
+mod server;
+mod world;
+
+use std::collections::BTreeSet;
+
+use chat_state::client::{Config, Event, State, Stats};
+use proptest::prelude::*;
+
+use crate::world::{Step, World, room};
+
+/// Small bounds, so that scripts reach them.
+fn config() -> Config {
+    Config {
+        history: 3,
+        outbox_entries: 12,
+        asks: 4,
+        rooms: 2,
+        held_entries: 4,
+        ..Config::default()
+    }
+}
+
+/// What always may happen.
+fn usual() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        3 => any::<u8>().prop_map(Step::Join),
+        1 => any::<u8>().prop_map(Step::Leave),
+        8 => any::<u8>().prop_map(Step::Send),
+        1 => any::<u8>().prop_map(Step::Ask),
+        1 => Just(Step::Wake),
+        4 => (any::<u8>(), any::<u8>()).prop_map(|(n, many)| Step::Others(n, many)),
+        1 => (any::<u8>(), any::<u8>()).prop_map(|(n, many)| Step::Gap(n, many)),
+        1 => Just(Step::Ping),
+        12 => any::<u8>().prop_map(Step::Serve),
+        12 => any::<u8>().prop_map(Step::Deliver),
+        3 => any::<u8>().prop_map(Step::Cut),
+        4 => any::<u16>().prop_map(|ms| Step::Pass(ms / 8)),
+        1 => any::<u16>().prop_map(Step::Pass),
+    ]
+}
+
+fn faulty() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        20 => usual(),
+        2 => any::<u8>().prop_map(Step::Fault),
+        1 => Just(Step::Mangle),
+    ]
+}
+
+fn script(step: impl Strategy<Value = Step>) -> impl Strategy<Value = Vec<Step>> {
+    prop::collection::vec(step, 0..150)
+}
+
+/// Runs a script in two rooms and heals the world.
+fn run(script: &[Step]) -> World {
+    let mut world = World::new(config());
+    world.step(&Step::Join(0));
+    world.step(&Step::Join(1));
+    script.iter().for_each(|step| world.step(step));
+    world.heal();
+    world
+}
+
+/// Each message stands in the log at most once, and in the order in which it was sent.
+fn check_sends(world: &World) {
+    for n in 0..3 {
+        let Some(log) = world.server.logs.get(&room(n)) else { continue };
+        let keys: Vec<_> = log.entries.iter().filter_map(|entry| entry.key.clone()).collect();
+        assert!(keys.is_sorted(), "{keys:?} are out of order");
+        let once: BTreeSet<_> = keys.iter().collect();
+        assert_eq!(once.len(), keys.len(), "{keys:?} has one twice");
+    }
+    assert!(world.app.open.is_empty(), "{:?} are not settled", world.app.open);
+}
+
+/// What was acknowledged is in the log.
+fn check_acks(world: &World) {
+    for (room, key, ticket) in world.sent.iter().filter(|(_, _, ticket)| world.is_acked(*ticket)) {
+        let log = world.server.logs.get(room).expect("it has a log");
+        assert!(log.entries.iter().any(|entry| entry.key.as_ref() == Some(key)), "{ticket:?}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 400, failure_persistence: None, ..ProptestConfig::default()
+    })]
+
+    /// Over cuts alone nothing is lost, and every message gets into the log.
+    #[test]
+    fn nothing_is_lost_repeated_or_reordered(script in script(usual())) {
+        let world = run(&script);
+        check_sends(&world);
+        check_acks(&world);
+        prop_assert!(world.app.rooms.values().all(|view| !view.lost));
+    }
+
+    #[test]
+    fn a_server_that_fails_makes_no_difference(script in script(faulty())) {
+        let world = run(&script);
+        check_sends(&world);
+        check_acks(&world);
+    }
+
+    /// A guest gets another user id with each session, so its keys are new ones to the server.
+    #[test]
+    fn a_lost_session_repeats_nothing(
+        script in script(prop_oneof![20 => faulty(), 1 => Just(Step::LoseSession)])
+    ) {
+        let world = run(&script);
+        if world.app.rooms.values().all(|view| !view.lost) {
+            check_sends(&world);
+        }
+        check_acks(&world);
+    }
+
+    #[test]
+    fn a_log_that_is_trimmed_or_replaced_leaves_nobody_behind(
+        script in script(prop_oneof![
+            20 => faulty(),
+            1 => (any::<u8>(), any::<u8>()).prop_map(|(n, many)| Step::Trim(n, many)),
+            1 => any::<u8>().prop_map(Step::ReplaceLog),
+        ])
+    ) {
+        check_sends(&run(&script));
+    }
+
+    #[test]
+    fn a_stop_settles_and_forgets_everything(script in script(faulty())) {
+        let mut world = World::new(config());
+        script.iter().for_each(|step| world.step(step));
+        world.handle(Event::Stop);
+        prop_assert!(world.app.open.is_empty());
+        prop_assert!(world.app.rooms.is_empty());
+        prop_assert_eq!(world.stats(), Stats::default());
+        let stopped = matches!(world.client.state(), State::Stopped { .. });
+        prop_assert!(stopped);
+        prop_assert_eq!(world.client.poll_timeout(), None);
+        // And it can begin anew.
+        world.step(&Step::Join(0));
+        world.step(&Step::Send(0));
+        world.heal();
+        check_sends(&world);
+    }
+    /// Whatever a server says, the application gets each room's entries in order, each ticket is
+    /// settled once and every queue keeps its bound (see `World::check` and `App::take`); and as
+    /// soon as a server does what it should, all comes right.
+    #[test]
+    fn whatever_happens_all_comes_right(
+        script in script(prop_oneof![10 => faulty(), 12 => chaos::event().prop_map(Step::Anything)])
+    ) {
+        let mut world = World::new(config());
+        script.iter().for_each(|step| world.step(step));
+        world.begin_anew();
+        world.step(&Step::Join(0));
+        world.step(&Step::Send(0));
+        world.heal();
+        check_sends(&world);
+    }
+}

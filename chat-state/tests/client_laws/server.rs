@@ -1,0 +1,311 @@
+//! A small server of one client that is easy to see through: it does what the protocol says, at
+//! once, unless it was told to fail.
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use chat_proto::{
+    Body, DisplayName, Durability, Entry, Epoch, ErrorBody, ErrorCode, HistoryRange, Joined, Key,
+    Limits, LostReason, Member, MembersView, Page, Position, Recovery, Request, RequestId, Resume,
+    RoomName, Seq, ServerFrame, SessionId, Timestamp, UserId, Welcome,
+};
+
+/// Entries of a page; small, so that healing takes several.
+const PAGE: usize = 3;
+/// Entries that may be missed and yet be recovered.
+const BEHIND: u64 = 8;
+
+/// What goes wrong with the next request.
+#[derive(Clone, Debug)]
+pub(crate) enum Fault {
+    /// It is refused.
+    Refuse(ErrorCode, Option<u64>),
+    /// It is done, and then the outcome is said to be unknown.
+    Unknown,
+    /// It is done and not answered.
+    Silence,
+    /// It is neither done nor answered.
+    Overlook,
+}
+
+#[derive(Debug)]
+pub(crate) struct Log {
+    pub(crate) epoch: Epoch,
+    /// The first entry that is still there.
+    pub(crate) first: u64,
+    /// All that ever were, from 1.
+    pub(crate) entries: Vec<Arc<Entry>>,
+    keys: BTreeMap<(UserId, Key), Seq>,
+}
+
+impl Log {
+    fn new(epoch: u64) -> Self {
+        let epoch = Epoch::new(&format!("e{epoch}")).expect("an epoch");
+        Self { epoch, first: 1, entries: Vec::new(), keys: BTreeMap::new() }
+    }
+
+    pub(crate) fn last(&self) -> u64 {
+        self.entries.len() as u64
+    }
+
+    fn after(&self, seq: u64) -> impl Iterator<Item = &Arc<Entry>> {
+        self.entries.iter().filter(move |e| e.seq.get() > seq && e.seq.get() >= self.first)
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Server {
+    pub(crate) logs: BTreeMap<RoomName, Log>,
+    epochs: u64,
+    session: u64,
+    /// The rooms that the present connection is in.
+    pub(crate) members: BTreeSet<RoomName>,
+    pub(crate) faults: VecDeque<Fault>,
+    /// Frames on their way to the client.
+    pub(crate) down: VecDeque<ServerFrame>,
+    /// Whether the next own entry is shown before its ack.
+    shows_first: bool,
+}
+
+impl Server {
+    pub(crate) fn new() -> Self {
+        Self {
+            logs: BTreeMap::new(),
+            epochs: 0,
+            session: 1,
+            members: BTreeSet::new(),
+            faults: VecDeque::new(),
+            down: VecDeque::new(),
+            shows_first: false,
+        }
+    }
+
+    /// The connection is gone.
+    pub(crate) fn cut(&mut self) {
+        self.members.clear();
+        self.down.clear();
+    }
+
+    /// The session is forgotten, and its user id with it.
+    pub(crate) fn lose_session(&mut self) {
+        self.session += 1;
+    }
+
+    pub(crate) fn log(&mut self, room: &RoomName) -> &mut Log {
+        let epochs = &mut self.epochs;
+        self.logs.entry(room.clone()).or_insert_with(|| {
+            *epochs += 1;
+            Log::new(*epochs)
+        })
+    }
+
+    /// Another log takes the place of a room's; whoever was in it is told by the close.
+    pub(crate) fn replace_log(&mut self, room: &RoomName) {
+        self.logs.remove(room);
+        self.log(room);
+    }
+
+    /// Another user says something; `shown` tells whether the client gets it.
+    pub(crate) fn somebody_says(&mut self, room: &RoomName, shown: bool) {
+        let body = Body::Message { content: "others talk".into(), reply_to: None };
+        let entry = self.append(room, "u_bob", None, body);
+        if shown && self.members.contains(room) {
+            self.down.push_back(ServerFrame::Entry(entry));
+        }
+    }
+
+    pub(crate) fn gap(&mut self, room: &RoomName, n: u64) {
+        let from = Seq::ZERO.plus(self.log(room).last()).next();
+        (0..n).for_each(|_| self.somebody_says(room, false));
+        if n > 0 && self.members.contains(room) {
+            let to = Seq::ZERO.plus(self.log(room).last());
+            self.down.push_back(ServerFrame::Gap { room: room.clone(), from, to });
+        }
+    }
+
+    /// Says where all rooms end that the client is in.
+    pub(crate) fn ping(&mut self) {
+        let mut heads = BTreeMap::new();
+        for room in self.members.clone() {
+            let log = self.log(&room);
+            let seq = Seq::ZERO.plus(log.last());
+            heads.insert(room, Position { epoch: log.epoch.clone(), seq });
+        }
+        self.down.push_back(ServerFrame::Ping { heads });
+    }
+
+    fn user(&self) -> UserId {
+        UserId::new(&format!("u{}", self.session)).expect("a user")
+    }
+
+    fn append(&mut self, room: &RoomName, user: &str, key: Option<Key>, body: Body) -> Arc<Entry> {
+        let user = UserId::new(user).expect("a user");
+        let name = DisplayName::new(&user).expect("a name");
+        let log = self.log(room);
+        let seq = Seq::ZERO.plus(log.last() + 1);
+        if let Some(key) = &key {
+            log.keys.insert((user.clone(), key.clone()), seq);
+        }
+        let head = (room.clone(), seq, Timestamp(seq.get()));
+        let entry = Arc::new(Entry::new(head, (user, name), key, body));
+        log.entries.push(entry.clone());
+        entry
+    }
+
+    pub(crate) fn serve(&mut self, id: Option<RequestId>, request: Request) {
+        let faulty = !matches!(request, Request::Hello { .. } | Request::Ping | Request::Pong);
+        let fault = if faulty { self.faults.pop_front() } else { None };
+        match fault {
+            None => self.serve_well(id, request),
+            Some(Fault::Refuse(code, retry_after_ms)) => {
+                let error = ErrorBody { retry_after_ms, ..ErrorBody::new(id, code, "no") };
+                self.down.push_back(ServerFrame::Error(error.into()));
+            }
+            Some(Fault::Overlook) => {}
+            Some(fault @ (Fault::Silence | Fault::Unknown)) => {
+                let before = self.down.len();
+                self.serve_well(id.clone(), request);
+                // Only the reply is missing.
+                let replies = |frame: &ServerFrame| !matches!(frame, ServerFrame::Entry(_));
+                let mut after = self.down.split_off(before);
+                after.retain(|frame| !replies(frame));
+                self.down.extend(after);
+                if let Fault::Unknown = fault {
+                    let error = ErrorBody::new(id, ErrorCode::UnknownOutcome, "who knows");
+                    self.down.push_back(ServerFrame::Error(error.into()));
+                }
+            }
+        }
+    }
+
+    fn serve_well(&mut self, id: Option<RequestId>, request: Request) {
+        match request {
+            Request::Hello { resume, .. } => self.hello(id, resume.map(|resume| *resume)),
+            Request::Join { room, history } => self.join(id, &room, history),
+            Request::Leave { room } => {
+                self.members.remove(&room);
+                self.down.push_back(ServerFrame::Left { id, room });
+            }
+            Request::Message { room, key, content, .. } if self.members.contains(&room) => {
+                self.message(id, &room, (key.expect("a key"), content));
+            }
+            Request::History { room, range, .. } if self.members.contains(&room) => {
+                self.history(id, &room, range);
+            }
+            Request::Members { room } if self.members.contains(&room) => {
+                let view = self.view();
+                self.down.push_back(ServerFrame::Members { id, room, view });
+            }
+            Request::Message { .. } | Request::History { .. } | Request::Members { .. } => {
+                let error = ErrorBody::new(id, ErrorCode::NotMember, "you are not in there");
+                self.down.push_back(ServerFrame::Error(error.into()));
+            }
+            Request::Rooms { .. } => {
+                self.down.push_back(ServerFrame::Rooms { id, rooms: Vec::new(), has_more: false });
+            }
+            Request::Ping => self.down.push_back(ServerFrame::Pong { id }),
+            _ => {}
+        }
+    }
+
+    fn hello(&mut self, id: Option<RequestId>, resume: Option<Resume>) {
+        let name = SessionId::new(&format!("s{}", self.session)).expect("a session");
+        let mut welcome = Welcome {
+            id,
+            resumed: resume.as_ref().is_some_and(|resume| resume.session == name),
+            session: name,
+            user: self.user(),
+            name: DisplayName::new("Ada").expect("a name"),
+            durability: Durability::Memory,
+            heartbeat_ms: 25_000,
+            limits: Limits::default(),
+            features: Vec::new(),
+            rooms: BTreeMap::new(),
+        };
+        let mut missed = Vec::new();
+        for (room, Position { epoch, seq }) in resume.map(|r| r.rooms).unwrap_or_default() {
+            let log = self.log(&room);
+            let recovery = if log.epoch != epoch || seq.get() > log.last() {
+                Recovery::Lost(LostReason::EpochChanged)
+            } else if seq.get() + 1 < log.first {
+                Recovery::Lost(LostReason::Truncated)
+            } else if log.last() - seq.get() > BEHIND {
+                Recovery::Lost(LostReason::TooFar)
+            } else {
+                missed.extend(log.after(seq.get()).cloned());
+                Recovery::Recovered(Position { epoch, seq: Seq::ZERO.plus(log.last()) })
+            };
+            if let Recovery::Recovered(_) = recovery {
+                self.members.insert(room.clone());
+            }
+            welcome.rooms.insert(room, recovery);
+        }
+        self.down.push_back(ServerFrame::Welcome(welcome.into()));
+        self.down.extend(missed.into_iter().map(ServerFrame::Entry));
+    }
+
+    fn join(&mut self, id: Option<RequestId>, room: &RoomName, history: u32) {
+        self.members.insert(room.clone());
+        let members = self.view();
+        let log = self.log(room);
+        let mut events: Vec<_> = log.after(0).cloned().collect();
+        let newest = events.len().saturating_sub(PAGE.min(history as usize));
+        let joined = Joined {
+            id,
+            room: room.clone(),
+            epoch: log.epoch.clone(),
+            head: Seq::ZERO.plus(log.last()),
+            members,
+            has_more_before: newest > 0,
+            events: events.split_off(newest),
+        };
+        self.down.push_back(ServerFrame::Joined(joined.into()));
+    }
+
+    fn message(&mut self, id: Option<RequestId>, room: &RoomName, (key, content): (Key, Arc<str>)) {
+        let user = self.user();
+        if let Some(seq) = self.log(room).keys.get(&(user.clone(), key.clone())).copied() {
+            let ts = Some(Timestamp(seq.get()));
+            let ack =
+                ServerFrame::Ack { id, room: room.clone(), seq: Some(seq), ts, duplicate: true };
+            return self.down.push_back(ack);
+        }
+        let body = Body::Message { content, reply_to: None };
+        let entry = self.append(room, &user, Some(key), body);
+        let ack = ServerFrame::Ack {
+            id,
+            room: room.clone(),
+            seq: Some(entry.seq),
+            ts: Some(entry.ts),
+            duplicate: false,
+        };
+        let mut frames = [ack, ServerFrame::Entry(entry)];
+        if self.shows_first {
+            frames.reverse();
+        }
+        self.shows_first = !self.shows_first;
+        self.down.extend(frames);
+    }
+
+    fn history(&mut self, id: Option<RequestId>, room: &RoomName, range: HistoryRange) {
+        let log = self.log(room);
+        let after = match range {
+            HistoryRange::After(seq) => seq.get(),
+            _ => 0,
+        };
+        let all: Vec<_> = log.after(after).cloned().collect();
+        let page = Page {
+            id,
+            room: room.clone(),
+            epoch: log.epoch.clone(),
+            has_more_before: after + 1 > log.first,
+            has_more_after: all.len() > PAGE,
+            events: all.into_iter().take(PAGE).collect(),
+        };
+        self.down.push_back(ServerFrame::Page(page.into()));
+    }
+
+    fn view(&self) -> MembersView {
+        let username = DisplayName::new("Ada").expect("a name");
+        MembersView { count: 1, members: vec![Member { user: self.user(), username }] }
+    }
+}

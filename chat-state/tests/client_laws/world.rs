@@ -1,0 +1,343 @@
+//! One Client, its application, the server and the line between them.
+use std::collections::VecDeque;
+
+use chat_proto::{ErrorCode, Key, Request, RequestId, RoomName, Timestamp};
+use chat_state::client::{
+    Action, Actions, Ask, Client, Config, Event, LinkId, Outcome, State, Stats, Ticket,
+};
+use chat_state::{Mono, Now};
+
+use crate::app::App;
+use crate::chaos::Anything;
+use crate::server::{Fault, Server};
+
+/// Something that happens. Whatever the numbers are, it means something.
+#[derive(Clone, Debug)]
+pub(crate) enum Step {
+    Join(u8),
+    Leave(u8),
+    Send(u8),
+    Ask(u8),
+    Wake,
+    /// Somebody else says this much in a room.
+    Others(u8, u8),
+    /// As before, but the client is only told that it has missed it.
+    Gap(u8, u8),
+    Ping,
+    /// The server takes this many requests.
+    Serve(u8),
+    /// The client gets this many frames.
+    Deliver(u8),
+    /// The next frame can't be read.
+    Mangle,
+    Fault(u8),
+    Cut(u8),
+    Pass(u16),
+    /// The log loses its first entries.
+    Trim(u8, u8),
+    ReplaceLog(u8),
+    LoseSession,
+    /// The server, the network or the application does anything at all.
+    Anything(Anything),
+}
+
+pub(crate) struct World {
+    pub(crate) client: Client,
+    pub(crate) server: Server,
+    pub(crate) app: App,
+    now: Now,
+    random: u64,
+    link: Option<Line>,
+    /// All that was sent, in order.
+    pub(crate) sent: Vec<(RoomName, Key, Ticket)>,
+    bounds: Config,
+}
+
+/// The present link.
+struct Line {
+    id: LinkId,
+    is_open: bool,
+    up: VecDeque<(Option<RequestId>, Request)>,
+}
+
+pub(crate) fn room(n: u8) -> RoomName {
+    RoomName::new(["den", "Lobby", "salon"][usize::from(n % 3)]).expect("a name")
+}
+
+impl World {
+    pub(crate) fn new(config: Config) -> Self {
+        let mut world = Self {
+            client: Client::new(config.clone()),
+            server: Server::new(),
+            app: App::default(),
+            now: Now { mono: Mono(0), wall: Timestamp(1_700_000_000_000) },
+            random: 1,
+            link: None,
+            sent: Vec::new(),
+            bounds: config,
+        };
+        world.handle(Event::Start);
+        world
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        self.client.stats()
+    }
+
+    pub(crate) fn step(&mut self, step: &Step) {
+        match *step {
+            Step::Join(n) => self.handle(Event::Join { room: room(n) }),
+            Step::Leave(n) => self.handle(Event::Leave { room: room(n) }),
+            Step::Send(n) => self.send(room(n)),
+            Step::Ask(n) => self.ask(n),
+            Step::Wake => self.handle(Event::Wake),
+            Step::Others(n, many) => {
+                (0..many % 12).for_each(|_| self.server.somebody_says(&room(n), true));
+            }
+            Step::Gap(n, many) => self.server.gap(&room(n), u64::from(many % 12)),
+            Step::Ping if self.link.is_some() => self.server.ping(),
+            Step::Ping => {}
+            Step::Serve(many) => self.serve(many),
+            Step::Deliver(many) => (0..many % 8).for_each(|_| self.deliver()),
+            Step::Mangle => self.mangle(),
+            Step::Fault(n) => self.server.faults.push_back(fault(n)),
+            Step::Cut(n) => {
+                self.cut([None, Some(1006), Some(4100), Some(4200)][usize::from(n % 4)]);
+            }
+            Step::Pass(ms) => self.pass(u64::from(ms)),
+            Step::Trim(n, many) => {
+                let log = self.server.log(&room(n));
+                log.first = (log.first + u64::from(many % 6)).min(log.last() + 1);
+            }
+            Step::ReplaceLog(n) => {
+                self.server.replace_log(&room(n));
+                self.cut(Some(4202));
+            }
+            Step::LoseSession => {
+                self.server.lose_session();
+                self.cut(None);
+            }
+            Step::Anything(ref anything) => self.anything(anything),
+        }
+        self.check();
+    }
+
+    fn anything(&mut self, anything: &Anything) {
+        let present = self.link.as_ref().map_or(LinkId(0), |line| line.id);
+        let is_linked = self.link.is_some();
+        match anything {
+            Anything::Opened(0) if is_linked => self.serve(0),
+            Anything::Closed(0, code) => self.cut(*code),
+            _ => self.handle(anything.event(present)),
+        }
+    }
+
+    /// All logs are other ones, as if nobody had ever said anything of them.
+    pub(crate) fn begin_anew(&mut self) {
+        self.cut(None);
+        (0..3).for_each(|n| self.server.replace_log(&room(n)));
+    }
+
+    /// From now on all goes well, and the server's heartbeat tells where the rooms
+    /// end. Returns once nothing is left to be done.
+    pub(crate) fn heal(&mut self) {
+        self.server.faults.clear();
+        if matches!(self.client.state(), State::Stopped { .. } | State::Idle) {
+            self.handle(Event::Start);
+        }
+        let begin = self.now.mono;
+        loop {
+            self.serve(u8::MAX);
+            while !self.server.down.is_empty() {
+                self.deliver();
+            }
+            if self.link.as_ref().is_some_and(|line| !line.is_open || !line.up.is_empty()) {
+                continue;
+            }
+            if self.is_quiet() {
+                break;
+            }
+            let due = self.client.poll_timeout().expect("something is to be done");
+            assert!(due.since(begin) < 7_200_000, "no end in sight: {}", self.shown());
+            self.pass(due.since(self.now.mono));
+            self.check();
+            self.step(&Step::Ping);
+        }
+    }
+
+    fn is_quiet(&self) -> bool {
+        let Stats { outbox_entries, asks, requests, held, .. } = self.stats();
+        let up_to_date = |(room, view): (&RoomName, &crate::app::View)| {
+            let known = self.client.resume().and_then(|resume| resume.rooms.get(room).cloned());
+            let last = self.server.logs.get(room).map(|log| (log.epoch.clone(), log.last()));
+            view.is_in && known.map(|known| (known.epoch, known.seq.get())) == last
+        };
+        self.client.state() == State::Online
+            && (outbox_entries, asks, requests, held) == (0, 0, 0, 0)
+            && self.app.rooms.len() == self.stats().rooms
+            && self.app.rooms.iter().all(up_to_date)
+    }
+
+    pub(crate) fn handle(&mut self, event: Event) {
+        let mut out = Actions::new();
+        let random = self.draw();
+        self.client.handle(self.now, random, event, &mut out);
+        self.perform(out);
+    }
+
+    fn timeout(&mut self) {
+        let mut out = Actions::new();
+        let random = self.draw();
+        self.client.handle_timeout(self.now, random, &mut out);
+        self.perform(out);
+    }
+
+    fn perform(&mut self, out: Actions) {
+        for action in out {
+            match action {
+                Action::Open { link } => {
+                    assert!(self.link.is_none(), "one link at a time");
+                    self.link = Some(Line { id: link, is_open: false, up: VecDeque::new() });
+                }
+                Action::Transmit { link, id, request } => {
+                    let line = self.link.as_mut().expect("there is a link");
+                    assert!(line.id == link && line.is_open);
+                    line.up.push_back((id, request));
+                }
+                Action::Close { link, .. } => {
+                    assert_eq!(self.link.take().map(|line| line.id), Some(link));
+                    self.server.cut();
+                }
+                Action::NeedToken => self.handle(Event::Token { token: None }),
+                Action::Deliver(delivery) => {
+                    if let Some(entry) = self.app.take(delivery) {
+                        let log = self.server.log(&entry.room);
+                        let at = usize::try_from(entry.seq.get() - 1).expect("a small log");
+                        // The log may have been replaced since the entry was sent.
+                        assert!(log.entries.get(at).is_none_or(|known| known.seq == entry.seq));
+                    }
+                }
+            }
+        }
+    }
+
+    fn send(&mut self, room: RoomName) {
+        let key = |ticket: Ticket| Key::new(&format!("k{:04}", ticket.0)).expect("a key");
+        let ticket = self.app.ticket(|ticket| Some(key(ticket)));
+        self.sent.push((room.clone(), key(ticket), ticket));
+        let content = format!("message {}", ticket.0).into();
+        self.handle(Event::Send { ticket, room, key: key(ticket), content, reply_to: None });
+    }
+
+    fn ask(&mut self, n: u8) {
+        let ticket = self.app.ticket(|_| None);
+        let range = chat_proto::HistoryRange::Latest;
+        let ask = match n % 3 {
+            0 => Ask::Rooms { after: None },
+            1 => Ask::Members { room: room(n / 3) },
+            _ => Ask::History { room: room(n / 3), range, limit: None },
+        };
+        self.handle(Event::Ask { ticket, ask });
+    }
+
+    fn serve(&mut self, many: u8) {
+        let Some(line) = &mut self.link else { return };
+        if !line.is_open {
+            line.is_open = true;
+            let link = line.id;
+            return self.handle(Event::Opened { link });
+        }
+        for _ in 0..many {
+            let next = self.link.as_mut().and_then(|line| line.up.pop_front());
+            let Some((id, request)) = next else { break };
+            self.server.serve(id, request);
+        }
+    }
+
+    fn deliver(&mut self) {
+        let Some(line) = &self.link else { return };
+        let link = line.id;
+        if let Some(frame) = self.server.down.pop_front() {
+            self.handle(Event::Received { link, frame });
+        }
+    }
+
+    fn mangle(&mut self) {
+        let Some(line) = &self.link else { return };
+        let link = line.id;
+        if self.server.down.pop_front().is_some() {
+            self.handle(Event::Malformed { link });
+        }
+    }
+
+    pub(crate) fn cut(&mut self, code: Option<u16>) {
+        if let Some(line) = self.link.take() {
+            self.server.cut();
+            self.handle(Event::Closed { link: line.id, code });
+        }
+    }
+
+    pub(crate) fn pass(&mut self, ms: u64) {
+        let end = self.now.mono.plus(ms);
+        let mut calls = 0;
+        while let Some(due) = self.client.poll_timeout().filter(|due| *due <= end) {
+            calls = if due > self.now.mono { 0 } else { calls + 1 };
+            assert!(calls < 10, "the time stands still");
+            self.advance_to(due.max(self.now.mono));
+            self.timeout();
+        }
+        self.advance_to(end);
+    }
+
+    fn advance_to(&mut self, to: Mono) {
+        self.now.wall.0 += to.since(self.now.mono);
+        self.now.mono = to;
+    }
+
+    /// What holds at any time.
+    pub(crate) fn check(&self) {
+        let stats = self.stats();
+        let open_sends = self.app.open.values().flatten().count();
+        assert_eq!(stats.outbox_entries, open_sends);
+        assert_eq!(stats.asks, self.app.open.len() - open_sends);
+        assert!(stats.outbox_entries <= self.bounds.outbox_entries as usize);
+        assert!(stats.outbox_bytes <= self.bounds.outbox_bytes as usize);
+        assert!(stats.asks <= self.bounds.asks as usize);
+        assert!(stats.rooms <= self.bounds.rooms as usize);
+        assert!(stats.requests <= 32);
+        assert!(stats.held <= stats.rooms * self.bounds.held_entries as usize);
+        assert!(stats.timers <= 8 + stats.rooms + stats.requests);
+        let rests = matches!(self.client.state(), State::Idle | State::Stopped { .. });
+        assert!(rests || self.client.poll_timeout().is_some(), "stuck: {}", self.shown());
+    }
+
+    fn shown(&self) -> String {
+        format!("{:?} {:?} {:?}", self.client.state(), self.stats(), self.app.rooms)
+    }
+
+    /// Tells whether a send was acknowledged.
+    pub(crate) fn is_acked(&self, ticket: Ticket) -> bool {
+        matches!(self.app.settled.get(&ticket), Some(Outcome::Acked { .. }))
+    }
+
+    /// SplitMix64, so that a script alone decides all.
+    fn draw(&mut self) -> u64 {
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.random;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+}
+
+fn fault(n: u8) -> Fault {
+    match n % 9 {
+        0 => Fault::Refuse(ErrorCode::RateLimited, Some(1200)),
+        1 => Fault::Refuse(ErrorCode::LogUnavailable, None),
+        2 => Fault::Refuse(ErrorCode::NotMember, None),
+        3 => Fault::Refuse(ErrorCode::RoomFull, None),
+        4 | 5 => Fault::Unknown,
+        6 | 7 => Fault::Silence,
+        _ => Fault::Overlook,
+    }
+}
