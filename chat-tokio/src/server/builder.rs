@@ -188,14 +188,11 @@ impl Builder {
         let (drained_tx, drained) = oneshot::channel();
         let hub = HubId(u32::try_from(index).unwrap_or(u32::MAX));
         common.broker.connect(hub, Arc::new(handle.clone()));
-        let config = Config {
-            hub,
-            peers: if self.workers > 1 { Peers::Some } else { Peers::None },
-            durability: common.log.capabilities().durability,
-            limits: self.limits.clone(),
-            times: self.times.clone(),
-            ..Config::default()
-        };
+        let mut config = Config { hub, ..Config::default() };
+        config.peers = if self.workers > 1 { Peers::Some } else { Peers::None };
+        config.durability = common.log.capabilities().durability;
+        config.limits = self.limits.clone();
+        config.times = self.times.clone();
         let parts = Parts {
             config,
             log: Arc::clone(&common.log),
