@@ -2,24 +2,21 @@
 //! the same files; `chat-proto/vectors/README.md` says what they mean.
 use std::collections::BTreeMap;
 use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use chat_proto::{Body, DisplayName, Key, RoomName, Seq, ServerFrame, Timestamp, Token};
 use chat_state::client::{
     Action, Actions, Client, Config, Delivery, Event, LinkId, Outcome, State, Ticket,
 };
-use chat_state::{Mono, Now};
+use chat_state::{Bug, Mono, Now};
 use serde_json::{Value, json};
 
 #[test]
 fn every_scenario_holds() {
     let mut ran = 0;
     for (path, scenario) in scenarios() {
-        let mut run = Run::new(&scenario);
-        for (number, step) in list(&scenario, "steps").iter().enumerate() {
-            let place = format!("{path} step {number}");
-            run.step(&place, step);
-        }
+        play(&path, &scenario, None);
         ran += 1;
     }
     assert!(ran >= 25, "only {ran} scenarios");
@@ -34,6 +31,26 @@ fn every_scenario_says_what_it_is_about() {
         let expects = list(&scenario, "steps").iter().any(|step| !list(step, "expect").is_empty());
         assert!(expects, "{path} expects nothing");
     }
+}
+
+/// The scenarios themselves are put to the test: a Client with a deliberate bug has to fail one.
+#[test]
+fn deliberate_bugs_are_found() {
+    /// What these do not show: it takes another user with the same key, two servers, or more
+    /// requests than may be in flight.
+    const TAKES_MORE: [Bug; 3] = [Bug::TakeAnybodysKey, Bug::SameAttempt, Bug::KeepRequest];
+    let scenarios = scenarios();
+    let mut missed = Vec::new();
+    for bug in Bug::OF_CLIENT {
+        let fails = |(path, scenario): &&(String, Value)| {
+            catch_unwind(AssertUnwindSafe(|| play(path, scenario, Some(*bug)))).is_err()
+        };
+        match scenarios.iter().find(fails) {
+            Some((path, _)) => println!("{bug:?} is found by {path}"),
+            None => missed.push(*bug),
+        }
+    }
+    assert_eq!(missed, TAKES_MORE);
 }
 
 /// The runner itself is put to the test: a scenario that is wrong has to fail.
@@ -54,13 +71,21 @@ fn a_wrong_expectation_fails() {
         json!([{"pass_ms": 5, "expect": [{"entry": {"room": "lobby", "seq": 1}}]}]),
     ] {
         let scenario = json!({"config": {"name": "Ada", "history": 50}, "random": 0.5});
-        let run = std::panic::catch_unwind(|| {
-            let mut run = Run::new(&scenario);
+        let run = catch_unwind(|| {
+            let mut run = Run::new(&scenario, None);
             for step in wrong.as_array().expect("steps") {
                 run.step("wrong", step);
             }
         });
         assert!(run.is_err(), "{wrong} holds");
+    }
+}
+
+fn play(path: &str, scenario: &Value, bug: Option<Bug>) {
+    let mut run = Run::new(scenario, bug);
+    for (number, step) in list(scenario, "steps").iter().enumerate() {
+        let place = format!("{path} step {number}");
+        run.step(&place, step);
     }
 }
 
@@ -97,7 +122,7 @@ struct Run {
 }
 
 impl Run {
-    fn new(scenario: &Value) -> Self {
+    fn new(scenario: &Value, bug: Option<Bug>) -> Self {
         let config = &scenario["config"];
         let name = config["name"].as_str().map(|name| DisplayName::new(name).expect("a name"));
         let history = config["history"].as_u64().expect("a number");
@@ -106,6 +131,7 @@ impl Run {
             client: Client::new(Config {
                 name,
                 history: u32::try_from(history).expect("a small number"),
+                bug,
                 ..Config::default()
             }),
             now: Now { mono: Mono(5000), wall: Timestamp(1_700_000_000_000) },

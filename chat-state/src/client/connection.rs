@@ -2,7 +2,9 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use chat_proto::{CloseCode, ErrorBody, LostReason, Recovery, Request, RoomName, Token, Welcome};
+use chat_proto::{
+    Advice, CloseCode, ErrorBody, LostReason, Recovery, Request, RoomName, Token, Welcome,
+};
 
 use super::backoff::{self, Bye, Cause, Next};
 use super::event::{Action, Delivery, LeftReason, LinkId, Outcome, State, StopReason};
@@ -12,6 +14,7 @@ use super::room::Stage;
 use super::session::Session;
 use super::timers::Timer;
 use super::{Client, Turn};
+use crate::bug::Bug;
 use crate::ids::Mono;
 
 /// The connection, and what was learned from those before it.
@@ -152,7 +155,11 @@ impl Client {
         let mut positions = Vec::new();
         for (name, room) in &self.rooms {
             if let Some(place) = &room.place {
-                positions.push((name.clone(), place.position()));
+                let mut position = place.position();
+                if self.bug(Bug::ResumeTooFar) {
+                    position.seq = position.seq.next();
+                }
+                positions.push((name.clone(), position));
             }
         }
         let hello = self.session.hello(&self.config, positions.into_iter());
@@ -185,11 +192,15 @@ impl Client {
 
     /// Takes a room's part of the `welcome`.
     fn resumed(&mut self, name: &RoomName, recovery: Option<&Recovery>, turn: &mut Turn<'_>) {
+        let (rejoins, pages) = (!self.bug(Bug::NeverRejoin), !self.bug(Bug::NeverPage));
+        let keeps = self.bug(Bug::KeepOldLog);
         let Some(room) = self.rooms.get_mut(name) else { return };
         if room.stage != Stage::Resuming {
             return;
         }
-        room.stage = Stage::Out;
+        if rejoins {
+            room.stage = Stage::Out;
+        }
         match (&mut room.place, recovery) {
             (Some(place), Some(Recovery::Recovered(position)))
                 if *place.epoch() == position.epoch =>
@@ -203,10 +214,12 @@ impl Client {
                     has_more_before: false,
                 });
                 room.enter();
-                room.review(turn.now.mono, &self.config, (Moved::No, Evidence::Claim));
+                if pages {
+                    room.review(turn.now.mono, &self.config, (Moved::No, Evidence::Claim));
+                }
             }
             // Another log, or the same one with its end cut off.
-            (place, Some(Recovery::Lost(LostReason::EpochChanged))) => {
+            (place, Some(Recovery::Lost(LostReason::EpochChanged))) if !keeps => {
                 *place = None;
                 room.renounced = true;
             }
@@ -267,10 +280,17 @@ impl Client {
         }
         let losses = self.connection.losses;
         self.connection.losses = losses.saturating_add(1);
-        let bye = self.connection.bye.take();
+        let bye = self.connection.bye.take().filter(|_| !self.bug(Bug::IgnoreBye));
         let next = backoff::after(cause, bye.as_ref(), losses, &self.config.times, turn.random);
         self.let_go(turn);
+        let (base_ms, advice) = (self.config.times.backoff_base_ms, Advice::StayAway);
         let phase = match next {
+            Next::Wait(_) if self.bug(Bug::NeverBackOff) => Phase::Waiting(turn.now.mono),
+            Next::Stop(StopReason::Closed { advice: told, .. })
+                if told == advice && self.bug(Bug::ComeBackUnasked) =>
+            {
+                Phase::Waiting(turn.now.mono.plus(base_ms))
+            }
             Next::Wait(ms) => Phase::Waiting(turn.now.mono.plus(ms)),
             Next::Token if self.connection.token_replaced => {
                 Phase::Stopped(StopReason::Unauthorized)
@@ -299,10 +319,18 @@ impl Client {
         let names: Vec<RoomName> = self.rooms.keys().cloned().collect();
         for name in names {
             self.timers.clear(&Timer::Room(name.clone()));
+            let forgets = self.bug(Bug::ForgetPositions);
             if let Some(room) = self.rooms.get_mut(&name) {
                 room.cut();
+                room.place = room.place.take().filter(|_| !forgets);
+            }
+            if self.bug(Bug::ForgetOutbox) || self.bug(Bug::ExpireTooEarly) {
+                self.give_up_sends(&name, turn);
             }
             self.finish(&name, turn);
+        }
+        if self.bug(Bug::ForgetRoom) {
+            self.rooms.pop_first();
         }
     }
 

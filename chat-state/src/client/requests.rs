@@ -11,6 +11,7 @@ use super::connection::Phase;
 use super::event::{Action, Delivery, LinkId, Outcome, Ticket};
 use super::timers::Timer;
 use super::{Client, Turn};
+use crate::bug::Bug;
 
 /// Requests whose reply is due at a time, unless the server allows less: more would only wait.
 const IN_FLIGHT_MAX: usize = 32;
@@ -93,6 +94,9 @@ impl Client {
 
     /// A request was not answered in time: what it was for is done again.
     pub(super) fn request_due(&mut self, request: u64, turn: &mut Turn<'_>) {
+        if self.bug(Bug::WaitForEver) {
+            return;
+        }
         match self.requests.take(request) {
             Some(Purpose::Join(room) | Purpose::Leave(room)) => {
                 self.door_refused(&room, request, None, turn);
@@ -215,7 +219,9 @@ impl Client {
     }
 
     pub(super) fn answered(&mut self, request: u64) {
-        self.requests.take(request);
+        if !self.bug(Bug::KeepRequest) {
+            self.requests.take(request);
+        }
         self.timers.clear(&Timer::Request(request));
     }
 

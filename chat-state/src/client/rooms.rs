@@ -8,11 +8,12 @@ use chat_proto::{ErrorBody, ErrorCode, Joined, Position, Request, RoomName};
 
 use super::event::{Delivery, LeftReason, Outcome};
 use super::heal::{Evidence, Heal};
-use super::place::Place;
+use super::place::{Offer, Passed, Place};
 use super::requests::Purpose;
 use super::room::{Intent, Next, Room, Stage};
 use super::timers::Timer;
 use super::{Client, Turn};
+use crate::bug::Bug;
 
 /// Rooms that may have something to ask for, each once, first come, first served.
 #[derive(Debug, Default)]
@@ -67,6 +68,9 @@ impl Client {
             turn.deliver(Delivery::Left { room: name, why: LeftReason::Asked });
             return;
         };
+        if self.connection.online().is_none() && self.config.bug(Bug::ForgetLeave) {
+            return;
+        }
         room.intent = Intent::Leave;
         self.touch(&name, turn);
     }
@@ -165,14 +169,15 @@ impl Client {
         joined: Joined,
         turn: &mut Turn<'_>,
     ) {
-        let bounds = self.bounds();
+        let (bounds, again) = (self.bounds(), self.bug(Bug::DeliverAgain));
+        let keeps = self.bug(Bug::KeepOldLog);
         let Some(room) = self.rooms.get_mut(name) else { return };
         if room.stage != Stage::Joining(request) {
             return;
         }
         room.enter();
         room.name = joined.room.clone();
-        let known = room.place.as_ref().map(|place| *place.epoch() == joined.epoch);
+        let known = room.place.as_ref().map(|place| keeps || *place.epoch() == joined.epoch);
         if core::mem::take(&mut room.renounced) || known == Some(false) {
             let epoch = joined.epoch.clone();
             turn.deliver(Delivery::Reset { room: joined.room.clone(), epoch });
@@ -195,7 +200,9 @@ impl Client {
         if let Some(place) = &mut room.place {
             place.expect(joined.head);
             for entry in joined.events.iter().filter(|entry| entry.room == *name) {
-                place.offer(entry, bounds, &mut passed);
+                if place.offer(entry, bounds, &mut passed) == Offer::Old && again {
+                    passed.push(Passed::Entry(entry.clone()));
+                }
             }
         }
         self.let_pass(name, passed, Evidence::Proof, turn);
