@@ -2,7 +2,8 @@
 //!
 //! The end-to-end tests know a server by its binary and its wire only: [`process`] runs it,
 //! [`client`] talks to it, [`wait`] waits for it, [`history_check`] judges what was seen. [`kit`]
-//! has the conformance kits. [`world`] plays scripts against the Hub alone.
+//! has the conformance kits. [`trims`] is for a process that is to be killed. [`world`] plays
+//! scripts against the Hub alone.
 
 pub mod by_hand;
 pub mod client;
@@ -12,5 +13,6 @@ pub mod kit;
 pub mod process;
 pub mod proxy;
 pub mod replay;
+pub mod trims;
 pub mod wait;
 pub mod world;
