@@ -48,7 +48,7 @@ pub enum Peers {
 /// Durations, in milliseconds if not said otherwise.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Times {
-    /// How long a `chat.v1` connection may take to say `hello`.
+    /// How long a `chat.v1` connection may take to say `hello`; then it is closed, to come back.
     pub hello_ms: u64,
     /// How often a `chat.v1` peer gets a `ping`. Proxies cut connections that are idle for 60 s.
     pub heartbeat_ms: u64,
@@ -68,7 +68,8 @@ pub struct Times {
     pub census_ms: u64,
     /// How often one member's typing is passed on at most.
     pub typing_ms: u64,
-    /// How long a `chat.v1` session outlives its connection: its budget, and its right to fence.
+    /// How long a `chat.v1` session outlives its connection: its budget, and the
+    /// count of its connections, by which an older one is known.
     pub session_ms: u64,
     /// How long others do not see that a connection was lost: time to come back.
     pub grace_ms: u64,
