@@ -82,7 +82,7 @@ close_codes! {
     TooBig = 1009, "too_big";
     /// Something of ours failed.
     Internal = 1011, "internal";
-    /// No `hello` came, or not in time.
+    /// Something else came before `hello`.
     HelloExpected = 4000, "hello_expected";
     /// The identity was refused.
     Unauthorized = 4001, "unauthorized";
@@ -96,7 +96,7 @@ close_codes! {
     RateLimited = 4129, "rate_limited";
     /// The connection did not take what was sent to it.
     SlowConsumer = 4200, "slow_consumer";
-    /// Nothing was heard from the peer for too long.
+    /// Nothing was heard from the peer for too long, or no `hello` in time.
     HeartbeatTimeout = 4201, "heartbeat_timeout";
     /// A room's log is another one than before: what was remembered of it counts no more.
     LogReplaced = 4202, "log_replaced";

@@ -237,7 +237,7 @@ fn hello_has_ten_seconds_and_comes_first() {
     story(
         "mute a\n wait 9999\n wait 1\n mute b\n b asks ping
          upgrades c\n wait 10000\n c asks ping",
-        "a: closed 4000 hello_expected
+        "a: closed 4201 heartbeat_timeout
          b: error hello_expected
          b: closed 4000 hello_expected
          c: welcome c

@@ -97,9 +97,11 @@ impl Hub {
         }
     }
 
+    /// A `hello` did not come in time. Nothing is wrong with a client whose link is slow, so it may
+    /// come back.
     pub(super) fn hello_due(&mut self, conn: ConnId, out: &mut Actions) {
         if self.sessions.get(conn).is_some_and(|s| s.stage == Stage::Fresh) {
-            self.close(conn, CloseCode::HelloExpected, LeaveReason::TimedOut, out);
+            self.close(conn, CloseCode::HeartbeatTimeout, LeaveReason::TimedOut, out);
         }
     }
 }
