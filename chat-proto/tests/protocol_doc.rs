@@ -1,5 +1,7 @@
 //! Holds the tables and the examples of `PROTOCOL.md` to the code, both ways.
 use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
 
 use chat_proto::{
     Advice, ClientFrame, CloseCode, Decoder, Dialect, ErrorCode, Limits, ServerFrame, tables,
@@ -171,11 +173,62 @@ fn each_guarantee_names_its_test() {
         "g13_drain",
         "g15_deterministic",
     ];
-    let found: Vec<_> = TEXT.lines().filter(|line| line.starts_with("Test: ")).collect();
-    let wanted: Vec<_> =
-        names.iter().map(|name| format!("Test: `tests/tests/guarantees.rs` `{name}`")).collect();
-    assert_eq!(found, wanted);
-    let clauses = TEXT.lines().filter(|line| line.starts_with("**G")).count();
-    assert_eq!(clauses, names.len());
+    let (_, guarantees) = TEXT.split_once("## 12. Guarantees").expect("a section");
+    let clauses: Vec<&str> = guarantees.split("\n**G").skip(1).collect();
+    assert_eq!(clauses.len(), names.len());
+    for (clause, name) in clauses.into_iter().zip(names) {
+        let number = name.split_once('_').expect("a number and words").0.to_uppercase();
+        assert_eq!(format!("G{}", clause.split(' ').next().expect("a number")), number);
+        let (text, tests) = clause.split_once("\nTest: ").expect(clause);
+        assert!(!text.contains("Test") && !tests.contains("Test: "), "{number} has one list");
+        let tests = named_tests(tests);
+        assert_eq!(tests[0], ("tests/tests/guarantees.rs", name), "{number}");
+        tests.iter().for_each(|(file, test)| is_a_test(file, test));
+    }
     assert!(!TEXT.contains("exactly once"));
+}
+
+/// Reads a list of tests: each has a file, the one that was named last, and a function there.
+fn named_tests(list: &str) -> Vec<(&str, &str)> {
+    let mut tests = Vec::new();
+    let mut file = None;
+    for word in list.split('`').skip(1).step_by(2) {
+        if word.ends_with(".rs") {
+            file = Some(word);
+        } else {
+            tests.push((file.expect("a file comes first"), word));
+        }
+    }
+    assert!(!tests.is_empty(), "no test in {list}");
+    tests
+}
+
+/// Checks that there is such a test: a function with an attribute that makes it one.
+#[track_caller]
+fn is_a_test(file: &str, test: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(file);
+    let source = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{file}: {error}"));
+    let lines: Vec<&str> = source.lines().map(str::trim).collect();
+    let declared = |line: &&str| {
+        let head = line.split('(').next().unwrap_or_default();
+        head.split(' ').collect::<Vec<_>>().ends_with(&["fn", test])
+    };
+    let at = lines.iter().position(declared);
+    let at = at.unwrap_or_else(|| panic!("{file} has no function {test}"));
+    let mut attributes = lines[..at].iter().rev().take_while(|line| line.starts_with("#["));
+    let is_test =
+        attributes.any(|line| line.starts_with("#[test]") || line.starts_with("#[tokio::test"));
+    assert!(is_test, "{test} in {file} is no test");
+}
+
+#[test]
+#[should_panic(expected = "is no test")]
+fn a_function_that_is_no_test_is_noticed() {
+    is_a_test("chat-proto/tests/protocol_doc.rs", "is_a_test");
+}
+
+#[test]
+#[should_panic(expected = "has no function")]
+fn a_test_that_is_not_there_is_noticed() {
+    is_a_test("chat-proto/tests/protocol_doc.rs", "is_a");
 }

@@ -9,8 +9,8 @@ use chat_proto::{
 };
 use chat_state::Stats;
 use chat_tests::world::{
-    BrokerMood, Kind, Link, LogMood, Preset, Script, Setup, Step, World, closes_have_causes, run,
-    story_with,
+    BrokerMood, Kind, Link, LogMood, Preset, Script, Setup, Step, World, closes_have_causes,
+    repeats_get_the_first_reply, run, story_with,
 };
 use proptest::prelude::*;
 
@@ -120,6 +120,7 @@ proptest! {
             let once: BTreeSet<&str> = sends.iter().copied().collect();
             prop_assert_eq!(sends.len(), once.len(), "{}: {:?}", room, sends);
         }
+        repeats_get_the_first_reply(&world);
     }
 
     /// Whatever happened to signals and the log, after it every member has everything.

@@ -1,8 +1,12 @@
 //! What has to hold of connections when a script has been played.
-use chat_proto::{CloseCode, Dialect};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use chat_proto::{CloseCode, Dialect, Entry, ErrorCode, ServerFrame};
 
 use super::conn::Link;
 use super::driver::World;
+use super::input::room_name;
 use super::script::{Script, Step};
 use super::setup::Preset;
 
@@ -18,7 +22,7 @@ pub fn closes_have_causes(world: &World, script: &Script) {
         let newer = world.conns[index + 1..].iter().any(|other| other.root == conn.root);
         let Link::Closed(code) = conn.link else { continue };
         let right = match code {
-            CloseCode::HelloExpected => dialect == Dialect::V1,
+            CloseCode::HelloExpected => dialect == Dialect::V1 && !conn.view.welcome,
             CloseCode::TooBig => dialect == Dialect::Basic,
             CloseCode::Overloaded => {
                 dialect == Dialect::Basic || script.setup.preset == Preset::Tiny
@@ -32,6 +36,39 @@ pub fn closes_have_causes(world: &World, script: &Script) {
             other => panic!("{} was closed with {other}", conn.name),
         };
         assert!(right, "{} was closed with {code}", conn.name);
+    }
+}
+
+/// Each ack names the place and the time of an entry of its sender. Of all acks of an entry one is
+/// the first; the others, as conflicts, are about a key that was there. The logs must be those that
+/// there were from the beginning.
+///
+/// # Panics
+/// If it is not so.
+pub fn repeats_get_the_first_reply(world: &World) {
+    let mut firsts = BTreeSet::new();
+    for conn in &world.conns {
+        let mine = |entry: &&Arc<Entry>| *entry.username == *conn.view.name;
+        for frame in &conn.view.frames {
+            match frame {
+                ServerFrame::Ack { room, seq: Some(seq), ts, duplicate, .. } => {
+                    let log = world.log.of_room(room).next().expect("a log");
+                    let at = usize::try_from(seq.get() - 1).expect("a short log");
+                    let entry = &log.entries[at];
+                    assert!(mine(&entry) && *ts == Some(entry.ts), "{frame:?} for {entry:?}");
+                    assert!(entry.key.is_some() || !duplicate, "no key: {frame:?}");
+                    let again = !duplicate && !firsts.insert((room, *seq));
+                    assert!(!again, "a first reply again: {frame:?}");
+                }
+                ServerFrame::Error(error) if error.code == ErrorCode::IdempotencyConflict => {
+                    let names: Vec<_> = (0..8).map(room_name).collect();
+                    let logs = names.iter().flat_map(|name| world.log.of_room(name));
+                    let mut entries = logs.flat_map(|log| log.entries.iter().filter(mine));
+                    assert!(entries.any(|entry| entry.key.is_some()), "no key: {frame:?}");
+                }
+                _ => {}
+            }
+        }
     }
 }
 

@@ -25,7 +25,7 @@ pub use conn::{Conn, Link};
 pub use driver::World;
 pub use fuzzing::run_bytes;
 pub use heal::{run, run_with};
-pub use judge::closes_have_causes;
+pub use judge::{closes_have_causes, repeats_get_the_first_reply};
 pub use log::{LogMood, Question, RoomLog, SimLog};
 pub use model::Model;
 pub use script::{Ask, Kind, Script, Step};
