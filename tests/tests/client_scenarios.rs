@@ -36,21 +36,94 @@ fn every_scenario_says_what_it_is_about() {
 /// The scenarios themselves are put to the test: a Client with a deliberate bug has to fail one.
 #[test]
 fn deliberate_bugs_are_found() {
-    /// What these do not show: it takes another user with the same key, two servers, or more
-    /// requests than may be in flight.
-    const TAKES_MORE: [Bug; 3] = [Bug::TakeAnybodysKey, Bug::SameAttempt, Bug::KeepRequest];
-    let scenarios = scenarios();
-    let mut missed = Vec::new();
+    let mut scenarios = scenarios();
+    scenarios.extend(more_scenarios());
     for bug in Bug::OF_CLIENT {
         let fails = |(path, scenario): &&(String, Value)| {
             catch_unwind(AssertUnwindSafe(|| play(path, scenario, Some(*bug)))).is_err()
         };
-        match scenarios.iter().find(fails) {
-            Some((path, _)) => println!("{bug:?} is found by {path}"),
-            None => missed.push(*bug),
-        }
+        let found = scenarios.iter().find(fails);
+        let (path, _) = found.unwrap_or_else(|| panic!("nothing fails with {bug:?}"));
+        println!("{bug:?} is found by {path}");
     }
-    assert_eq!(missed, TAKES_MORE);
+}
+
+#[test]
+fn what_only_this_client_promises_holds() {
+    more_scenarios().iter().for_each(|(path, scenario)| play(path, scenario, None));
+}
+
+/// What other clients may do otherwise.
+fn more_scenarios() -> [(String, Value); 3] {
+    let sends = |n: &str| {
+        let send = json!({"room": "lobby", "key": n, "content": "hi", "ticket": 1});
+        let id = format!("$m{n}");
+        let frame = json!({"type": "message", "id": id, "room": "lobby", "key": n});
+        json!({"do": {"send": send}, "expect": [{"client": frame}]})
+    };
+    let settled = json!({"settled": {"ticket": 1, "outcome": "acked"}});
+    let ack = |n: &str, seq: u64, expect: &[&Value]| {
+        let ack = json!({"type": "ack", "id": format!("$m{n}"), "room": "lobby", "seq": seq});
+        json!({"server": ack, "expect": expect})
+    };
+    let entry = |n: &str, user: &str, seq: u64, expect: &[&Value]| {
+        let entry = json!({
+            "type": "message", "room": "lobby", "seq": seq, "ts": 1, "user": user, "username": user,
+            "content": "hi", "key": n,
+        });
+        json!({"server": entry, "expect": expect})
+    };
+    let shown = |seq: u64| json!({"entry": {"room": "lobby", "seq": seq}});
+
+    // As many as may be in flight, and more, one after the other.
+    let mut many = in_the_lobby();
+    for seq in 1..100 {
+        let n = seq.to_string();
+        many.push(sends(&n));
+        many.push(ack(&n, seq, &[&settled]));
+        many.push(entry(&n, "u_ada", seq, &[&shown(seq)]));
+    }
+    let mut others = in_the_lobby();
+    others.push(sends("k"));
+    others.push(entry("k", "u_bob", 1, &[&shown(1)]));
+    others.push(ack("k", 2, &[&settled]));
+    others.push(entry("k", "u_ada", 2, &[&shown(2)]));
+    let mut counted = in_the_lobby();
+    for attempt in [2, 3] {
+        let hello = json!({"type": "hello", "resume": {"session": "s1", "attempt": attempt}});
+        counted.push(json!({"closed": null}));
+        counted.push(json!({"pass_ms": 1000, "expect": [{"open": true}]}));
+        counted.push(json!({"opened": true, "expect": [{"client": hello}]}));
+    }
+    [("many requests", many), ("another user's key", others), ("connections", counted)].map(
+        |(name, steps)| {
+            let config = json!({"name": "Ada", "history": 50});
+            (name.into(), json!({"config": config, "random": 0.5, "steps": steps}))
+        },
+    )
+}
+
+/// The beginning of a scenario: `Ada` is the only member of an empty room.
+fn in_the_lobby() -> Vec<Value> {
+    let hello = json!({"type": "hello", "id": "$hello"});
+    let welcome = json!({
+        "type": "welcome", "id": "$hello", "session": "s1", "user": "u_ada", "name": "Ada",
+        "resumed": false, "durability": "disk", "heartbeat_ms": 25000, "limits": {},
+        "features": [],
+    });
+    let join = json!({"type": "join", "id": "$join", "room": "lobby"});
+    let joined = json!({
+        "type": "joined", "id": "$join", "room": "lobby", "epoch": "e1", "head": 0,
+        "members": {"count": 1, "members": [{"user": "u_ada", "username": "Ada"}]}, "events": [],
+        "has_more_before": false,
+    });
+    vec![
+        json!({"do": {"start": true}, "expect": [{"open": true}]}),
+        json!({"opened": true, "expect": [{"client": hello}]}),
+        json!({"server": welcome, "state": "online"}),
+        json!({"do": {"join": "lobby"}, "expect": [{"client": join}]}),
+        json!({"server": joined, "expect": [{"joined": {"room": "lobby"}}]}),
+    ]
 }
 
 /// The runner itself is put to the test: a scenario that is wrong has to fail.
