@@ -49,11 +49,11 @@ fn deliberate_bugs_are_found() {
 }
 
 #[test]
-fn what_only_this_client_promises_holds() {
+fn what_they_do_not_ask_for_holds() {
     more_scenarios().iter().for_each(|(path, scenario)| play(path, scenario, None));
 }
 
-/// What other clients may do otherwise.
+/// What the scenarios that all clients share do not ask for.
 fn more_scenarios() -> [(String, Value); 3] {
     let sends = |n: &str| {
         let send = json!({"room": "lobby", "key": n, "content": "hi", "ticket": 1});

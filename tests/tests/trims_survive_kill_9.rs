@@ -12,7 +12,7 @@ use chat_tokio::log::{RoomBatch, RoomLog, SqliteLog};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 
-const ROUNDS: u64 = 24;
+const ROUNDS: u64 = 16;
 
 /// Drafts of one append, entries of one read.
 const PAGE: u32 = 500;
