@@ -377,6 +377,7 @@ fn delivered(delivery: &Delivery) -> Option<Value> {
                     json!({"outcome": "acked", "seq": seq, "duplicate": duplicate})
                 }
                 Outcome::Refused(error) => json!({"outcome": "refused", "code": error.code}),
+                Outcome::Unknown(error) => json!({"outcome": "unknown", "code": error.code}),
                 Outcome::Expired => json!({"outcome": "expired"}),
                 Outcome::Stopped => json!({"outcome": "stopped"}),
                 other => panic!("no scenario asks for {other:?}"),

@@ -512,7 +512,7 @@ fn page_by_filter(
             let end = at.get().min(newest + 1);
             (end.saturating_sub(n), end.saturating_sub(1), true)
         }
-        HistoryRange::After(at) => (at.get() + 1, at.get() + n, false),
+        HistoryRange::After(at) => (at.get() + 1, newest, false),
         HistoryRange::Around(at) => (at.get().saturating_sub(n / 2), at.get() + (n - 1) / 2, false),
     };
     let mut wanted: Vec<_> =
@@ -521,7 +521,7 @@ fn page_by_filter(
         wanted.reverse();
     }
     let (mut page, mut used) = (Vec::new(), 0);
-    for (seq, size) in wanted {
+    for (seq, size) in wanted.into_iter().take(limit as usize) {
         used += size;
         if used > bytes && !page.is_empty() {
             break;

@@ -7,7 +7,7 @@ use chat_proto::{
 };
 
 use super::backoff::{self, Bye, Cause, Next};
-use super::event::{Action, Delivery, LeftReason, LinkId, Outcome, State, StopReason};
+use super::event::{Action, Delivery, LeftReason, LinkId, State, StopReason};
 use super::heal::{Evidence, Moved};
 use super::requests::Purpose;
 use super::room::Stage;
@@ -117,7 +117,7 @@ impl Client {
         self.settle_asks(turn);
         let names: Vec<RoomName> = self.rooms.keys().cloned().collect();
         for name in names {
-            self.forget(&name, (LeftReason::Stopped, &Outcome::Stopped), turn);
+            self.forget(&name, LeftReason::Stopped, turn);
         }
         self.session = Session::new(None, 0);
         self.quiet = None;

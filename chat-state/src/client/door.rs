@@ -8,7 +8,7 @@ use chat_proto::{
 
 use super::backoff::Cause;
 use super::event::{Delivery, LinkId, Outcome};
-use super::heal::{Evidence, Moved, Remedy};
+use super::heal::{Evidence, Fruitless, Moved, Remedy};
 use super::place::{Offer, Passed, Place};
 use super::requests::Purpose;
 use super::room::Stage;
@@ -121,7 +121,9 @@ impl Client {
         let helped = place.cursor() > after || !place.is_behind();
         self.let_pass(name, passed, Evidence::Proof, turn);
         if !helped {
-            self.fruitless(name, turn);
+            let contradiction = page.has_more_after;
+            let what = if contradiction { Fruitless::Contradiction } else { Fruitless::NotYet };
+            self.fruitless(name, what, turn);
         }
     }
 
@@ -144,7 +146,7 @@ impl Client {
             room.drop_out();
             room.refused_for_now(now, &self.config, retry);
         } else {
-            return self.fruitless(name, turn);
+            return self.fruitless(name, Fruitless::NotYet, turn);
         }
         self.touch(name, turn);
     }
@@ -152,21 +154,26 @@ impl Client {
     pub(super) fn page_unanswered(&mut self, name: &RoomName, request: u64, turn: &mut Turn<'_>) {
         let Some(room) = self.rooms.get_mut(name) else { return };
         if room.heal.answered(request).is_some() {
-            self.fruitless(name, turn);
+            self.fruitless(name, Fruitless::NotYet, turn);
         }
     }
 
     /// A page brought nothing, though something is missing.
-    fn fruitless(&mut self, name: &RoomName, turn: &mut Turn<'_>) {
+    fn fruitless(&mut self, name: &RoomName, what: Fruitless, turn: &mut Turn<'_>) {
         let Some(room) = self.rooms.get_mut(name) else { return };
-        match room.heal.fruitless(turn.now.mono, &self.config.times, turn.random) {
+        let Some(place) = &mut room.place else { return };
+        let drawn = (turn.now.mono, turn.random);
+        let what = (what, place.is_proven());
+        match room.heal.fruitless(what, drawn, &self.config.times) {
             Remedy::Again => self.touch(name, turn),
             Remedy::Relink => self.abandon(Cause::GivenUp, turn),
+            Remedy::Doubt => {
+                place.doubt();
+                self.let_pass(name, Vec::new(), Evidence::Claim, turn);
+            }
             Remedy::GiveUp => {
                 let mut passed = Vec::new();
-                if let Some(place) = &mut room.place {
-                    place.give_up(&mut passed);
-                }
+                place.give_up(&mut passed);
                 self.let_pass(name, passed, Evidence::Proof, turn);
             }
         }
@@ -175,8 +182,9 @@ impl Client {
     /// A page is of another log than the room: a join tells which one holds.
     fn other_log(&mut self, name: &RoomName, turn: &mut Turn<'_>) {
         let Some(room) = self.rooms.get_mut(name) else { return };
-        match room.heal.fruitless(turn.now.mono, &self.config.times, turn.random) {
-            Remedy::Again | Remedy::GiveUp => {
+        let (what, drawn) = ((Fruitless::NotYet, true), (turn.now.mono, turn.random));
+        match room.heal.fruitless(what, drawn, &self.config.times) {
+            Remedy::Again | Remedy::Doubt | Remedy::GiveUp => {
                 room.refused_for_now(turn.now.mono, &self.config, (None, turn.random));
                 self.touch(name, turn);
             }

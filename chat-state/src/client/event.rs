@@ -318,8 +318,12 @@ pub enum Outcome {
         /// An earlier attempt had put it there.
         duplicate: bool,
     },
-    /// The server refused it for good, or the Client did for the same reason.
+    /// The server refused it for good, or the Client did for the same reason. A message is not in
+    /// the log.
     Refused(Box<ErrorBody>),
+    /// The server refuses to take the message again, and what became of an earlier attempt is not
+    /// known: it may be in the log or not.
+    Unknown(Box<ErrorBody>),
     /// The Client holds as much as it may; nothing was sent.
     Full,
     /// Its time was up. A message may be in the log or not.

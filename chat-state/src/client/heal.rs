@@ -17,10 +17,10 @@ pub(super) struct Heal {
     due: Option<Mono>,
     /// What is missing will not come by itself.
     proven: bool,
-    /// Pages in a row that brought nothing.
+    /// Pages in a row that contradict themselves: they are empty, and there is more.
     fruitless: u32,
-    /// Pages in a row that were refused for a while.
-    refused: u32,
+    /// Pages in a row that were refused for a while, not answered, or empty.
+    tries: u32,
     /// The connection was made anew already because pages brought nothing.
     relinked: bool,
 }
@@ -52,6 +52,18 @@ pub(super) enum Remedy {
     Relink,
     /// Take what is missing for lost.
     GiveUp,
+    /// Doubt the claim that there is more.
+    Doubt,
+}
+
+/// What a page that brought nothing says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fruitless {
+    /// There is more, which can't be.
+    Contradiction,
+    /// Nothing is there, or nothing at all: the server may not be there yet, which is no proof of
+    /// a loss.
+    NotYet,
 }
 
 impl Heal {
@@ -64,7 +76,9 @@ impl Heal {
         (moved, evidence): (Moved, Evidence),
     ) {
         if !is_behind {
-            *self = Self { asked: self.asked, ..Self::default() };
+            // Who has doubted a claim does not make the connection anew for the next one.
+            let relinked = self.relinked && moved == Moved::No;
+            *self = Self { asked: self.asked, relinked, ..Self::default() };
             return;
         }
         self.proven |= evidence == Evidence::Proof;
@@ -74,7 +88,7 @@ impl Heal {
         if self.asked.is_some() {
             return;
         }
-        let held_back = self.fruitless > 0 || self.refused > 0;
+        let held_back = self.fruitless > 0 || self.tries > 0;
         self.due = Some(match self.due {
             Some(due) if held_back || !self.proven => due,
             Some(_) | None if self.proven => now,
@@ -100,19 +114,32 @@ impl Heal {
         Some(after)
     }
 
-    /// Notes that a page brought nothing, and decides what to do.
-    pub(super) fn fruitless(&mut self, now: Mono, times: &Times, random: u64) -> Remedy {
-        self.fruitless += 1;
-        if self.fruitless < FRUITLESS_MAX {
-            let wait = backoff::retry(times, self.fruitless - 1, None, random);
-            self.due = Some(now.plus(wait));
-            return Remedy::Again;
-        }
-        if !self.relinked {
+    /// Notes that a page brought nothing, and decides what to do. `is_proven`: entries came from
+    /// beyond what is missing.
+    pub(super) fn fruitless(
+        &mut self,
+        (what, is_proven): (Fruitless, bool),
+        (now, random): (Mono, u64),
+        times: &Times,
+    ) -> Remedy {
+        let tries = match what {
+            Fruitless::Contradiction => &mut self.fruitless,
+            Fruitless::NotYet => &mut self.tries,
+        };
+        *tries = tries.saturating_add(1);
+        let many = *tries >= FRUITLESS_MAX;
+        let wait = backoff::retry(times, *tries - 1, None, random);
+        if many && !self.relinked {
             self.relinked = true;
             return Remedy::Relink;
         }
-        Remedy::GiveUp
+        match what {
+            Fruitless::Contradiction if many => return Remedy::GiveUp,
+            Fruitless::NotYet if many && !is_proven => return Remedy::Doubt,
+            Fruitless::Contradiction | Fruitless::NotYet => {}
+        }
+        self.due = Some(now.plus(wait));
+        Remedy::Again
     }
 
     /// Notes that a page was refused for a while.
@@ -122,8 +149,8 @@ impl Heal {
         times: &Times,
         (after_ms, random): (Option<u64>, u64),
     ) {
-        self.due = Some(now.plus(backoff::retry(times, self.refused, after_ms, random)));
-        self.refused = self.refused.saturating_add(1);
+        self.due = Some(now.plus(backoff::retry(times, self.tries, after_ms, random)));
+        self.tries = self.tries.saturating_add(1);
     }
 
     /// Notes that the room was left or is joined anew: nothing is under way any more.
@@ -141,6 +168,7 @@ impl Heal {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::vec::Vec;
 
     fn times() -> Times {
         Times::default()
@@ -172,7 +200,8 @@ mod tests {
                 heal.ask(7, Seq::ZERO);
                 assert_eq!(heal.answered(8), None);
                 assert_eq!(heal.answered(7), Some(Seq::ZERO));
-                let got = heal.fruitless(now, &times(), u64::MAX);
+                let what = (Fruitless::Contradiction, true);
+                let got = heal.fruitless(what, (now, u64::MAX), &times());
                 assert_eq!(got, if tries < 3 { Remedy::Again } else { remedy });
             }
             heal.interrupt();
@@ -182,13 +211,30 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_there_yet_is_doubted_or_awaited_but_never_lost() {
+        for is_proven in [false, true] {
+            let mut heal = Heal::default();
+            let mut got = Vec::new();
+            for n in 0..9 {
+                heal.review(Mono(n), &times(), true, (Moved::No, Evidence::Proof));
+                got.push(heal.fruitless((Fruitless::NotYet, is_proven), (Mono(n), 0), &times()));
+            }
+            let last = if is_proven { Remedy::Again } else { Remedy::Doubt };
+            assert_eq!(got[..3], [Remedy::Again; 3]);
+            assert_eq!(got[3], Remedy::Relink);
+            assert_eq!(got[4..], [last; 5]);
+        }
+    }
+
+    #[test]
     fn progress_begins_anew() {
         let mut heal = Heal::default();
         for _ in 0..20 {
             heal.review(Mono(0), &times(), true, (Moved::Yes, Evidence::Proof));
             assert_eq!(heal.due(), Some(Mono(0)));
             for _ in 0..3 {
-                assert_eq!(heal.fruitless(Mono(0), &times(), 0), Remedy::Again);
+                let what = (Fruitless::Contradiction, true);
+                assert_eq!(heal.fruitless(what, (Mono(0), 0), &times()), Remedy::Again);
             }
         }
     }

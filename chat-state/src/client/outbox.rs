@@ -1,11 +1,12 @@
 //! What the application has to say in one room.
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use chat_proto::{Key, Request, RoomName, Seq, Timestamp, UserId};
+use chat_proto::{ErrorBody, ErrorCode, Key, Request, RoomName, Seq, Timestamp, UserId};
 
-use super::event::Ticket;
+use super::event::{Outcome, Ticket};
 use crate::ids::{Mono, Now};
 
 /// A message until it is settled.
@@ -24,6 +25,8 @@ pub(super) struct Send {
     pub(super) tries: u32,
     /// How often it was refused because the session was no member.
     pub(super) outside: u32,
+    /// Nobody knows what became of an attempt.
+    pub(super) in_doubt: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +56,24 @@ impl Send {
             key: Some(self.key.clone()),
             content: self.content.clone(),
             reply_to: self.reply_to,
+        }
+    }
+
+    /// The attempt that is under way will not be answered, or the answer says nothing.
+    pub(super) fn doubt(&mut self) {
+        self.in_doubt = true;
+        self.state = SendState::Ready;
+    }
+
+    /// What it comes to if it is not sent again because of this error.
+    pub(super) fn refused(&self, error: Box<ErrorBody>) -> Outcome {
+        // What the log has under this key is something else.
+        let conflict = error.code == ErrorCode::IdempotencyConflict;
+        let in_flight = matches!(self.state, SendState::InFlight(_));
+        if (self.in_doubt || in_flight) && !conflict {
+            Outcome::Unknown(error)
+        } else {
+            Outcome::Refused(error)
         }
     }
 
@@ -141,7 +162,7 @@ impl Sends {
     pub(super) fn cut(&mut self) {
         for send in &mut self.0 {
             if let SendState::InFlight(_) = send.state {
-                send.state = SendState::Ready;
+                send.doubt();
             }
         }
     }

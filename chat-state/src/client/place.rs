@@ -112,6 +112,16 @@ impl Place {
         self.release(passed);
     }
 
+    /// Tells whether entries came from beyond what is missing.
+    pub(super) fn is_proven(&self) -> bool {
+        !self.held.is_empty()
+    }
+
+    /// Doubts that there are entries which never came: whatever does come counts.
+    pub(super) fn doubt(&mut self) {
+        self.head = self.held.last_key_value().map_or(self.cursor, |(seq, _)| *seq);
+    }
+
     /// Gives up on what is missing before the first entry that is held, or up to the head.
     pub(super) fn give_up(&mut self, passed: &mut Vec<Passed>) {
         let to = self.held.first_key_value().map_or(self.head, |(seq, _)| seq.minus(1));

@@ -91,25 +91,23 @@ impl Client {
     pub(super) fn finish(&mut self, name: &RoomName, turn: &mut Turn<'_>) {
         let Some(room) = self.rooms.get(name).filter(|room| room.is_done()) else { return };
         let again = room.intent == Intent::LeaveAndJoin;
-        let settled = Outcome::Stopped;
-        self.forget(name, (LeftReason::Asked, &settled), turn);
+        self.forget(name, LeftReason::Asked, turn);
         if again {
             self.rooms.insert(name.clone(), Room::new(name.clone()));
         }
     }
 
-    /// Forgets a room; what was to be said there is settled like this.
-    pub(super) fn forget(
-        &mut self,
-        name: &RoomName,
-        (why, outcome): (LeftReason, &Outcome),
-        turn: &mut Turn<'_>,
-    ) {
+    /// Forgets a room, and settles what was to be said there.
+    pub(super) fn forget(&mut self, name: &RoomName, why: LeftReason, turn: &mut Turn<'_>) {
         let Some(mut room) = self.rooms.remove(name) else { return };
         self.ready.remove(name);
         self.timers.clear(&Timer::Room(name.clone()));
         for send in room.sends.drain() {
-            self.settle_send(&send, outcome.clone(), turn);
+            let outcome = match &why {
+                LeftReason::Refused(error) => send.refused(error.clone()),
+                LeftReason::Asked | LeftReason::TooMany | LeftReason::Stopped => Outcome::Stopped,
+            };
+            self.settle_send(&send, outcome, turn);
         }
         turn.deliver(Delivery::Left { room: room.name, why });
     }
@@ -199,6 +197,11 @@ impl Client {
         let mut passed = Vec::new();
         if let Some(place) = &mut room.place {
             place.expect(joined.head);
+            if !joined.has_more_before {
+                // What is missing before the first entry is not in the log any more.
+                let first = joined.events.iter().find(|entry| entry.room == *name);
+                place.skip(first.map_or(joined.head, |entry| entry.seq.minus(1)), &mut passed);
+            }
             for entry in joined.events.iter().filter(|entry| entry.room == *name) {
                 if place.offer(entry, bounds, &mut passed) == Offer::Old && again {
                     passed.push(Passed::Entry(entry.clone()));
@@ -253,8 +256,7 @@ impl Client {
                 room.entered &= !joins;
             }
             Some(error) if joins => {
-                let outcome = Outcome::Refused(error.clone());
-                return self.forget(name, (LeftReason::Refused(error), &outcome), turn);
+                return self.forget(name, LeftReason::Refused(error), turn);
             }
             // Whoever may not even leave is out.
             Some(_) => return self.parted(name, request, turn),

@@ -20,6 +20,12 @@ use crate::bug::Bug;
 /// How often a message is sent again because the session was not in the room.
 const OUTSIDE_MAX: u32 = 4;
 
+/// Tells whether an error leaves open what became of the attempt that it answers. All other codes
+/// of the protocol say that it is not in the log, and so does whatever is refused for good.
+fn leaves_doubt(error: &ErrorBody) -> bool {
+    error.retryable && matches!(error.code, ErrorCode::UnknownOutcome | ErrorCode::Unknown)
+}
+
 impl Client {
     pub(super) fn send(
         &mut self,
@@ -49,6 +55,7 @@ impl Client {
             sent_as: None,
             tries: 0,
             outside: 0,
+            in_doubt: false,
         };
         self.outbox.add(&send, self.config.times.send_expiry_ms);
         room.sends.push(send);
@@ -74,7 +81,8 @@ impl Client {
         let request = send.request(name.clone());
         if self.is_too_large(&send.content, &request) {
             let error = local_error(ErrorCode::TooLarge, "longer than the server takes", name);
-            return self.settle_at(name, at, Outcome::Refused(error), turn);
+            let outcome = send.refused(error);
+            return self.settle_at(name, at, outcome, turn);
         }
         let number = self.request(link, Purpose::Send(name.clone()), request, turn);
         let user = self.session.user().cloned();
@@ -132,6 +140,8 @@ impl Client {
         let Some(room) = self.rooms.get_mut(name) else { return };
         let Some(at) = room.sends.in_flight(request) else { return };
         let Some(send) = room.sends.get_mut(at) else { return };
+        send.in_doubt |= leaves_doubt(&error) && !gives_up;
+        send.state = SendState::Ready;
         if believes {
             let seq = room.place.as_ref().map_or(Seq::ZERO, Place::cursor).next();
             let acked = Outcome::Acked { seq, ts: turn.now.wall, duplicate: false };
@@ -143,7 +153,6 @@ impl Client {
             send.state = SendState::Waiting(now.plus(wait));
         } else if error.code == ErrorCode::NotMember && send.outside < OUTSIDE_MAX {
             send.outside += 1;
-            send.state = SendState::Ready;
             let again = send.outside > 1;
             if room.stage == Stage::In {
                 room.drop_out();
@@ -152,7 +161,8 @@ impl Client {
                 }
             }
         } else {
-            self.settle_at(name, at, Outcome::Refused(error), turn);
+            let outcome = send.refused(error);
+            self.settle_at(name, at, outcome, turn);
         }
         self.touch(name, turn);
     }
@@ -163,7 +173,7 @@ impl Client {
         if let Some(at) = room.sends.in_flight(request)
             && let Some(send) = room.sends.get_mut(at)
         {
-            send.state = SendState::Ready;
+            send.doubt();
         }
         self.touch(name, turn);
     }

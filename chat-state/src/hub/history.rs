@@ -37,7 +37,10 @@ impl Hub {
             let (from, bytes) = (range.from.max(first), range.bytes as usize);
             let events = match range.keep {
                 Keep::Newest => room.recent.newest(from, range.to, bytes),
-                Keep::Oldest => room.recent.oldest(from, range.to, bytes),
+                Keep::Oldest => {
+                    let most = from.plus(u64::from(limit) - 1);
+                    room.recent.oldest(from, range.to.min(most), bytes)
+                }
             };
             self.reply_page(conn, at, (id, range), (first, events), out);
             return;
@@ -165,7 +168,8 @@ impl Hub {
     }
 }
 
-/// Turns what a client asks into places. An empty range has `from > to`.
+/// Turns what a client asks into places. An empty range has `from > to`; one that has more than
+/// `limit` places is cut off by the limit, after those that the log does not have any more.
 fn read_range(range: HistoryRange, limit: u32, bytes: u32, cursor: Seq) -> ReadRange {
     let n = u64::from(limit);
     let one = Seq::ZERO.next();
@@ -175,7 +179,7 @@ fn read_range(range: HistoryRange, limit: u32, bytes: u32, cursor: Seq) -> ReadR
             let end = seq.min(cursor.next());
             (end.minus(n), end.minus(1), Keep::Newest)
         }
-        HistoryRange::After(seq) => (seq.next(), seq.plus(n), Keep::Oldest),
+        HistoryRange::After(seq) => (seq.next(), cursor, Keep::Oldest),
         HistoryRange::Around(seq) => (seq.minus(n / 2), seq.plus((n - 1) / 2), Keep::Oldest),
     };
     ReadRange { from: from.max(one), to: to.min(cursor), limit, bytes, keep }
@@ -204,7 +208,7 @@ mod tests {
                         (HistoryRange::Latest, latest),
                     ] {
                         let r = read_range(range, limit, 1, Seq::new(cursor).unwrap());
-                        let got: Vec<u64> = (r.from.get()..=r.to.get()).collect();
+                        let got: Vec<u64> = (r.from.get()..=r.to.get()).take(n).collect();
                         assert_eq!(got, expected, "{range:?} {limit} of {cursor}");
                     }
                     let r =

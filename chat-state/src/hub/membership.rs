@@ -90,7 +90,8 @@ impl Hub {
         }
     }
 
-    /// A member joins again: it is taken off the live list and comes back by the same way.
+    /// A member joins again: it is taken off the live list and comes back by the same way. Where an
+    /// earlier join is not done yet, the later one takes its place: it has waited too long.
     fn rejoin(
         &mut self,
         (conn, at): (ConnId, RoomId),
@@ -99,13 +100,21 @@ impl Hub {
     ) -> Result<(), Refusal> {
         let Some(end) = self.rooms.get(at).map(Room::cursor) else { return Ok(()) };
         let Some(session) = self.sessions.get_mut(conn) else { return Ok(()) };
+        let dialect = session.dialect;
         let Some(subscription) = session.subscription(at) else { return Ok(()) };
-        let reached = match subscription.state {
-            State::Joining(_) => {
-                return Err((ErrorCode::NotMember, "an earlier join of this room is not done yet"));
+        let reached = match &mut subscription.state {
+            State::Joining(_) if dialect == Dialect::Basic => return Ok(()),
+            State::Joining(earlier) => {
+                let id = core::mem::replace(&mut earlier.id, joining.id);
+                earlier.history = joining.history;
+                earlier.load = None;
+                let why = "a later join of the same room has taken its place";
+                Self::refuse(conn, id, ErrorCode::LogUnavailable, why, out);
+                self.go_on_joining(conn, at, out);
+                return Ok(());
             }
             State::Live(_) => end,
-            State::Lagging { cursor, .. } => cursor,
+            State::Lagging { cursor, .. } => *cursor,
         };
         let joining = Joining { before: Some(reached), ..joining };
         let before = core::mem::replace(&mut subscription.state, State::Joining(joining));

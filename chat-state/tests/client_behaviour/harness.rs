@@ -239,6 +239,7 @@ fn outcome_of(outcome: &Outcome) -> String {
         Outcome::Acked { seq, duplicate: false, .. } => format!("acked {seq}"),
         Outcome::Acked { seq, duplicate: true, .. } => format!("acked {seq} again"),
         Outcome::Refused(error) => format!("refused: {}", error.code),
+        Outcome::Unknown(error) => format!("unknown: {}", error.code),
         Outcome::Full => "full".into(),
         Outcome::Expired => "expired".into(),
         Outcome::Stopped => "stopped".into(),

@@ -9,6 +9,9 @@ use chat_state::client::StopReason;
 pub enum Error {
     /// The server, or the client for the same reason, refuses it for good.
     Refused(Box<ErrorBody>),
+    /// The server refuses to take the message again, and what became of an earlier attempt is not
+    /// known: it may be in the log or not.
+    Unknown(Box<ErrorBody>),
     /// The client holds as much as it may ([`Options`](super::Options)); nothing was sent.
     Full,
     /// Its time was up. A message may be in the log or not.
@@ -21,6 +24,10 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Refused(body) => write!(f, "it was refused: {} ({})", body.message, body.code),
+            Self::Unknown(body) => {
+                write!(f, "an earlier attempt may be in the log, and a later one was refused: ")?;
+                write!(f, "{} ({})", body.message, body.code)
+            }
             Self::Full => f.write_str("too much waits already"),
             Self::Expired => f.write_str("its time was up"),
             Self::Stopped => f.write_str("the client has stopped"),

@@ -311,6 +311,7 @@ impl Client {
 fn failure(outcome: Outcome) -> Error {
     match outcome {
         Outcome::Refused(body) => Error::Refused(body),
+        Outcome::Unknown(body) => Error::Unknown(body),
         Outcome::Full => Error::Full,
         Outcome::Expired => Error::Expired,
         Outcome::Stopped => Error::Stopped,
