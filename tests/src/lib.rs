@@ -13,6 +13,7 @@ pub mod kit;
 pub mod process;
 pub mod proxy;
 pub mod replay;
+pub mod sim;
 pub mod trims;
 pub mod wait;
 pub mod world;

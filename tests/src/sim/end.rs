@@ -1,0 +1,178 @@
+//! The end: faults stop, everything converges, everybody goes, nothing is left.
+use chat_proto::RoomName;
+use chat_state::client::{Ask, State};
+use chat_state::{Event, Stats};
+
+use super::broker::Carriage;
+use super::log::Disk;
+use super::plan::{Plan, What};
+use super::{Due, Sim};
+use crate::world::Preset;
+
+/// Within this time after the last fault everybody is back and has everything: the longest that a
+/// dead link goes unnoticed, the longest back-off, the longest that anything is held up.
+const CONVERGE_MS: u64 = 240_000;
+/// Long enough for one more message, or for Hubs to tell each other who is where.
+const SETTLE_MS: u64 = 30_000;
+/// How often somebody with a small budget is given another while.
+const BUSY_MAX: usize = 20;
+/// Long enough for every timer of somebody who has gone.
+const FORGET_MS: u64 = 200_000;
+
+impl Sim {
+    /// Stops all faults and demands that everybody has everything.
+    pub(super) fn converge(&mut self, plan: &Plan) {
+        self.disk = Disk::default();
+        self.broker.carriage = Carriage::default();
+        self.holds = (0, 0);
+        for link in &mut self.links {
+            link.slow_ms = 0;
+            link.swallows = 0;
+            link.stalled_until = link.stalled_until.min(self.now);
+        }
+        self.run_until(self.now + CONVERGE_MS, plan);
+        // Whoever has little budget may still have much to say.
+        for _ in 0..BUSY_MAX {
+            if self.people.iter().all(|person| person.open.is_empty()) {
+                break;
+            }
+            self.run_until(self.now + SETTLE_MS, plan);
+        }
+        self.everybody_is_back();
+        self.nobody_lacks_anything();
+        for node in 0..self.nodes.len() {
+            self.tell(node, Event::SignalsLost);
+        }
+        self.last_words(plan);
+        self.everybody_has_everything();
+        self.everybody_counts_right(plan);
+    }
+
+    fn everybody_is_back(&self) {
+        for (node, this) in self.nodes.iter().enumerate() {
+            assert!(this.hub.is_some() && this.drains.is_none(), "node {node} is not back");
+        }
+        for person in &self.people {
+            let client = person.client.as_ref().expect("everybody has come back");
+            assert!(
+                self.setup.preset == Preset::Tiny || client.state() == State::Online,
+                "{} is {:?}",
+                person.name,
+                client.state()
+            );
+        }
+    }
+
+    /// Without a word more, whoever is in a room has all of it, unless its log was replaced or has
+    /// forgotten all of it: that is noticed when something is said.
+    fn nobody_lacks_anything(&self) {
+        // (Whoever has little budget may be in the middle of it.)
+        for person in self.people.iter().filter(|person| person.open.is_empty()) {
+            for (room, seen) in person.seen.iter().filter(|(_, seen)| seen.inside) {
+                let newest = self.log.of_room(room).next().expect("the room has a log");
+                let is_empty = newest.first > newest.last();
+                if *seen.epoch() == newest.epoch && !is_empty {
+                    assert_eq!(seen.last, newest.last(), "{} in {room}, unnoticed", person.name);
+                }
+            }
+        }
+    }
+
+    /// In each room somebody says one more thing: whoever did not notice that something is
+    /// missing does now.
+    fn last_words(&mut self, plan: &Plan) {
+        for n in 0..self.setup.rooms {
+            let room = super::apply::room_name(n);
+            let inside = (0..self.people.len()).find(|who| {
+                let seen = self.people[*who].seen.get(&room);
+                seen.is_some_and(|seen| seen.inside)
+            });
+            if let Some(who) = inside {
+                self.say(who, &room);
+            }
+        }
+        self.run_until(self.now + SETTLE_MS, plan);
+    }
+
+    fn everybody_has_everything(&self) {
+        let is_tiny = self.setup.preset == Preset::Tiny;
+        for person in &self.people {
+            let name = &person.name;
+            assert!(is_tiny || person.open.is_empty(), "{name} waits for {:?}", person.open);
+            for room in &person.wants {
+                let seen = person.seen.get(room).filter(|seen| seen.inside);
+                let Some(seen) = seen else {
+                    assert!(is_tiny, "{name} is not in {room}");
+                    continue;
+                };
+                let newest = self.log.of_room(room).next().expect("the room has a log");
+                assert_eq!(*seen.epoch(), newest.epoch, "{name} has another log of {room}");
+                assert_eq!(seen.last, newest.last(), "{name} in {room}");
+            }
+            let (wants, seen) = (&person.wants, &person.seen);
+            let more = seen.iter().find(|(room, s)| s.inside && !wants.contains(*room));
+            assert!(is_tiny || more.is_none(), "{name} is where it does not want to be: {more:?}");
+        }
+        for link in self.links.iter().filter(|link| link.conn.is_some()) {
+            assert!(is_tiny || (!link.is_paused && !link.is_congested), "{link:?} hangs");
+            let due = &link.view.due;
+            assert!(link.is_leaky || is_tiny || due.is_empty(), "a Hub does not answer {due:?}");
+        }
+    }
+
+    /// Once signals are told to be lost, all Hubs agree on who is where. (The members of one that
+    /// died stay in the others' lists: it could not tell.)
+    fn everybody_counts_right(&mut self, plan: &Plan) {
+        if self.crashes > 0 || self.setup.preset == Preset::Tiny {
+            return;
+        }
+        for who in 0..self.people.len() {
+            for room in self.people[who].wants.clone() {
+                self.people[who].counted = None;
+                self.inquire(who, Ask::Members { room: room.clone() });
+                self.run_until(self.now + 1000, plan);
+                let expected = self.members(&room);
+                let counted = self.people[who].counted;
+                let name = &self.people[who].name;
+                assert_eq!(counted, Some(expected), "{name} counts wrongly in {room}");
+            }
+        }
+    }
+
+    fn members(&self, room: &RoomName) -> u64 {
+        let people = self.people.iter().filter(|person| person.wants.contains(room)).count();
+        let plain = self.plain.iter().filter(|plain| plain.is_open);
+        let plain = plain.filter(|plain| plain.room.as_ref() == Some(room)).count();
+        (people + plain) as u64
+    }
+
+    /// Lets everybody go and demands that nothing is left.
+    pub(super) fn everybody_goes(&mut self, plan: &Plan) {
+        for who in 0..self.people.len() {
+            self.sign_off(who);
+            let stats = self.people[who].client.as_ref().expect("it is there").stats();
+            assert_eq!(stats, chat_state::client::Stats::default(), "{}", self.people[who].name);
+        }
+        for who in 0..self.plain.len() {
+            self.plain[who].is_gone = true;
+            if let Some(index) = self.plain[who].link {
+                self.cut(index, 0);
+            }
+        }
+        self.run_until(self.now + FORGET_MS, plan);
+        for (node, this) in self.nodes.iter().enumerate() {
+            let hub = this.hub.as_ref().expect("it is there");
+            let mut stats = hub.stats();
+            if self.crashes > 0 {
+                // What a dead Hub had in its rooms is not taken back by anybody.
+                stats.elsewhere = 0;
+            }
+            assert_eq!(stats, Stats::default(), "node {node} is not empty");
+            assert!(self.broker.follows_nothing(node), "node {node} follows what it has forgotten");
+        }
+        let drains = plan.has(|what| matches!(what, What::Drain { .. }));
+        let again = self.queue.values().any(|due| matches!(due, Due::Apply(_)));
+        assert!(!again || drains, "steps are left");
+        self.history_is_right(plan);
+    }
+}

@@ -1,0 +1,354 @@
+//! The adapter's part on a node: events in, actions out, connections.
+use std::collections::BTreeMap;
+
+use chat_proto::{
+    BasicRequest, ClientFrame, Dialect, DisplayName, LeaveReason, RoomName, ServerFrame, SessionId,
+};
+use chat_state::{
+    Action, Actions, Config, ConnId, Event, Hub, HubId, Identity, Mono, Now, Peers, Probe,
+    Recipients, Signal, SignalTo, Token,
+};
+
+use super::link::{Down, Peer, Up};
+use super::{Due, Sim};
+use crate::world::Question;
+
+/// Every question to the log is answered or given up by then.
+const ANSWERED_MS: u64 = 100_000;
+
+/// A process with one Hub, while it runs.
+#[derive(Debug)]
+pub(super) struct Node {
+    pub(super) hub: Option<Hub>,
+    pub(super) id: HubId,
+    /// Counts its processes: what is meant for an earlier one counts no more.
+    pub(super) life: u32,
+    pub(super) wall: i64,
+    /// Until when it leaves service, and for how long it is gone then.
+    pub(super) drains: Option<(u64, u64)>,
+    /// How often the Hub said that everybody is gone.
+    pub(super) drained: usize,
+    slots: Vec<Slot>,
+    appends: BTreeMap<RoomName, (Token, u64)>,
+}
+
+/// A place in the adapter's table of connections.
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    generation: u32,
+    link: Option<usize>,
+}
+
+impl Node {
+    pub(super) fn new() -> Self {
+        Self {
+            hub: None,
+            id: HubId(0),
+            life: 0,
+            wall: 0,
+            drains: None,
+            drained: 0,
+            slots: Vec::new(),
+            appends: BTreeMap::new(),
+        }
+    }
+
+    fn take_slot(&mut self, link: usize) -> ConnId {
+        let at = self.slots.iter().position(|slot| slot.link.is_none()).unwrap_or_else(|| {
+            self.slots.push(Slot { generation: 0, link: None });
+            self.slots.len() - 1
+        });
+        let slot = &mut self.slots[at];
+        slot.link = Some(link);
+        slot.generation += 1;
+        ConnId { slot: u32::try_from(at).expect("few"), generation: slot.generation }
+    }
+
+    fn forget_slot(&mut self, conn: ConnId) {
+        let slot = &mut self.slots[conn.slot as usize];
+        if slot.generation == conn.generation {
+            slot.link = None;
+        }
+    }
+
+    fn link_of(&self, conn: ConnId) -> usize {
+        let slot = self.slots.get(conn.slot as usize);
+        let slot = slot.filter(|slot| slot.generation == conn.generation);
+        slot.and_then(|slot| slot.link)
+            .unwrap_or_else(|| panic!("{:?} names {conn:?}, which is gone", self.id))
+    }
+}
+
+impl Sim {
+    /// Starts a node's process, with a name among the Hubs that no other has had.
+    pub(super) fn boot(&mut self, node: usize) {
+        self.hubs_ever += 1;
+        let id = HubId(self.hubs_ever);
+        let peers = if self.setup.nodes > 1 { Peers::Some } else { Peers::None };
+        let limits = self.limits.clone();
+        let config = Config { hub: id, peers, limits, bug: self.setup.bug, ..Config::default() };
+        let this = &mut self.nodes[node];
+        this.hub = Some(Hub::new(config));
+        (this.id, this.life, this.drains, this.drained) = (id, this.life + 1, None, 0);
+        this.slots.clear();
+        this.appends.clear();
+        // Whoever connects to the broker is told that it has heard nothing so far.
+        let life = this.life;
+        self.due(self.now + 1, Due::Tell { node, life, event: Box::new(Event::SignalsLost) });
+    }
+
+    /// Ends a node's process: nothing is flushed, nobody is told but by the network.
+    pub(super) fn kill(&mut self, node: usize, down_ms: u64) {
+        if self.nodes[node].hub.take().is_none() {
+            return;
+        }
+        self.crashes += 1;
+        self.broker.forget(node);
+        let life = self.nodes[node].life;
+        for index in 0..self.links.len() {
+            let link = &mut self.links[index];
+            if (link.node, link.node_life) == (node, life) {
+                link.forget_node();
+                let silent = self.random.index(4);
+                self.cut(index, silent);
+            }
+        }
+        self.due(self.now + down_ms, Due::Boot { node });
+    }
+
+    pub(super) fn now_of(&self, node: usize) -> Now {
+        self.clock(self.nodes[node].wall)
+    }
+
+    /// Gives an event to a Hub and does what it asks for.
+    pub(super) fn tell(&mut self, node: usize, event: Event) {
+        let now = self.now_of(node);
+        let this = &mut self.nodes[node];
+        if let Event::Appended { token, .. } = &event {
+            this.appends.retain(|_, (open, _)| open != token);
+        }
+        let Some(hub) = &mut this.hub else { return };
+        self.events += 1;
+        let mut actions = Actions::new();
+        hub.handle(now, event, &mut actions);
+        self.perform(node, actions);
+    }
+
+    pub(super) fn fire_hub(&mut self, node: usize) {
+        let now = self.now_of(node);
+        let Some(hub) = &mut self.nodes[node].hub else { return };
+        self.events += 1;
+        let mut actions = Actions::new();
+        hub.handle_timeout(now, &mut actions);
+        assert!(hub.poll_timeout().is_none_or(|at| at > now.mono), "due timers were fired");
+        self.perform(node, actions);
+    }
+
+    fn perform(&mut self, node: usize, actions: Actions) {
+        for action in actions {
+            self.note(|| format!("{node} {action:?}"));
+            match action {
+                Action::Send { to, frame } => self.send(node, &to, &frame),
+                Action::Probe { conn } => {
+                    let link = self.nodes[node].link_of(conn);
+                    if !self.links[link].is_cut && self.links[link].is_wanted {
+                        let at = self.arrival(link);
+                        self.due(at, Due::Alive { link });
+                    }
+                }
+                Action::Close { conn, code } => {
+                    let link = self.nodes[node].link_of(conn);
+                    self.nodes[node].forget_slot(conn);
+                    self.links[link].forget_node();
+                    self.push(link, Down::Close(code));
+                }
+                Action::Pause { conn } => {
+                    let link = self.nodes[node].link_of(conn);
+                    let before = std::mem::replace(&mut self.links[link].is_paused, true);
+                    assert!(!before, "paused twice");
+                }
+                Action::Unpause { conn } => {
+                    let link = self.nodes[node].link_of(conn);
+                    let before = std::mem::replace(&mut self.links[link].is_paused, false);
+                    assert!(before, "was not paused");
+                    self.read_on(link);
+                }
+                Action::AwaitDrain { conn } => {
+                    let link = self.nodes[node].link_of(conn);
+                    self.links[link].awaits_drain = true;
+                    self.water(link);
+                }
+                Action::Append { token, room, drafts } => {
+                    self.one_batch_at_a_time(node, &room, token);
+                    self.ask(node, Question::Append(token, room, drafts));
+                }
+                Action::Head { token, room } => self.ask(node, Question::Head(token, room)),
+                Action::Load { token, room, range } => {
+                    assert!(range.limit > 0 && range.bytes > 0, "{range:?}");
+                    self.ask(node, Question::Load(token, room, range));
+                }
+                Action::Follow { room } => self.broker.follow(node, room),
+                Action::Unfollow { room } => self.broker.unfollow(node, room),
+                Action::Signal { to, signal } => self.signal(node, &to, &signal),
+                Action::DrainedAll => self.nodes[node].drained += 1,
+            }
+        }
+    }
+
+    fn one_batch_at_a_time(&mut self, node: usize, room: &RoomName, token: Token) {
+        let given_up_ms = Config::default().times.append_ms;
+        let before = self.nodes[node].appends.insert(room.clone(), (token, self.now));
+        if let Some((_, at)) = before {
+            assert!(self.now - at >= given_up_ms, "two batches of {room} in flight");
+        }
+    }
+
+    fn ask(&mut self, node: usize, question: Question) {
+        let fate = self.disk.fate(&question, &mut self.random);
+        let life = self.nodes[node].life;
+        let there = self.now + fate.there_ms.unwrap_or(0);
+        if fate.there_ms.is_some() {
+            let answer_at = fate.instead.is_none().then_some(there + fate.back_ms);
+            let question = Box::new(question);
+            self.due(there, Due::Ask { node, life, question, answer_at });
+        }
+        if let Some(event) = fate.instead {
+            let at = there + fate.back_ms;
+            self.due(at, Due::Tell { node, life, event: Box::new(event) });
+        }
+    }
+
+    fn signal(&mut self, from: usize, to: &SignalTo, signal: &Signal) {
+        let id = self.nodes[from].id;
+        for node in (0..self.nodes.len()).filter(|node| *node != from) {
+            let wanted = match to {
+                SignalTo::Followers(room) => self.broker.follows(node, room),
+                SignalTo::Hub(hub) => self.nodes[node].id == *hub,
+                SignalTo::Everyone => true,
+            };
+            if !wanted || self.nodes[node].hub.is_none() {
+                continue;
+            }
+            let life = self.nodes[node].life;
+            for ms in self.broker.carry(self.now, (from, node), &mut self.random) {
+                let event = Box::new(Event::Signal { from: id, signal: signal.clone() });
+                self.due(self.now + ms, Due::Tell { node, life, event });
+            }
+        }
+    }
+
+    fn send(&mut self, node: usize, to: &Recipients, frame: &ServerFrame) {
+        let all: Vec<ConnId> = match to {
+            Recipients::One(conn) => vec![*conn],
+            Recipients::All(roster) => roster.iter().collect(),
+            Recipients::AllBut(roster, but) => roster.iter().filter(|c| c != but).collect(),
+        };
+        for conn in all {
+            let link = self.nodes[node].link_of(conn);
+            if let Some(encoded) = frame.encode(self.links[link].decoder.dialect()) {
+                self.push(link, Down::Frame(encoded));
+            }
+        }
+    }
+
+    /// A node takes a connection.
+    pub(super) fn accept(&mut self, index: usize) {
+        let link = &self.links[index];
+        let (node, life, peer) = (link.node, link.node_life, link.peer);
+        let this = &mut self.nodes[node];
+        if this.hub.is_none() || this.life != life || this.drains.is_some() || link.is_cut {
+            self.links[index].is_cut = true;
+            return self.due(self.now + 1, Due::PeerNotice { link: index });
+        }
+        let conn = this.take_slot(index);
+        self.links[index].conn = Some(conn);
+        let (dialect, name) = match peer {
+            Peer::Person { .. } => (Dialect::V1, None),
+            Peer::Plain { who } => (Dialect::Basic, Some(self.plain[who].name.clone())),
+        };
+        let name = name.map(|name| DisplayName::new(&name).expect("a name"));
+        let identity = Identity::Guest { name };
+        let session = SessionId::new(&format!("s{index}-{:x}", self.random.bits()));
+        let session = session.expect("a session id");
+        let probe = Probe::Transport;
+        let at = self.arrival(index);
+        self.links[index].flight_at = at;
+        self.due(at, Due::Opened { link: index });
+        self.tell(node, Event::Connected { conn, session, dialect, identity, probe });
+    }
+
+    /// What a peer has sent arrives.
+    pub(super) fn arrive(&mut self, index: usize) {
+        let link = &mut self.links[index];
+        let Some(conn) = link.conn.filter(|_| !link.is_cut) else {
+            link.up.pop_front();
+            return;
+        };
+        if link.stalled_until > self.now {
+            let at = link.stalled_until;
+            return self.due(at, Due::Arrive { link: index });
+        }
+        if !link.is_read() {
+            link.unread += 1;
+            return;
+        }
+        let node = link.node;
+        match link.up.pop_front() {
+            Some(Up::Text(text)) => {
+                let decoded = link.decoder.decode(&text);
+                let dialect = link.decoder.dialect();
+                let leaves = matches!(&decoded, Ok(ClientFrame::Basic(BasicRequest::Leave)));
+                let event = match decoded {
+                    Ok(frame) => Event::Received { conn, frame },
+                    Err(error) => Event::Malformed { conn, error, dialect },
+                };
+                self.tell(node, event);
+                if leaves && self.links[index].conn == Some(conn) {
+                    self.push(index, Down::Left);
+                }
+            }
+            Some(Up::Close(code)) => {
+                let why = if code == 1000 { LeaveReason::Left } else { LeaveReason::Disconnected };
+                self.links[index].is_cut = true;
+                self.lose(index, why);
+            }
+            None => {}
+        }
+    }
+
+    /// The node notices that a connection is gone.
+    pub(super) fn lose(&mut self, index: usize, why: LeaveReason) {
+        let Some(conn) = self.links[index].conn else { return };
+        let node = self.links[index].node;
+        self.nodes[node].forget_slot(conn);
+        self.links[index].forget_node();
+        self.tell(node, Event::Disconnected { conn, why });
+    }
+
+    /// Returns when the next timer of a node is due.
+    pub(super) fn hub_timer(&self) -> Option<(u64, usize)> {
+        let nodes = self.nodes.iter().enumerate();
+        let due = nodes.filter_map(|(node, n)| Some((n.hub.as_ref()?.poll_timeout()?, node)));
+        due.min().map(|(Mono(at), node)| (at, node))
+    }
+
+    /// A node that leaves service has no connections after its deadline, and is gone when its log
+    /// has answered.
+    pub(super) fn drain_ends(&mut self, node: usize, life: u32) {
+        let this = &self.nodes[node];
+        let Some((deadline, down_ms)) = this.drains.filter(|_| this.life == life) else { return };
+        let mut links = self.links.iter().filter(|l| (l.node, l.node_life) == (node, life));
+        assert!(links.all(|l| l.conn.is_none()), "node {node} is over its deadline");
+        if this.drained == 0 {
+            assert!(
+                self.now < deadline + ANSWERED_MS,
+                "node {node} does not say that it is drained"
+            );
+            return self.due(self.now + 100, Due::DrainEnds { node, life });
+        }
+        assert_eq!(this.drained, 1, "node {node} says once that it is drained");
+        self.nodes[node].hub = None;
+        self.broker.forget(node);
+        self.due(self.now + down_ms, Due::Boot { node });
+    }
+}
