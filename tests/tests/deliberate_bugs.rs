@@ -3,6 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook};
 
 use chat_state::Bug;
+use chat_tests::sim::Random;
 use chat_tests::world::{Script, closes_have_causes, run, run_with};
 
 /// Seeds within which each bug has to be found.
@@ -11,18 +12,10 @@ const SEEDS: u64 = 400;
 /// Steps of one script.
 const STEPS: usize = 120;
 
-/// The script of a seed: any bytes are one, and these come from the generator SplitMix64 (Steele,
-/// Lea, Flood: Fast Splittable Pseudorandom Number Generators, 2014).
+/// The script of a seed: any bytes are one.
 fn script(seed: u64) -> Script {
-    let mut state = seed.wrapping_mul(0x5851_f42d_4c95_7f2d);
-    let mut next = || {
-        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    };
-    let bytes: Vec<u8> = (0..STEPS * 6 / 8 + 1).flat_map(|_| next().to_le_bytes()).collect();
+    let mut random = Random::new(seed);
+    let bytes: Vec<u8> = (0..STEPS * 6 / 8 + 1).flat_map(|_| random.bits().to_le_bytes()).collect();
     Script::from_bytes(&bytes)
 }
 

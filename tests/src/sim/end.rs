@@ -33,7 +33,7 @@ impl Sim {
         self.run_until(self.now + CONVERGE_MS, plan);
         // Whoever has little budget may still have much to say.
         for _ in 0..BUSY_MAX {
-            if self.people.iter().all(|person| person.open.is_empty()) {
+            if !self.is_busy() {
                 break;
             }
             self.run_until(self.now + SETTLE_MS, plan);
@@ -46,6 +46,12 @@ impl Sim {
         self.last_words(plan);
         self.everybody_has_everything();
         self.everybody_counts_right(plan);
+    }
+
+    /// Tells whether somebody is in the middle of something. With small budgets that may be so for
+    /// long.
+    fn is_busy(&self) -> bool {
+        self.people.iter().any(|person| !person.open.is_empty())
     }
 
     fn everybody_is_back(&self) {
@@ -66,8 +72,10 @@ impl Sim {
     /// Without a word more, whoever is in a room has all of it, unless its log was replaced or has
     /// forgotten all of it: that is noticed when something is said.
     fn nobody_lacks_anything(&self) {
-        // (Whoever has little budget may be in the middle of it.)
-        for person in self.people.iter().filter(|person| person.open.is_empty()) {
+        if self.is_busy() {
+            return;
+        }
+        for person in &self.people {
             for (room, seen) in person.seen.iter().filter(|(_, seen)| seen.inside) {
                 let newest = self.log.of_room(room).next().expect("the room has a log");
                 let is_empty = newest.first > newest.last();
@@ -107,7 +115,7 @@ impl Sim {
                 };
                 let newest = self.log.of_room(room).next().expect("the room has a log");
                 assert_eq!(*seen.epoch(), newest.epoch, "{name} has another log of {room}");
-                assert_eq!(seen.last, newest.last(), "{name} in {room}");
+                assert!(seen.last == newest.last() || self.is_busy(), "{name} in {room}");
             }
             let (wants, seen) = (&person.wants, &person.seen);
             let more = seen.iter().find(|(room, s)| s.inside && !wants.contains(*room));
