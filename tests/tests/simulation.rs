@@ -3,8 +3,10 @@
 //! `CHAT_SEEDS=n` plays n plans of each kind, `CHAT_FIRST=n` begins at that seed. What fails is
 //! made short and printed with the one command that plays it again.
 use std::env::var;
+use std::io::{Write, stderr};
 use std::time::Instant;
 
+use chat_state::Bug;
 use chat_tests::sim::{Focus, Plan, failure, per_second, run, shrink, trace};
 
 /// Plans of each kind, if nothing else is asked for.
@@ -34,11 +36,14 @@ fn prove(focus: Focus) {
         entries += report.entries;
     }
     let rate = per_second(events, begun.elapsed());
-    println!(
+    // Past the capture of output: the figure is of interest when all is well.
+    let shown = writeln!(
+        stderr(),
         "{focus:?}: {seeds} plans from {first}, {events} events, {rate} a second, \
          {entries} entries, {} simulated hours",
         ms / 3_600_000
     );
+    shown.expect("stderr takes a line");
 }
 
 /// Makes a plan that fails short and says how to play it again.
@@ -75,6 +80,16 @@ fn again() {
         chat_tests::sim::trace_to(&plan, file.as_ref());
     }
     assert_eq!(failure(&plan), None, "{plan:#?}");
+}
+
+#[test]
+fn a_failure_is_made_short() {
+    let plan = Focus::Once.plan(3).with_bug(Bug::SettleTwice);
+    let found = shrink(&plan).expect("it fails");
+    assert!(found.keep.len() < plan.steps.len() / 4, "{:?} of {}", found.keep, plan.steps.len());
+    let short = plan.only(&found.keep);
+    assert_eq!(failure(&short), Some(found.what));
+    assert!(shrink(&Focus::Once.plan(3)).is_none(), "a plan that holds is not made short");
 }
 
 #[test]
