@@ -49,9 +49,16 @@ impl Sim {
     }
 
     /// Tells whether somebody is in the middle of something. With small budgets that may be so for
-    /// long.
+    /// long: each page and each message has to wait for its turn.
     fn is_busy(&self) -> bool {
-        self.people.iter().any(|person| !person.open.is_empty())
+        let is_tiny = self.setup.preset == Preset::Tiny;
+        self.people.iter().any(|person| {
+            let mut seen = person.seen.iter().filter(|(_, seen)| seen.inside);
+            let is_behind = seen.any(|(room, seen)| {
+                self.log.of_room(room).next().is_some_and(|newest| newest.last() > seen.last)
+            });
+            !person.open.is_empty() || (is_tiny && is_behind)
+        })
     }
 
     fn everybody_is_back(&self) {
