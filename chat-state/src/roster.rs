@@ -31,6 +31,13 @@ impl Roster {
         self.len == 0
     }
 
+    /// Tells whether another one is the same snapshot. It costs nothing; two that were made
+    /// separately are never the same.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.chunks, &other.chunks)
+    }
+
     /// Returns them in order.
     pub fn iter(&self) -> impl Iterator<Item = ConnId> + '_ {
         self.chunks.iter().flat_map(|chunk| chunk.iter().copied())

@@ -14,7 +14,10 @@ const KEEP_FRAMES: usize = 16;
 /// whole frames with [`Outbox::pop`]. It does one or the other, not both.
 #[derive(Debug, Default)]
 pub struct Outbox {
-    frames: VecDeque<Bytes>,
+    /// Most of the time there is one at most, which needs no memory of its own.
+    first: Option<Bytes>,
+    /// Those after the first.
+    rest: VecDeque<Bytes>,
     /// Bytes of the first frame that are gone already.
     sent: usize,
     /// Bytes still to go.
@@ -25,7 +28,11 @@ impl Outbox {
     /// Appends one frame.
     pub fn push(&mut self, frame: Bytes) {
         self.bytes += frame.len();
-        self.frames.push_back(frame);
+        if self.first.is_none() {
+            self.first = Some(frame);
+        } else {
+            self.rest.push_back(frame);
+        }
     }
 
     /// Takes the first frame.
@@ -34,16 +41,15 @@ impl Outbox {
     /// In debug builds, when a part of it is gone.
     pub fn pop(&mut self) -> Option<Bytes> {
         debug_assert!(!self.is_mid_frame(), "frames are taken whole or as bytes, not both");
-        let frame = self.frames.pop_front()?;
+        let frame = self.pop_first()?;
         self.bytes -= frame.len();
-        self.shrink();
         Some(frame)
     }
 
     /// Returns the length of the first frame in bytes.
     #[must_use]
     pub fn first_len(&self) -> Option<usize> {
-        self.frames.front().map(Bytes::len)
+        self.first.as_ref().map(Bytes::len)
     }
 
     /// Tells whether nothing waits.
@@ -60,13 +66,26 @@ impl Outbox {
 
     /// Drops all that waits, except the rest of a frame whose beginning is gone.
     pub fn clear(&mut self) {
-        self.frames.truncate(usize::from(self.is_mid_frame()));
-        self.bytes = self.frames.front().map_or(0, |frame| frame.len() - self.sent);
+        self.rest.clear();
+        if !self.is_mid_frame() {
+            self.first = None;
+        }
+        self.bytes = self.first.as_ref().map_or(0, |frame| frame.len() - self.sent);
+        self.shrink();
+    }
+
+    fn pop_first(&mut self) -> Option<Bytes> {
+        let first = self.first.take()?;
+        if !self.rest.is_empty() {
+            self.first = self.rest.pop_front();
+            self.shrink();
+        }
+        Some(first)
     }
 
     fn shrink(&mut self) {
-        if self.frames.is_empty() && self.frames.capacity() > KEEP_FRAMES {
-            self.frames = VecDeque::new();
+        if self.rest.is_empty() && self.rest.capacity() > KEEP_FRAMES {
+            self.rest = VecDeque::new();
         }
     }
 }
@@ -77,12 +96,12 @@ impl Buf for Outbox {
     }
 
     fn chunk(&self) -> &[u8] {
-        self.frames.front().map_or(&[], |frame| &frame[self.sent..])
+        self.first.as_ref().map_or(&[], |frame| &frame[self.sent..])
     }
 
     fn chunks_vectored<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         let mut used = 0;
-        for (slice, frame) in slices.iter_mut().zip(&self.frames) {
+        for (slice, frame) in slices.iter_mut().zip(self.first.iter().chain(&self.rest)) {
             let from = if used == 0 { self.sent } else { 0 };
             *slice = IoSlice::new(&frame[from..]);
             used += 1;
@@ -93,7 +112,7 @@ impl Buf for Outbox {
     fn advance(&mut self, mut count: usize) {
         assert!(count <= self.bytes, "cannot advance {count} of {} bytes", self.bytes);
         self.bytes -= count;
-        while let Some(first) = self.frames.front() {
+        while let Some(first) = &self.first {
             let left = first.len() - self.sent;
             if count < left {
                 self.sent += count;
@@ -101,9 +120,8 @@ impl Buf for Outbox {
             }
             count -= left;
             self.sent = 0;
-            self.frames.pop_front();
+            self.pop_first();
         }
-        self.shrink();
     }
 }
 

@@ -27,6 +27,12 @@ pub(super) fn poll_write_once<IO: AsyncWrite + Unpin>(
     first: &[u8],
     outbox: &Outbox,
 ) -> Poll<io::Result<usize>> {
+    if first.is_empty() && outbox.first_len() == Some(outbox.remaining()) && !outbox.is_mid_frame()
+    {
+        // The usual case, without the array.
+        let written = ready!(Pin::new(io).poll_write(cx, outbox.chunk()))?;
+        return checked(written);
+    }
     let mut slices = [IoSlice::new(&[]); SLICES_MAX];
     let mut used = 0;
     if !first.is_empty() {
@@ -35,6 +41,10 @@ pub(super) fn poll_write_once<IO: AsyncWrite + Unpin>(
     }
     used += outbox.chunks_vectored(&mut slices[used..]);
     let written = ready!(Pin::new(io).poll_write_vectored(cx, &slices[..used]))?;
+    checked(written)
+}
+
+fn checked(written: usize) -> Poll<io::Result<usize>> {
     Poll::Ready(if written == 0 { Err(io::ErrorKind::WriteZero.into()) } else { Ok(written) })
 }
 

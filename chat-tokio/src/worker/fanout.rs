@@ -1,24 +1,39 @@
 //! One frame to many outboxes.
-use bytes::{Buf, Bytes};
-use chat_proto::{CloseCode, Dialect, Encoded, LeaveReason, ServerFrame};
-use chat_state::{ConnId, Event, Recipients};
+use bytes::{Buf, Bytes, BytesMut};
+use chat_proto::{CloseCode, Dialect, LeaveReason, ServerFrame};
+use chat_state::{ConnId, Event, Recipients, Roster};
 
 use super::Worker;
 use super::slots::Phase;
 use crate::transport::Framing;
 
+/// Frames for the same members that are pushed together: a batch of entries costs each member one
+/// shared buffer, not one for each entry.
+#[derive(Debug)]
+pub(super) struct Group {
+    to: Roster,
+    frames: Vec<ServerFrame>,
+    /// About how many bytes they have.
+    bytes: usize,
+}
+
+/// Bytes of one group: a part of a shared buffer that is on its way keeps all of it, and control
+/// frames have to wait until it is written.
+const GROUP_BYTES_MAX: usize = 16 * 1024;
+
 impl Worker {
     /// Encodes a frame once per dialect and pushes the shared bytes to each outbox.
-    pub(super) fn send(&mut self, to: &Recipients, frame: &ServerFrame) {
-        let mut forms = Forms::new(frame);
+    pub(super) fn send(&mut self, to: &Recipients, frame: ServerFrame) {
         match to {
-            Recipients::One(conn) => self.send_one(*conn, &mut forms),
-            Recipients::All(roster) => {
-                for conn in roster.iter() {
-                    self.send_one(conn, &mut forms);
-                }
+            Recipients::All(roster) => self.gather(roster, frame),
+            Recipients::One(conn) => {
+                self.push_group();
+                self.send_one(*conn, &mut Forms::new(&[frame]));
             }
             Recipients::AllBut(roster, but) => {
+                self.push_group();
+                let frames = [frame];
+                let mut forms = Forms::new(&frames);
                 for conn in roster.iter().filter(|conn| conn != but) {
                     self.send_one(conn, &mut forms);
                 }
@@ -26,13 +41,35 @@ impl Worker {
         }
     }
 
+    /// Adds a frame to those that go to the same members.
+    fn gather(&mut self, to: &Roster, frame: ServerFrame) {
+        let bytes = size_hint(&frame);
+        match &mut self.group {
+            Some(group) if group.to.is_same(to) && group.bytes + bytes <= GROUP_BYTES_MAX => {
+                group.frames.push(frame);
+                group.bytes += bytes;
+            }
+            _ => {
+                self.push_group();
+                self.group = Some(Group { to: to.clone(), frames: vec![frame], bytes });
+            }
+        }
+    }
+
+    /// Pushes the frames that were gathered. Whatever else goes to anybody comes after them.
+    pub(super) fn push_group(&mut self) {
+        let Some(group) = self.group.take() else { return };
+        let mut forms = Forms::new(&group.frames);
+        for conn in group.to.iter() {
+            self.send_one(conn, &mut forms);
+        }
+    }
+
     fn send_one(&mut self, conn: ConnId, forms: &mut Forms<'_>) {
-        let Some(slot) = self.slots.get_mut(conn) else { return };
-        let dialect = slot.decoder.dialect();
-        let Some(bytes) = forms.get(dialect, slot.framing) else { return };
-        let bytes = bytes.clone();
-        let waiting = self.slots.push(conn, bytes);
-        if waiting > self.high_water(dialect) {
+        let pushed = self.slots.push(conn, |dialect, framing| forms.get(dialect, framing));
+        if let Some((dialect, waiting)) = pushed
+            && waiting > self.high_water(dialect)
+        {
             self.relieve(conn, dialect);
         }
     }
@@ -66,25 +103,29 @@ impl Worker {
     }
 }
 
-/// A frame's bytes in each dialect and framing, made when first wanted.
-struct Forms<'a> {
-    frame: &'a ServerFrame,
-    dialects: [Made<Encoded>; 2],
-    bytes: [[Option<Bytes>; 3]; 2],
+/// About how many bytes a frame has; only what has a text of any length can be long.
+fn size_hint(frame: &ServerFrame) -> usize {
+    const OTHERS: usize = 256;
+    match frame {
+        ServerFrame::Entry(entry) => OTHERS + entry.size(),
+        _ => OTHERS,
+    }
 }
 
-enum Made<T> {
-    NotYet,
-    /// `None`: the dialect has no such frame.
-    Done(Option<T>),
+/// The bytes of some frames in each dialect and framing, made when first wanted.
+struct Forms<'a> {
+    frames: &'a [ServerFrame],
+    made: [[Option<Vec<Bytes>>; 3]; 2],
 }
 
 impl<'a> Forms<'a> {
-    fn new(frame: &'a ServerFrame) -> Self {
-        Self { frame, dialects: [Made::NotYet, Made::NotYet], bytes: Default::default() }
+    fn new(frames: &'a [ServerFrame]) -> Self {
+        Self { frames, made: Default::default() }
     }
 
-    fn get(&mut self, dialect: Dialect, framing: Framing) -> Option<&Bytes> {
+    /// Returns the buffers to push: one, or one for each frame where the transport takes whole
+    /// frames, or none if the dialect has no such frames.
+    fn get(&mut self, dialect: Dialect, framing: Framing) -> &[Bytes] {
         let d = match dialect {
             Dialect::Basic => 0,
             Dialect::V1 => 1,
@@ -94,13 +135,17 @@ impl<'a> Forms<'a> {
             Framing::Line => 1,
             Framing::Text => 2,
         };
-        if self.bytes[d][f].is_none() {
-            if matches!(self.dialects[d], Made::NotYet) {
-                self.dialects[d] = Made::Done(self.frame.encode(dialect));
-            }
-            let Made::Done(Some(encoded)) = &self.dialects[d] else { return None };
-            self.bytes[d][f] = Some(framing.of(encoded));
-        }
-        self.bytes[d][f].as_ref()
+        self.made[d][f].get_or_insert_with(|| {
+            let encoded = self.frames.iter().filter_map(|frame| frame.encode(dialect));
+            let bytes: Vec<Bytes> = encoded.map(|encoded| framing.of(&encoded)).collect();
+            if framing == Framing::Text || bytes.len() < 2 { bytes } else { vec![joined(&bytes)] }
+        })
     }
+}
+
+/// Puts frames one behind the other.
+fn joined(frames: &[Bytes]) -> Bytes {
+    let mut all = BytesMut::with_capacity(frames.iter().map(Bytes::len).sum());
+    frames.iter().for_each(|frame| all.extend_from_slice(frame));
+    all.freeze()
 }

@@ -55,6 +55,8 @@ pub(crate) struct Worker {
     id: HubId,
     limits: Limits,
     actions: Actions,
+    /// Frames that wait for others to the same members.
+    group: Option<fanout::Group>,
     slots: Slots,
     log: Arc<dyn RoomLog>,
     broker: Arc<dyn Broker>,
@@ -108,6 +110,7 @@ impl Worker {
                 limits: config.limits.clone(),
                 hub: Hub::new(config),
                 actions: Actions::new(),
+                group: None,
                 slots: Slots::default(),
                 log,
                 broker,
@@ -165,16 +168,26 @@ impl Worker {
     }
 
     fn perform_all(&mut self) {
-        while let Some(action) = self.actions.pop_front() {
-            self.perform(action);
+        loop {
+            while let Some(action) = self.actions.pop_front() {
+                self.perform(action);
+            }
+            if self.group.is_none() {
+                break;
+            }
+            // An outbox that is too full for it may give the Hub something to do.
+            self.push_group();
         }
         self.timer.expect(self.hub.poll_timeout());
         self.turn.raise();
     }
 
     fn perform(&mut self, action: Action) {
+        if !matches!(action, Action::Send { .. }) {
+            self.push_group();
+        }
         match action {
-            Action::Send { to, frame } => self.send(&to, &frame),
+            Action::Send { to, frame } => self.send(&to, frame),
             Action::Probe { conn } => {
                 if let Some(slot) = self.slots.get_mut(conn) {
                     slot.transport.ping();

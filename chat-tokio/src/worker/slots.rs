@@ -1,7 +1,7 @@
 //! The table of connections.
 use std::task::Waker;
 
-use bytes::Buf;
+use bytes::{Buf, Bytes};
 use chat_proto::{CloseCode, Decoder, Dialect};
 use chat_state::ConnId;
 
@@ -120,19 +120,26 @@ impl Slots {
         }
     }
 
-    /// Appends to an outbox and marks it dirty; answers the bytes that wait.
-    pub(super) fn push(&mut self, conn: ConnId, frame: bytes::Bytes) -> usize {
-        let Some((generation, Some(slot))) = self.slots.get_mut(conn.slot as usize) else {
-            return 0;
-        };
-        if *generation != conn.generation || slot.phase != Phase::Open {
-            return 0;
+    /// Appends to an open connection's outbox what there is in its dialect and framing, and marks
+    /// it dirty; answers the dialect and the bytes that wait.
+    pub(super) fn push<'a>(
+        &mut self,
+        conn: ConnId,
+        frames: impl FnOnce(Dialect, Framing) -> &'a [Bytes],
+    ) -> Option<(Dialect, usize)> {
+        let (generation, slot) = self.slots.get_mut(conn.slot as usize)?;
+        let slot = slot.as_mut().filter(|slot| slot.phase == Phase::Open)?;
+        if *generation != conn.generation {
+            return None;
         }
-        slot.outbox.push(frame);
-        if !std::mem::replace(&mut slot.dirty, true) {
-            self.dirty.push(conn);
+        let dialect = slot.decoder.dialect();
+        for frame in frames(dialect, slot.framing) {
+            slot.outbox.push(frame.clone());
+            if !std::mem::replace(&mut slot.dirty, true) {
+                self.dirty.push(conn);
+            }
         }
-        slot.outbox.remaining()
+        Some((dialect, slot.outbox.remaining()))
     }
 
     /// Takes the list to flush; those on it are clean again.
