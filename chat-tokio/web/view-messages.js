@@ -14,6 +14,7 @@ const STICK_PX = 48;
 const NEAR_TOP_PX = 240;
 const FAR_PX = 600;
 const GROUP_MS = 5 * 60 * 1000;
+const REPLACED = "The server has begun this room anew: what was here before is gone.";
 
 export class MessagesView {
   #state;
@@ -150,7 +151,8 @@ export class MessagesView {
     let text = "";
     if (room.loadingOlder) text = "Loading…";
     else if (room.loaded && all && !room.moreBefore && room.messages.length > 0) {
-      text = "This is where the room begins.";
+      if (room.from > 1) text = "Older messages are not kept.";
+      else text = room.replaced ? REPLACED : "This is where the room begins.";
     } else if (all && room.moreBefore && !room.canLoadOlder && room.loaded) {
       text = "Older messages are not shown here.";
     }
@@ -159,15 +161,17 @@ export class MessagesView {
 
   #renderBlank(room) {
     const blank = byId("blank");
-    const empty = room && room.messages.length === 0
+    const empty = room && room.messages.length === 0 && room.gaps.length === 0
       && this.#state.pendingOf(room.name).length === 0;
+    const ready = empty && room.loaded && !room.moreBefore;
     blank.hidden = Boolean(room && !empty);
     if (!room) {
       setText(byId("blank-title"), "Nothing open yet");
       setText(byId("blank-text"), "Join a room from the list, or type a name to create one.");
     } else if (empty) {
-      setText(byId("blank-title"), room.loaded ? "Nothing here yet" : "Opening the room…");
-      setText(byId("blank-text"), room.loaded ? "Write the first message." : "");
+      setText(byId("blank-title"), ready ? "Nothing here yet" : "Opening the room…");
+      const first = room.replaced ? REPLACED : "Write the first message.";
+      setText(byId("blank-text"), ready ? first : "");
     }
   }
 

@@ -1,6 +1,7 @@
 // One line of the log: a message, a send on its way, a day, a hole.
 
 import { el, setText } from "./dom.js";
+import { reasonOf } from "./reasons.js";
 import { hueOf, initialsOf, linkify, printable, printableName, shortId } from "./text.js";
 
 const clockFormat = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
@@ -46,10 +47,11 @@ export function updatePending(row, { send, cont, connected }) {
   setText(row.querySelector(".state-text"), stateText(send, connected));
 }
 
-function stateText(send, connected) {
-  if (send.status === "failed") return `Not sent: ${send.error.text}`;
+function stateText({ status, error, delayed }, connected) {
+  if (status === "failed") return `Not sent: ${reasonOf(error)}`;
+  if (status === "acked") return "Sent";
   if (!connected) return "Waiting for the connection";
-  return send.tries > 0 ? "Trying again…" : "Sending…";
+  return delayed === null ? "Sending…" : `Waiting: ${reasonOf(delayed)}`;
 }
 
 export function buildDay({ ts }) {
@@ -62,9 +64,9 @@ export function buildNewLine() {
 
 export function buildHole({ from, to }) {
   const count = to - from + 1;
-  return el("div", {
-    class: "hole", text: `${count} ${count === 1 ? "message" : "messages"} could not be loaded`,
-  });
+  const text = count === 1 ? "A message is missing here: the server does not have it any more."
+    : `${count} messages are missing here: the server does not have them any more.`;
+  return el("div", { class: "hole", role: "note", data: { from, to }, text });
 }
 
 export function dayOf(ts) {

@@ -34,8 +34,9 @@
 //                                 or "stopped" (`why`, see `after` in backoff.js; also "asked" and
 //                                 "unauthorized")
 //     welcome { welcome }         who one is, what holds
-//     joined { room, epoch, fresh, members, hasMoreBefore }
-//                                 one is a member; `fresh`: the first entry continues nothing
+//     joined { room, epoch, head, fresh, members, hasMoreBefore }
+//                                 one is a member; `fresh`: the first entry continues nothing.
+//                                 `members` is null after a recovery: they come by themselves
 //     entry { entry }             the room's next entry, once and in order
 //     lost { room, from, to }     these entries are not to be had
 //     reset { room, epoch }       the log is another one: what was delivered counts no more

@@ -128,8 +128,8 @@ function resumed(client, room, recovery, turn) {
   room.stage = { name: "out" };
   if (recovery?.recovered && room.place?.epoch === recovery.epoch) {
     room.place.expect(recovery.head);
-    turn.deliver({ type: "joined", room: room.name, epoch: recovery.epoch, fresh: false,
-      members: null, hasMoreBefore: false });
+    turn.deliver({ type: "joined", room: room.name, epoch: recovery.epoch, head: recovery.head,
+      fresh: false, members: null, hasMoreBefore: false });
     room.enter();
     room.review(turn.now.mono, client.config, false, "claim");
   } else if (recovery && !recovery.recovered && recovery.reason === "epoch_changed") {

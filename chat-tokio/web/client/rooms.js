@@ -160,7 +160,7 @@ export function joined(client, name, number, reply, turn) {
     room.place = new Place({ epoch: reply.epoch, seq });
     room.heal = new Heal();
   }
-  turn.deliver({ type: "joined", room: reply.room, epoch: reply.epoch, fresh,
+  turn.deliver({ type: "joined", room: reply.room, epoch: reply.epoch, head: reply.head, fresh,
     members: reply.members, hasMoreBefore: fresh && reply.has_more_before });
   const passed = [];
   room.place.expect(reply.head);
