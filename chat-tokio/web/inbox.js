@@ -113,7 +113,7 @@ export class Inbox {
     const send = state.findPending(ticket);
     if (send === null) return;
     if (outcome.name === "acked") state.ackPending(send, outcome.seq);
-    else state.failPending(send, outcome.error ?? { code: outcome.name });
+    else state.failPending(send, outcome.error ?? { code: outcome.name }, outcome.name === "unknown");
     this.#changed("messages", state.rooms.get(send.room));
   }
 

@@ -119,7 +119,7 @@ export class ChatState {
   addPending({ room, content, key, now, sentAs = null }) {
     if (this.pending.length >= PENDING_MAX) return null;
     const send = { ticket: null, room, content, key, created: now, sentAs, status: "queued",
-      delayed: null, error: null, seq: null };
+      delayed: null, error: null, inDoubt: false, seq: null };
     this.pending.push(send);
     return send;
   }
@@ -141,8 +141,9 @@ export class ChatState {
     this.pending = this.pending.filter((other) => other !== send);
   }
 
-  failPending(send, error) {
-    Object.assign(send, { status: "failed", error, delayed: null });
+  /** `inDoubt`: it was refused now, but may be in the log by an earlier attempt. */
+  failPending(send, error, inDoubt = false) {
+    Object.assign(send, { status: "failed", error, inDoubt, delayed: null });
   }
 
   /** Tried again because its author asked: a new send, which does not count as the old one. */

@@ -47,8 +47,10 @@ export function updatePending(row, { send, cont, connected }) {
   setText(row.querySelector(".state-text"), stateText(send, connected));
 }
 
-function stateText({ status, error, delayed }, connected) {
-  if (status === "failed") return `Not sent: ${reasonOf(error)}`;
+function stateText({ status, error, inDoubt, delayed }, connected) {
+  if (status === "failed") {
+    return `${inDoubt ? "Perhaps not sent" : "Not sent"}: ${reasonOf(error)}`;
+  }
   if (status === "acked") return "Sent";
   if (!connected) return "Waiting for the connection";
   return delayed === null ? "Sending…" : `Waiting: ${reasonOf(delayed)}`;

@@ -46,9 +46,9 @@
 //     delayed { ticket, error, until }
 //                                 a send was refused for a while; it is sent again then
 //     settled { ticket, outcome } exactly one for each ticket; `outcome.name` is "acked" (`seq`,
-//                                 `ts`, `duplicate`), "refused" (`error`), "full", "expired",
-//                                 "stopped", "page" (`page`), "members" (`view`) or "rooms" (`rooms`,
-//                                 `hasMore`)
+//                                 `ts`, `duplicate`), "refused" (`error`), "unknown" (`error`: it is
+//                                 refused now, but may be in the log), "full", "expired", "stopped",
+//                                 "page" (`page`), "members" (`view`), "rooms" (`rooms`, `hasMore`)
 //
 // What it promises: of each room, entries are delivered once and in order, each the one after the
 // last, unless `lost` or `reset` says otherwise. Each ticket is settled once; a message is sent under

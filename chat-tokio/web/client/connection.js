@@ -68,7 +68,7 @@ export function stop(client, turn) {
   letGo(client, turn);
   settleAsks(client, turn);
   for (const room of sortedRooms(client)) {
-    forget(client, room, { why: "stopped" }, { name: "stopped" }, turn);
+    forget(client, room, { why: "stopped" }, turn);
   }
   client.session = new Session();
   client.quiet = null;

@@ -81,7 +81,7 @@ export function paged(client, name, number, page, turn) {
   }
   const helped = room.place.cursor > after || !room.place.isBehind();
   letPass(client, room, passed, "proof", turn);
-  if (!helped) fruitless(client, room, turn);
+  if (!helped) fruitless(client, room, page.has_more_after ? "contradiction" : "not_yet", turn);
 }
 
 export function pageRefused(client, name, number, error, turn) {
@@ -94,26 +94,32 @@ export function pageRefused(client, name, number, error, turn) {
     room.dropOut();
     room.refusedForNow(now, client.config, error.retry_after_ms, turn.random);
   } else {
-    return fruitless(client, room, turn);
+    return fruitless(client, room, "not_yet", turn);
   }
   touch(client, name, turn);
 }
 
 export function pageUnanswered(client, name, number, turn) {
   const room = client.rooms.get(name);
-  if (room && room.heal.answered(number) !== null) fruitless(client, room, turn);
+  if (room && room.heal.answered(number) !== null) fruitless(client, room, "not_yet", turn);
 }
 
 /** A page brought nothing, though something is missing. */
-function fruitless(client, room, turn) {
+function fruitless(client, room, what, turn) {
+  if (room.place === null) return;
+  const { heal, place } = room;
+  const { times } = client.config;
   const passed = [];
-  switch (room.heal.fruitless(turn.now.mono, client.config.times, turn.random)) {
+  switch (heal.fruitless(what, place.isProven(), turn.now.mono, times, turn.random)) {
     case "again":
       return touch(client, room.name, turn);
     case "relink":
       return abandon(client, { givenUp: true }, turn);
+    case "doubt":
+      place.doubt();
+      return letPass(client, room, [], "claim", turn);
     default:
-      room.place?.giveUp(passed);
+      place.giveUp(passed);
       letPass(client, room, passed, "proof", turn);
   }
 }
@@ -121,7 +127,8 @@ function fruitless(client, room, turn) {
 /** A page is of another log than the room: a join tells which one holds. */
 function otherLog(client, room, turn) {
   const now = turn.now.mono;
-  if (room.heal.fruitless(now, client.config.times, turn.random) === "relink") {
+  const remedy = room.heal.fruitless("not_yet", true, now, client.config.times, turn.random);
+  if (remedy === "relink") {
     return abandon(client, { givenUp: true }, turn);
   }
   room.refusedForNow(now, client.config, null, turn.random);

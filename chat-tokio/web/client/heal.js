@@ -13,9 +13,10 @@ export class Heal {
   #due = null;
   /** What is missing will not come by itself. */
   #proven = false;
-  /** Pages in a row that brought nothing, and that were refused for a while. */
+  /** Pages in a row that contradict themselves: they are empty, and there is more. */
   #fruitless = 0;
-  #refused = 0;
+  /** Pages in a row that were refused for a while, not answered, or empty. */
+  #tries = 0;
   /** The connection was made anew already because pages brought nothing. */
   #relinked = false;
 
@@ -25,11 +26,12 @@ export class Heal {
    * (they were passed over).
    */
   review(now, times, isBehind, moved, evidence) {
-    if (!isBehind) return this.#clear();
+    // Who has doubted a claim does not make the connection anew for the next one.
+    if (!isBehind) return this.#clear({ relinked: this.#relinked && !moved });
     this.#proven ||= evidence === "proof";
     if (moved) this.#clear({ proven: this.#proven });
     if (this.#asked !== null) return;
-    const heldBack = this.#fruitless > 0 || this.#refused > 0;
+    const heldBack = this.#fruitless > 0 || this.#tries > 0;
     if (this.#due !== null && (heldBack || !this.#proven)) return;
     this.#due = this.#proven ? now : now + times.graceMs;
   }
@@ -53,22 +55,33 @@ export class Heal {
     return after;
   }
 
-  /** Notes that a page brought nothing. What to do: "again" | "relink" | "give_up". */
-  fruitless(now, times, random) {
-    this.#fruitless += 1;
-    if (this.#fruitless < FRUITLESS_MAX) {
-      this.#due = now + retry(times, this.#fruitless - 1, null, random);
-      return "again";
+  /**
+   * Notes that a page brought nothing, and decides what to do: "again" (after a while), "relink"
+   * (make the connection anew), "give_up" (take what is missing for lost) or "doubt" (that there is
+   * more). `what` it says is a "contradiction" (there is more, which can't be) or "not_yet" (the
+   * server may not be there yet, which is no proof of a loss). `isProven`: entries came from beyond
+   * what is missing.
+   */
+  fruitless(what, isProven, now, times, random) {
+    const contradicts = what === "contradiction";
+    if (contradicts) this.#fruitless += 1;
+    else this.#tries += 1;
+    const tries = contradicts ? this.#fruitless : this.#tries;
+    const many = tries >= FRUITLESS_MAX;
+    if (many && !this.#relinked) {
+      this.#relinked = true;
+      return "relink";
     }
-    if (this.#relinked) return "give_up";
-    this.#relinked = true;
-    return "relink";
+    if (many && contradicts) return "give_up";
+    if (many && !isProven) return "doubt";
+    this.#due = now + retry(times, tries - 1, null, random);
+    return "again";
   }
 
   /** Notes that a page was refused for a while. */
   refused(now, times, afterMs, random) {
-    this.#due = now + retry(times, this.#refused, afterMs, random);
-    this.#refused += 1;
+    this.#due = now + retry(times, this.#tries, afterMs, random);
+    this.#tries += 1;
   }
 
   /** Notes that the room was left or is joined anew: nothing is under way any more. */
@@ -86,7 +99,7 @@ export class Heal {
     this.#due = null;
     this.#proven = proven;
     this.#fruitless = 0;
-    this.#refused = 0;
+    this.#tries = 0;
     this.#relinked = relinked;
   }
 }

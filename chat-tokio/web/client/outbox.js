@@ -4,9 +4,10 @@ import { byteLength } from "./names.js";
 
 /**
  * The sends of one room, in order: `{ ticket, key, content, bytes, replyTo, born, state, sentAs,
- * tries, outside }`. `state` is `{ name: "ready" }`, `{ name: "in_flight", request }` or
+ * tries, outside, inDoubt }`. `state` is `{ name: "ready" }`, `{ name: "in_flight", request }` or
  * `{ name: "waiting", until }`; `sentAs` the user as whom it was sent last, since keys count for one
- * user only; `outside` how often it was refused because the session was no member.
+ * user only; `outside` how often it was refused because the session was no member; `inDoubt` whether
+ * nobody knows what became of an attempt.
  *
  * *Invariant:* only the first ones, as many as the window, are or were sent; the others wait. With a
  * window of 1 they reach the log in this order, whatever happens to single attempts.
@@ -74,7 +75,7 @@ export class Sends {
   /** Notes that the connection is gone: what was in flight has an unknown outcome. */
   cut() {
     for (const send of this.#list) {
-      if (send.state.name === "in_flight") send.state = { name: "ready" };
+      if (send.state.name === "in_flight") doubt(send);
     }
   }
 
@@ -87,6 +88,20 @@ export class Sends {
   }
 }
 
+/** The attempt that is under way will not be answered, or the answer says nothing. */
+export function doubt(send) {
+  send.inDoubt = true;
+  send.state = { name: "ready" };
+}
+
+/** What a send comes to if it is not sent again because of this error. */
+export function refusedOutcome(send, error) {
+  // What the log has under this key is something else.
+  const conflict = error.code === "idempotency_conflict";
+  const isOpen = send.inDoubt || send.state.name === "in_flight";
+  return { name: isOpen && !conflict ? "unknown" : "refused", error };
+}
+
 /** The request that takes a send to the log. */
 export function requestOf(send, room) {
   const { key, content, replyTo } = send;
@@ -95,7 +110,8 @@ export function requestOf(send, room) {
 
 export function makeSend({ ticket, key, content, replyTo, born, sentAs }) {
   return { ticket, key, content, bytes: byteLength(content), replyTo, born, sentAs,
-    state: { name: "ready" }, tries: 0, outside: 0 };
+    // One that an earlier page has begun may be in the log or not.
+    state: { name: "ready" }, tries: 0, outside: 0, inDoubt: sentAs !== null };
 }
 
 /** How much there is to say over all rooms, and when the oldest of it is too old. */

@@ -82,6 +82,16 @@ export class Place {
     this.#release(passed);
   }
 
+  /** Tells whether entries came from beyond what is missing. */
+  isProven() {
+    return this.#held.length > 0;
+  }
+
+  /** Doubts that there are entries which never came: whatever does come counts. */
+  doubt() {
+    this.head = this.#held.at(-1)?.seq ?? this.cursor;
+  }
+
   /** Gives up on what is missing before the first entry that is held, or up to the head. */
   giveUp(passed) {
     this.skip(this.#held.length > 0 ? before(this.#held[0].seq) : this.head, passed);

@@ -8,6 +8,7 @@ import { onlineLink } from "./connection.js";
 import { askPage, letPass } from "./door.js";
 import { Heal } from "./heal.js";
 import { folded } from "./names.js";
+import { refusedOutcome } from "./outbox.js";
 import { before, Place } from "./place.js";
 import { canRequest, request } from "./requests.js";
 import { Room } from "./room.js";
@@ -87,17 +88,20 @@ export function touch(client, name, turn) {
 export function finish(client, name, turn) {
   const room = roomOf(client, name);
   if (!room?.isDone()) return;
-  forget(client, room, { why: "asked" }, { name: "stopped" }, turn);
+  forget(client, room, { why: "asked" }, turn);
   if (room.intent === "leave_and_join") client.rooms.set(folded(name), new Room(name));
 }
 
-/** Forgets a room; what was to be said there is settled like this. */
-export function forget(client, room, reason, outcome, turn) {
+/** Forgets a room, and settles what was to be said there. `reason`: `why`, and an `error` or none. */
+export function forget(client, room, reason, turn) {
   const key = folded(room.name);
   client.rooms.delete(key);
   client.ready.remove(key);
   client.timers.clear("room", key);
-  for (const send of room.sends.drain()) settleSend(client, send, outcome, turn);
+  for (const send of room.sends.drain()) {
+    const outcome = reason.error ? refusedOutcome(send, reason.error) : { name: "stopped" };
+    settleSend(client, send, outcome, turn);
+  }
   turn.deliver({ type: "left", room: room.name, ...reason });
 }
 
@@ -154,16 +158,18 @@ export function joined(client, name, number, reply, turn) {
   }
   room.renounced = false;
   const events = reply.events.filter((event) => folded(event.room) === name);
+  const start = events.length > 0 ? before(events[0].seq) : reply.head;
   const fresh = known !== true;
   if (fresh) {
-    const seq = events.length > 0 ? before(events[0].seq) : reply.head;
-    room.place = new Place({ epoch: reply.epoch, seq });
+    room.place = new Place({ epoch: reply.epoch, seq: start });
     room.heal = new Heal();
   }
   turn.deliver({ type: "joined", room: reply.room, epoch: reply.epoch, head: reply.head, fresh,
     members: reply.members, hasMoreBefore: fresh && reply.has_more_before });
   const passed = [];
   room.place.expect(reply.head);
+  // What is missing before the first entry is not in the log any more.
+  if (!reply.has_more_before) room.place.skip(start, passed);
   for (const event of events) room.place.offer(event, boundsOf(client), passed);
   letPass(client, room, passed, "proof", turn);
 }
@@ -196,8 +202,7 @@ export function doorRefused(client, name, number, error, turn) {
     room.refusedForNow(turn.now.mono, client.config, afterMs, turn.random);
     if (error !== null && joins) room.entered = false;
   } else if (joins) {
-    const reason = { why: "refused", error };
-    return forget(client, room, reason, { name: "refused", error }, turn);
+    return forget(client, room, { why: "refused", error }, turn);
   } else {
     // Whoever may not even leave is out.
     return parted(client, name, number, turn);

@@ -4,7 +4,7 @@ import { retry } from "./backoff.js";
 import { letPass } from "./door.js";
 import { encodedLength } from "./frames.js";
 import { folded, isCount, isUserId } from "./names.js";
-import { makeSend, requestOf } from "./outbox.js";
+import { doubt, makeSend, refusedOutcome, requestOf } from "./outbox.js";
 import { request } from "./requests.js";
 import { localError, roomOf, sortedRooms, touch } from "./rooms.js";
 
@@ -48,7 +48,7 @@ export function sendNow(client, link, room, send, turn) {
   const frame = requestOf(send, room.name);
   if (isTooLarge(client, send, frame)) {
     const error = localError("too_large", "longer than the server takes", room.name);
-    return settle(client, room, send, { name: "refused", error }, turn);
+    return settle(client, room, send, refusedOutcome(send, error), turn);
   }
   const purpose = { type: "send", room: folded(room.name) };
   send.state = { name: "in_flight", request: request(client, link, purpose, frame, turn) };
@@ -77,6 +77,8 @@ export function sendRefused(client, name, number, error, turn) {
   const send = room?.sends.inFlight(number) ?? null;
   if (send === null) return;
   const now = turn.now.mono;
+  if (leavesDoubt(error)) send.inDoubt = true;
+  send.state = { name: "ready" };
   if (error.retryable) {
     const wait = retry(client.config.times, send.tries, error.retry_after_ms, turn.random);
     send.tries += 1;
@@ -84,21 +86,28 @@ export function sendRefused(client, name, number, error, turn) {
     turn.deliver({ type: "delayed", ticket: send.ticket, error, until: now + wait });
   } else if (error.code === "not_member" && send.outside < OUTSIDE_MAX) {
     send.outside += 1;
-    send.state = { name: "ready" };
     if (room.isIn) {
       room.dropOut();
       if (send.outside > 1) room.refusedForNow(now, client.config, null, turn.random);
     }
   } else {
-    settle(client, room, send, { name: "refused", error }, turn);
+    settle(client, room, send, refusedOutcome(send, error), turn);
   }
   touch(client, name, turn);
+}
+
+/**
+ * Tells whether an error leaves open what became of the attempt that it answers. All other codes of
+ * the protocol say that it is not in the log, and so does whatever is refused for good.
+ */
+function leavesDoubt({ retryable, code }) {
+  return retryable && (code === "unknown_outcome" || code === "unknown");
 }
 
 /** A send has had its time, and nobody knows what became of it: it is sent again. */
 export function sendUnanswered(client, name, number, turn) {
   const send = client.rooms.get(name)?.sends.inFlight(number) ?? null;
-  if (send !== null) send.state = { name: "ready" };
+  if (send !== null) doubt(send);
   touch(client, name, turn);
 }
 

@@ -149,7 +149,7 @@ function delivered(what) {
       return { entry: what.entry };
     case "settled": {
       const { ticket, outcome: { name, error, ...rest } } = what;
-      assert.ok(["acked", "refused", "expired", "stopped"].includes(name), name);
+      assert.ok(["acked", "refused", "unknown", "expired", "stopped"].includes(name), name);
       return { settled: { ticket, outcome: name, code: error?.code ?? null, ...rest } };
     }
     case "state":
