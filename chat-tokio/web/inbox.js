@@ -113,7 +113,10 @@ export class Inbox {
     const send = state.findPending(ticket);
     if (send === null) return;
     if (outcome.name === "acked") state.ackPending(send, outcome.seq);
-    else state.failPending(send, outcome.error ?? { code: outcome.name }, outcome.name === "unknown");
+    else {
+      const error = outcome.error ?? { code: outcome.name };
+      state.failPending(send, error, outcome.name === "unknown");
+    }
     this.#changed("messages", state.rooms.get(send.room));
   }
 

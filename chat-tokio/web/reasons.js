@@ -19,7 +19,7 @@ const REASONS = {
   draining: "the server is leaving service.",
 };
 
-/** The reason of an error or of an outcome; what is not known here the server has put into words. */
+/** The reason of an error or of an outcome; if it is not known here, in the server's words. */
 export function reasonOf({ code, message = "" }) {
   return REASONS[code] ?? (message || "the server refused it.");
 }
@@ -28,7 +28,8 @@ export function reasonOf({ code, message = "" }) {
 export function stopReasonOf({ name, code, error }) {
   switch (name) {
     case "closed":
-      return code === 4300 ? "this session goes on in another window" : `the server closed (${code})`;
+      return code === 4300
+        ? "this session goes on in another window" : `the server closed (${code})`;
     case "bye":
       return "the server asked not to come back";
     case "refused":

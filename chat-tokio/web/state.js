@@ -113,8 +113,8 @@ export class ChatState {
 
   /**
    * Adds a send: `status` is "queued" (until it is settled), "acked" (until it is seen) or "failed"
-   * (`error`); `delayed` is why the server wants it later. Null when too many are there already: the
-   * text stays with its author.
+   * (`error`); `delayed` is why the server wants it later. Null when too many are there already:
+   * the text stays with its author.
    */
   addPending({ room, content, key, now, sentAs = null }) {
     if (this.pending.length >= PENDING_MAX) return null;

@@ -1,6 +1,7 @@
 // What one tab remembers over a reload: its session, how far its rooms were shown, what is still to
-// be sent. A duplicated tab gets a copy of all this; it must not take the session from the first one,
-// nor send its messages once more. So whoever uses the memory claims its name, and who can't forgets.
+// be sent. A duplicated tab gets a copy of all this; it must not take the session from the first
+// one, nor send its messages once more. So whoever uses the memory claims its name, and who can't
+// forgets.
 
 const KEY = "chat.tab";
 // A reloaded page may ask a moment before its former self is gone.
@@ -15,7 +16,7 @@ export class Tab {
   #name = null;
   #written = null;
 
-  /** `claims.claim(name)` resolves to whether nobody else has it; `makeName()` draws a fresh one. */
+  /** `claims.claim(name)` resolves to whether nobody else has it; `makeName()` draws a name. */
   constructor({ storage, claims, makeName }) {
     this.#storage = storage;
     this.#claims = claims;
@@ -140,9 +141,11 @@ export class ChannelClaims {
   }
 
   #heard({ ask, taken, from }) {
-    const isFirst = this.#asked?.name === ask && this.#me < from;
-    if (ask !== undefined && (this.#mine === ask || isFirst)) {
-      this.#channel.postMessage({ taken: ask, from: this.#me });
+    if (ask !== undefined) {
+      // Of two that ask at the same time one gives way, whichever of them was heard.
+      const asksToo = this.#asked?.name === ask;
+      if (asksToo && this.#me >= from) this.#asked.settle(false);
+      else if (asksToo || this.#mine === ask) this.#channel.postMessage({ taken: ask });
     }
     if (taken !== undefined && this.#asked?.name === taken) this.#asked.settle(false);
   }

@@ -76,7 +76,8 @@ export function pumpAsks(client, turn) {
   }
 }
 
-function requestOf({ type, room = null, before = null, after = null, around = null, limit = null }) {
+function requestOf(ask) {
+  const { type, room = null, before = null, after = null, around = null, limit = null } = ask;
   return { type, room, before, after, around, limit };
 }
 

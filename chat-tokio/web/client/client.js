@@ -18,9 +18,9 @@
 //   token { token }               a credential, for `need_token` or the next `hello`; null: none
 //   join { room }, leave { room } be in a room, or leave it once all is said
 //   send { ticket, room, key, content, replyTo, born, sentAs }
-//                                 say something. `born` (wall clock) and `sentAs` (a user id) are of
-//                                 one that an earlier page has begun; else absent
-//   ask { ticket, ask }           `ask` is { type: "history", room, before | after | around, limit },
+//                                 say something. `born` (wall clock) and `sentAs` (a user id) are
+//                                 of one that an earlier page has begun; else absent
+//   ask { ticket, ask }           { type: "history", room, before | after | around, limit },
 //                                 { type: "members", room } or { type: "rooms", after }
 //   typing { room, active }       dropped if it can't be sent at once
 //
@@ -30,9 +30,9 @@
 //   close { link, code }          flush, close and forget; nothing that comes from it counts
 //   need_token                    get a fresh credential and answer `token`
 //   deliver { what }              hand this to the application; `what` is one of
-//     state { state }             `state.name` is "idle", "connecting", "online", "waiting" (`until`)
-//                                 or "stopped" (`why`, see `after` in backoff.js; also "asked" and
-//                                 "unauthorized")
+//     state { state }             `state.name` is "idle", "connecting", "online", "waiting"
+//                                 (`until`) or "stopped" (`why`, see `after` in backoff.js; also
+//                                 "asked" and "unauthorized")
 //     welcome { welcome }         who one is, what holds
 //     joined { room, epoch, head, fresh, members, hasMoreBefore }
 //                                 one is a member; `fresh`: the first entry continues nothing.
@@ -46,15 +46,16 @@
 //     delayed { ticket, error, until }
 //                                 a send was refused for a while; it is sent again then
 //     settled { ticket, outcome } exactly one for each ticket; `outcome.name` is "acked" (`seq`,
-//                                 `ts`, `duplicate`), "refused" (`error`), "unknown" (`error`: it is
-//                                 refused now, but may be in the log), "full", "expired", "stopped",
-//                                 "page" (`page`), "members" (`view`), "rooms" (`rooms`, `hasMore`)
+//                                 `ts`, `duplicate`), "refused" (`error`), "unknown" (`error`: it
+//                                 is refused now, but may be in the log), "full", "expired",
+//                                 "stopped", "page" (`page`), "members" (`view`), "rooms" (`rooms`,
+//                                 `hasMore`)
 //
 // What it promises: of each room, entries are delivered once and in order, each the one after the
-// last, unless `lost` or `reset` says otherwise. Each ticket is settled once; a message is sent under
-// its key until it is acknowledged, refused for good or too old. It is never stuck: it is idle or
-// stopped, or `pollTimeout` has a time. An event of a link that is not the present one, or one that
-// makes no sense, changes nothing.
+// last, unless `lost` or `reset` says otherwise. Each ticket is settled once; a message is sent
+// under its key until it is acknowledged, refused for good or too old. It is never stuck: it is
+// idle or stopped, or `pollTimeout` has a time. An event of a link that is not the present one, or
+// one that makes no sense, changes nothing.
 
 import { Asks, ask, asksDue, pumpAsks, typing } from "./asks.js";
 import { makeConfig } from "./config.js";

@@ -12,8 +12,8 @@ import { Session } from "./session.js";
 export class Connection {
   /**
    * How far it is: `idle`, `opening` (`link`), `greeting` (`link`, and how many rooms `hello` has
-   * `named`), `online` (`link`, `since`), `waiting` (`until`), `token` (one is awaited) or `stopped`
-   * (`why`).
+   * `named`), `online` (`link`, `since`), `waiting` (`until`), `token` (one is awaited) or
+   * `stopped` (`why`).
    */
   phase = { name: "idle" };
   /** How many links there were. */
@@ -196,7 +196,9 @@ function lose(client, cause, turn) {
   const next = after(cause, bye, losses, times, turn.random);
   letGo(client, turn);
   if (next.stop) return enter(client, { name: "stopped", why: next.stop }, turn);
-  if (!next.token) return enter(client, { name: "waiting", until: turn.now.mono + next.wait }, turn);
+  if (!next.token) {
+    return enter(client, { name: "waiting", until: turn.now.mono + next.wait }, turn);
+  }
   if (connection.tokenReplaced) {
     return enter(client, { name: "stopped", why: { name: "unauthorized" } }, turn);
   }

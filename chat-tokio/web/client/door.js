@@ -65,8 +65,8 @@ export function askPage(client, link, room, after, turn) {
 }
 
 /**
- * Takes a page in that was asked for. It begins right after the place that was asked for, so what is
- * missing before one of its entries is not in the log.
+ * Takes a page in that was asked for. It begins right after the place that was asked for, so what
+ * is missing before one of its entries is not in the log.
  */
 export function paged(client, name, number, page, turn) {
   const room = client.rooms.get(name);

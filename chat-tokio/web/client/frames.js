@@ -24,7 +24,7 @@ const LOST_REASONS = ["epoch_changed", "truncated", "too_far", "not_member", "un
 
 class Malformed extends Error {}
 
-/** Returns the frame, or null. Never throws. An unknown `type` without a place reads as `unknown`. */
+/** Returns the frame, or null; never throws. An unknown `type` without a place is `unknown`. */
 export function decode(text) {
   if (typeof text !== "string") return null;
   try {

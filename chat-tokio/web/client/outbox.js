@@ -5,12 +5,12 @@ import { byteLength } from "./names.js";
 /**
  * The sends of one room, in order: `{ ticket, key, content, bytes, replyTo, born, state, sentAs,
  * tries, outside, inDoubt }`. `state` is `{ name: "ready" }`, `{ name: "in_flight", request }` or
- * `{ name: "waiting", until }`; `sentAs` the user as whom it was sent last, since keys count for one
- * user only; `outside` how often it was refused because the session was no member; `inDoubt` whether
- * nobody knows what became of an attempt.
+ * `{ name: "waiting", until }`; `sentAs` the user as whom it was sent last, since keys count for
+ * one user only; `outside` how often it was refused because the session was no member; `inDoubt`
+ * whether nobody knows what became of an attempt.
  *
- * *Invariant:* only the first ones, as many as the window, are or were sent; the others wait. With a
- * window of 1 they reach the log in this order, whatever happens to single attempts.
+ * *Invariant:* only the first ones, as many as the window, are or were sent; the others wait. With
+ * a window of 1 they reach the log in this order, whatever happens to single attempts.
  */
 export class Sends {
   #list = [];
@@ -53,9 +53,9 @@ export class Sends {
   }
 
   /**
-   * Decides which send is next: `{ send }`, `{ at }` (one at this time) or `{}`. One that was sent as
-   * another user waits until the room is not behind: if it is in the log, it is found there, and the
-   * key would not keep it from doubling.
+   * Decides which send is next: `{ send }`, `{ at }` (one at this time) or `{}`. One that was sent
+   * as another user waits until the room is not behind: if it is in the log, it is found there, and
+   * the key would not keep it from doubling.
    */
   eligible(now, window, user, isBehind) {
     let first = null;

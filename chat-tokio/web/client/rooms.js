@@ -92,7 +92,7 @@ export function finish(client, name, turn) {
   if (room.intent === "leave_and_join") client.rooms.set(folded(name), new Room(name));
 }
 
-/** Forgets a room, and settles what was to be said there. `reason`: `why`, and an `error` or none. */
+/** Forgets a room, and settles what was to be said there. `reason`: `why`, perhaps an `error`. */
 export function forget(client, room, reason, turn) {
   const key = folded(room.name);
   client.rooms.delete(key);

@@ -68,7 +68,8 @@ export function acked(client, name, number, { seq, ts, duplicate }, turn) {
   const send = room.sends.inFlight(number);
   // What one has said has to be shown, too.
   if (room.isIn) room.place?.expect(seq);
-  if (send !== null) settle(client, room, send, { name: "acked", seq, ts: ts ?? 0, duplicate }, turn);
+  const outcome = { name: "acked", seq, ts: ts ?? 0, duplicate };
+  if (send !== null) settle(client, room, send, outcome, turn);
   letPass(client, room, [], "claim", turn);
 }
 

@@ -76,8 +76,9 @@ export function readResume(value, roomsMax) {
   const rooms = new Map();
   const all = typeof value.rooms === "object" && value.rooms !== null ? value.rooms : {};
   for (const [name, position] of Object.entries(all)) {
-    const fits = folded(name) !== null && isEpoch(position?.epoch) && isCount(position?.seq);
-    if (fits && rooms.size < roomsMax) rooms.set(name, { epoch: position.epoch, seq: position.seq });
+    const { epoch, seq } = position ?? {};
+    const fits = folded(name) !== null && isEpoch(epoch) && isCount(seq);
+    if (fits && rooms.size < roomsMax) rooms.set(name, { epoch, seq });
   }
   return { session: value.session, attempt: isCount(value.attempt) ? value.attempt : 0, rooms };
 }

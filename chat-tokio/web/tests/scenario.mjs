@@ -22,7 +22,7 @@ export class Run {
   }
 
   step(place, step) {
-    const about = `${place}: ${JSON.stringify(step)}`;
+    const about = () => `${place}: ${JSON.stringify(step)}`;
     const out = step.pass_ms === undefined
       ? this.#client.handle(this.#now, this.#random, this.#event(about, step))
       : this.#pass(step.pass_ms);
@@ -33,9 +33,9 @@ export class Run {
       const came = got.filter(ofKind);
       const fit = expected.length === came.length
         && expected.every((value, at) => this.#fits(value, came[at]));
-      assert.ok(fit, `${about}\nexpected ${show(expected)}\ngot ${show(came)}`);
+      if (!fit) assert.fail(`${about()}\nexpected ${show(expected)}\ngot ${show(came)}`);
     }
-    if (step.state !== undefined) assert.equal(this.#client.state().name, step.state, about);
+    if (step.state !== undefined) assert.equal(this.#client.state().name, step.state, about());
   }
 
   #event(about, step) {
@@ -43,15 +43,15 @@ export class Run {
     if (step.do) return this.#application(about, step.do);
     if (step.opened === true) return { type: "opened", link };
     if (step.text !== undefined) {
-      assert.equal(decode(step.text), null, `${about} is no frame`);
+      assert.equal(decode(step.text), null, `${about()} is no frame`);
       return { type: "malformed", link };
     }
     if (step.server) {
       const frame = decode(JSON.stringify(this.#substituted(step.server)));
-      assert.notEqual(frame, null, `${about} is a frame`);
+      assert.notEqual(frame, null, `${about()} is a frame`);
       return { type: "received", link, frame };
     }
-    assert.ok("closed" in step, `what is ${about}?`);
+    assert.ok("closed" in step, `what is ${about()}?`);
     return { type: "closed", link, code: step.closed };
   }
 
@@ -70,7 +70,7 @@ export class Run {
       case "send":
         return { type, ...value, replyTo: value.reply_to };
       default:
-        return assert.fail(`nobody can do ${about}`);
+        return assert.fail(`nobody can do ${about()}`);
     }
   }
 
