@@ -29,9 +29,13 @@ const THEMES = ["auto", "light", "dark"];
 const store = openStore();
 const state = new ChatState();
 const chat = new Chat({ state, url: socketUrl(), WebSocket, makeKey });
+const { BroadcastChannel } = globalThis;
 const claims = openClaims({ locks: navigator.locks, BroadcastChannel, clock: systemClock });
 const tab = new Tab({ storage: openTabStorage(), claims, makeName: makeKey });
-const entry = new EntryView(enter);
+const entry = new EntryView((name) => {
+  store.set("name", name);
+  enter(name);
+});
 const drawers = new Drawers();
 const rooms = new RoomsView(state, { open: openRoom, leave: leaveRoom });
 const members = new MembersView(state);
@@ -104,7 +108,7 @@ function listen() {
     if (persisted && !await tab.reclaim()) chat.renew();
   });
   document.addEventListener("keydown", pressed);
-  byId("rename").addEventListener("click", () => entry.show(store.get("name", "")));
+  byId("rename").addEventListener("click", () => entry.show(chat.name));
   byId("theme").addEventListener("click", nextTheme);
   byId("room-error-retry").addEventListener("click", () => {
     if (state.room) chat.rejoin(state.room);
@@ -122,7 +126,6 @@ function refresh() {
 
 /** A name was chosen: connect, or connect again under the new one. */
 function enter(name, saved = null) {
-  store.set("name", name);
   entry.hide();
   chat.enter(name, saved);
   changed("all");
@@ -210,7 +213,7 @@ function renderStatus() {
   status.render();
   const { why } = state.connection;
   if (why?.name === "refused" || why?.name === "unauthorized") {
-    entry.show(store.get("name", ""), `Not connected: ${stopReasonOf(why)}.`);
+    entry.show(chat.name, `Not connected: ${stopReasonOf(why)}.`);
   }
 }
 
@@ -253,7 +256,7 @@ function typingText(names) {
 
 function renderSelf() {
   members.renderSelf(byId("me-avatar"), state.self);
-  setText(byId("me-name"), printableName(state.self.name ?? store.get("name", "")));
+  setText(byId("me-name"), printableName(state.self.name ?? chat.name));
 }
 
 function saveRead() {

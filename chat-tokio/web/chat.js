@@ -31,6 +31,11 @@ export class Chat {
     this.#inbox = new Inbox(this, clock);
   }
 
+  /** The name that was asked for. */
+  get name() {
+    return this.#name;
+  }
+
   /** Connects, or connects again under another name. `saved` is what an earlier page has left. */
   enter(name, saved = null) {
     const restarts = this.#driver !== null && name !== this.#name;

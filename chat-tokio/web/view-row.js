@@ -44,7 +44,11 @@ export function updatePending(row, { send, cont, connected }) {
   row.classList.toggle("failed", failed);
   row.dataset.status = send.status;
   for (const button of row.querySelectorAll(".state button")) button.hidden = !failed;
-  setText(row.querySelector(".state-text"), stateText(send, connected));
+  const text = row.querySelector(".state-text");
+  // The log tells of additions only; a failure has to be heard, too.
+  if (failed) text.setAttribute("role", "alert");
+  else text.removeAttribute("role");
+  setText(text, stateText(send, connected));
 }
 
 function stateText({ status, error, inDoubt, delayed }, connected) {

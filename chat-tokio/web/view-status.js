@@ -30,20 +30,21 @@ export class StatusView {
     byId("status-retry").hidden = name !== "waiting" && name !== "closed";
     setText(byId("status-retry"), name === "closed" ? "Connect" : "Try now");
     setText(byId("status-text"), this.#textOf(name, connection));
+    // Apart from the text, or a screen reader would tell every second.
+    const left = name === "waiting" ? Math.ceil((connection.until - this.#clock.mono()) / 1000) : 0;
+    setText(byId("status-wait"), left > 0 ? `in ${left} s` : "");
     clearTimeout(this.#timer);
     if (name === "waiting") this.#timer = setTimeout(() => this.render(), TICK_MS);
   }
 
-  #textOf(name, { until, why }) {
+  #textOf(name, { why }) {
     switch (name) {
       case "connected":
         return "Connected";
       case "connecting":
         return this.#again ? "Reconnecting…" : "Connecting…";
-      case "waiting": {
-        const left = Math.ceil((until - this.#clock.mono()) / 1000);
-        return left > 0 ? `Reconnecting in ${left} s` : "Reconnecting…";
-      }
+      case "waiting":
+        return "Reconnecting…";
       default: {
         const reason = why ? stopReasonOf(why) : "";
         return reason ? `Disconnected: ${reason}` : "Disconnected";
