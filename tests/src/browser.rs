@@ -147,9 +147,16 @@ impl Tab {
     /// # Panics
     /// If it can't be in time.
     pub async fn fill(&self, field: &str, text: &str) {
+        let has_keys = text.chars().all(|c| u32::from(c) <= 0xffff);
         self.act(field, async |field| {
             field.clear().await?;
-            field.send_keys(text).await
+            if has_keys {
+                return field.send_keys(text).await;
+            }
+            // Chromedriver has no keys for such characters. Nor have people: they insert them.
+            field.click().await?;
+            let insert = "document.execCommand('insertText', false, arguments[0])";
+            self.0.execute(insert, vec![json!(text)]).await.map(|_| ())
         })
         .await;
     }

@@ -206,7 +206,8 @@ async fn two_tabs_and_a_duplicated_one_do_not_fight_for_a_session() {
         tab.connected().await;
         open_beside(&tab, script).await;
         if has_copy {
-            let tells = "return (window.opener?.sessionStorage.getItem('chat.tab') ?? null) !== null";
+            let tells =
+                "return (window.opener?.sessionStorage.getItem('chat.tab') ?? null) !== null";
             assert_eq!(tab.run(tells).await, json!(true), "the window was opened by the first one");
         }
         tab.connected().await;
