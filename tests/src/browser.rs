@@ -273,8 +273,8 @@ impl Tab {
 
     /// Waits until these messages are on their way, told as text, status and what is said of it.
     pub async fn pending(&self, expected: &[(&str, &str, &str)]) {
-        const READ: &str = "return [...document.querySelectorAll('#messages [data-pending]')].map(m \
-             => [m.querySelector('.content').textContent, m.dataset.status, \
+        const READ: &str = "return [...document.querySelectorAll('#messages [data-pending]')]\
+             .map(m => [m.querySelector('.content').textContent, m.dataset.status, \
              m.querySelector('.state-text').textContent])";
         self.until(READ, &json!(expected)).await;
     }
