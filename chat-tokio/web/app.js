@@ -191,7 +191,7 @@ function render() {
   const has = (...topics) => all || topics.some((topic) => dirty.has(topic));
   const parts = {
     status: has("status"), log: has("messages", "members", "status"), members: has("members"),
-    rooms: has("rooms", "status"), typing: has("typing", "members"),
+    rooms: has("rooms", "status"), typing: has("typing", "members", "status"),
   };
   dirty.clear();
   if (parts.status) renderStatus();

@@ -126,10 +126,12 @@ export class MessagesView {
   #pendingItems(room, before, connected) {
     const { self } = this.#state;
     let last = before && room.isOwn(before) ? before.ts : -Infinity;
-    return this.#state.pendingOf(room.name).map((send) => {
+    const pending = this.#state.pendingOf(room.name);
+    const next = pending.find(({ status }) => status === "queued");
+    return pending.map((send) => {
       const cont = send.created - last < GROUP_MS;
       last = send.created;
-      return { key: `pending ${send.key}`, send, self, cont, connected,
+      return { key: `pending ${send.key}`, send, self, cont, connected, isNext: send === next,
         build: (item) => buildPending(item, this.#on), update: updatePending };
     });
   }

@@ -38,7 +38,8 @@ export function buildPending({ send, self }, on) {
   return row;
 }
 
-export function updatePending(row, { send, cont, connected }) {
+/** `isNext`: those of the room before it are settled. */
+export function updatePending(row, { send, cont, connected, isNext }) {
   const failed = send.status === "failed";
   row.classList.toggle("cont", cont);
   row.classList.toggle("failed", failed);
@@ -48,16 +49,17 @@ export function updatePending(row, { send, cont, connected }) {
   // The log tells of additions only; a failure has to be heard, too.
   if (failed) text.setAttribute("role", "alert");
   else text.removeAttribute("role");
-  setText(text, stateText(send, connected));
+  setText(text, stateText(send, connected, isNext));
 }
 
-function stateText({ status, error, inDoubt, delayed }, connected) {
+function stateText({ status, error, inDoubt, delayed }, connected, isNext) {
   if (status === "failed") {
     return `${inDoubt ? "Perhaps not sent" : "Not sent"}: ${reasonOf(error)}`;
   }
   if (status === "acked") return "Sent";
   if (!connected) return "Waiting for the connection";
-  return delayed === null ? "Sending…" : `Waiting: ${reasonOf(delayed)}`;
+  if (delayed !== null) return `Waiting: ${reasonOf(delayed)}`;
+  return isNext ? "Sending…" : "Waiting";
 }
 
 export function buildDay({ ts }) {
@@ -70,8 +72,8 @@ export function buildNewLine() {
 
 export function buildHole({ from, to }) {
   const count = to - from + 1;
-  const text = count === 1 ? "A message is missing here: the server does not have it any more."
-    : `${count} messages are missing here: the server does not have them any more.`;
+  const text = count === 1 ? "A message is missing: the server no longer has it."
+    : `${count} messages are missing: the server no longer has them.`;
   return el("div", { class: "hole", role: "note", data: { from, to }, text });
 }
 

@@ -1,7 +1,10 @@
 //! The page loses its server, its connection or itself, and goes on: nothing is lost, repeated or
 //! claimed to be sent that is not.
+use chat_proto::{RoomName, Seq};
 use chat_tests::browser::{DESKTOP, Driver, PHONE, Tab, page};
 use chat_tests::process::{Home, Log, Server, Spec};
+use chat_tests::trims;
+use chat_tokio::log::{RoomBatch, RoomLog, SqliteLog, SqliteOptions};
 use fantoccini::Locator;
 use serde_json::{Value, json};
 
@@ -10,6 +13,7 @@ const SESSION: &str = "return JSON.parse(sessionStorage.getItem('chat.tab')).res
 const PENDING: &str = "return document.querySelectorAll('#messages [data-pending]').length";
 const HOLES: &str = "return document.querySelectorAll('#messages .hole').length";
 
+const OLDER: &str = "Older messages are not kept.";
 const WAITING: &str = "Waiting for the connection";
 
 /// A server that can be taken away and comes back with the same data at the same address, which is
@@ -25,6 +29,19 @@ impl Place {
         let server = Server::start(&home, &spec).await;
         let spec = spec.listen(&server.http().to_string());
         (Self { home, spec }, server)
+    }
+
+    /// Says these things while nobody listens, and forgets everything before a place.
+    async fn write_and_trim(&self, messages: u64, before: u64) {
+        let room = || RoomName::new("lobby").expect("a room");
+        let path = self.home.data().join("chat.sqlite");
+        assert!(path.exists(), "{} is the log of the server", path.display());
+        let log = SqliteLog::open(&path, &SqliteOptions::default()).expect("the log opens");
+        let drafts = (0..messages).map(|number| trims::draft(1, number)).collect();
+        let batch = RoomBatch { room: room(), drafts };
+        log.append(vec![batch]).await.remove(0).expect("it is taken");
+        let oldest = log.trim(room(), Seq::new(before).expect("a place")).await.expect("trimmed");
+        assert_eq!(oldest.get(), before);
     }
 
     async fn again(&self) -> Server {
@@ -285,7 +302,38 @@ async fn what_the_server_refuses_is_shown_with_its_reason() {
     ada.close().await;
 }
 
-/// The page says what it can't show.
+#[tokio::test]
+async fn what_the_server_has_lost_is_shown_as_missing() {
+    let (place, server) = Place::open(Spec::default()).await;
+    let driver = Driver::start().await;
+    let ada = driver.open("ada", PHONE).await;
+    ada.enter(&server, "Ada", "lobby").await;
+    for text in ["one", "two", "three"] {
+        ada.say(text).await;
+    }
+    ada.messages(&[("Ada", "one"), ("Ada", "two"), ("Ada", "three")]).await;
+    server.kill().await;
+    ada.disconnected().await;
+    ada.say("four").await;
+    // Places 4 to 8 are written, and all up to 6 is forgotten.
+    place.write_and_trim(5, 7).await;
+    let _server = place.again().await;
+    ada.connected().await;
+    ada.pending(&[]).await;
+    let all = "return [...document.querySelectorAll('#messages [data-seq], #messages .hole')] \
+         .map(m => m.dataset.seq ?? [m.dataset.from, m.dataset.to, m.textContent])";
+    let says = "3 messages are missing: the server no longer has them.";
+    ada.until(all, &json!(["1", "2", "3", ["4", "6", says], "7", "8", "9"])).await;
+    assert_eq!(ada.texts().await.last().map(String::as_str), Some("four"));
+    ada.screenshot("missing.png").await;
+    // Who comes anew is not told of a beginning that is none.
+    ada.0.refresh().await.expect("the page loads again");
+    ada.connected().await;
+    ada.until("return document.querySelector('#older').textContent", &json!(OLDER)).await;
+    assert_eq!(ada.seqs().await, [7, 8, 9]);
+    ada.close().await;
+}
+
 #[tokio::test]
 async fn a_room_that_refuses_is_shown_as_refusing() {
     let (_place, server) = Place::open(Spec::default().limit("rooms", 1)).await;
