@@ -106,7 +106,8 @@ export class MessagesView {
       }
       if (Number.isFinite(message.ts) && dayOf(message.ts) !== day) {
         day = dayOf(message.ts);
-        items.push({ key: `day ${day}`, ts: message.ts, build: buildDay });
+        // Times order nothing: a day may come twice.
+        items.push({ key: `day ${day} ${message.seq}`, ts: message.ts, build: buildDay });
         before = null;
       }
       if (newLine !== null && message.seq > newLine) {
