@@ -130,6 +130,7 @@ async fn a_reload_keeps_the_session_and_others_do_not_notice() {
     ada.messages(&[("Ada", "before")]).await;
     ada.until("return document.querySelector('#composer').value", &json!("half a sen")).await;
     assert_eq!(ada.run(SESSION).await, session);
+    ada.until(members, &json!(2)).await;
     ada.say("after").await;
     let both = [("Ada", "before"), ("Ada", "after")];
     bob.messages(&both).await;
