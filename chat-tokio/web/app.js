@@ -1,12 +1,14 @@
-// Wires the parts together: storage, connection, state, views, keys, the address bar.
+// Wires the parts together: storage, chat, state, views, keys, the address bar.
 
-import { Client } from "./client.js";
-import { Connection, systemClock } from "./connection.js";
+import { Chat } from "./chat.js";
+import { listenForWakes, systemClock } from "./driver.js";
 import { byId, setText } from "./dom.js";
 import { Drawers } from "./drawers.js";
 import { sharedLooks } from "./roster.js";
+import { stopReasonOf } from "./reasons.js";
 import { ChatState } from "./state.js";
-import { openStore } from "./store.js";
+import { openStore, openTabStorage } from "./store.js";
+import { openClaims, Tab } from "./tab.js";
 import { nameProblem, printableName } from "./text.js";
 import { ComposerView } from "./view-composer.js";
 import { EntryView } from "./view-entry.js";
@@ -21,31 +23,33 @@ const MEMBERS_EVERY_MS = 30_000;
 const MEMBERS_LIVE_MAX = 64;
 const HIDDEN_RENDER_MS = 250;
 const SAVE_READ_MS = 1000;
+const SAVE_TAB_MS = 300;
 const THEMES = ["auto", "light", "dark"];
 
 const store = openStore();
 const state = new ChatState();
-const connection = new Connection({
-  url: socketUrl(),
-  hello: () => ({ name: store.get("name", ""), features: ["typing"] }),
-  WebSocket,
+const chat = new Chat({ state, url: socketUrl(), WebSocket, makeKey });
+const { BroadcastChannel } = globalThis;
+const claims = openClaims({ locks: navigator.locks, BroadcastChannel, clock: systemClock });
+const tab = new Tab({ storage: openTabStorage(), claims, makeName: makeKey });
+const entry = new EntryView((name) => {
+  store.set("name", name);
+  enter(name);
 });
-const client = new Client({ connection, state, clock: systemClock, makeKey });
-const entry = new EntryView(enter);
 const drawers = new Drawers();
 const rooms = new RoomsView(state, { open: openRoom, leave: leaveRoom });
 const members = new MembersView(state);
-const status = new StatusView(connection, systemClock);
+const status = new StatusView(state, systemClock, { retry: () => chat.reconnect() });
 const composer = new ComposerView(state, store, {
   send: sendMessage,
-  typing: (active) => client.typing(state.active, active),
+  typing: (active) => chat.typing(state.active, active),
 });
 const messages = new MessagesView(state, {
-  older: (room) => client.loadOlder(room),
+  older: (room) => chat.loadOlder(room),
   read: markRead,
   rows: () => changed("messages", state.active),
-  retry: (send) => client.retry(send),
-  discard: (send) => client.discard(send),
+  retry: (send) => chat.retry(send),
+  discard: (send) => chat.discard(send),
 });
 
 /** Names of what has to be drawn; drawn together once per frame, however much arrives. */
@@ -53,23 +57,26 @@ const dirty = new Set();
 let scheduled = false;
 let typingTimer = null;
 let readTimer = null;
+let tabTimer = null;
 let readPositions = store.get("read", {});
 
-client.onChange = changed;
-client.readPosition = (name) => readPositions[name] ?? null;
-start();
+chat.onChange = changed;
+chat.readPosition = (name) => readPositions[name] ?? null;
+showTheme(store.get("theme", "auto"));
+start(await tab.load());
 
-function start() {
-  showTheme(store.get("theme", "auto"));
+/** `saved` is what this tab was doing before it was loaded again. */
+function start(saved) {
   listen();
   const known = store.get("rooms", []);
   for (const name of Array.isArray(known) ? known : []) {
-    if (typeof name === "string") client.open(name);
+    if (typeof name === "string" && nameProblem(name) === null) chat.open(name);
   }
   const name = roomInHash() ?? store.get("active", null);
-  if (name) client.open(name);
+  if (typeof name === "string" && nameProblem(name) === null) chat.open(name);
   activate(state.find(name ?? "")?.name ?? state.rooms.keys().next().value ?? null);
-  if (store.get("name", "")) enter(store.get("name", ""));
+  const self = saved?.name || store.get("name", "");
+  if (typeof self === "string" && self !== "") enter(self, saved);
   else entry.show("");
 }
 
@@ -78,51 +85,55 @@ function listen() {
     const name = roomInHash();
     if (name && state.find(name)?.name !== state.active) openRoom(name);
   });
-  addEventListener("online", () => connection.probe());
+  listenForWakes(window, document, () => chat.wake());
   document.addEventListener("visibilitychange", () => {
-    if (document.hidden) return scheduled && setTimeout(render);
-    connection.probe();
+    if (document.hidden) {
+      saveTab();
+      return scheduled && setTimeout(render);
+    }
     // The line tells where one looked away.
     if (state.room?.unread > 0) state.room.divider = state.room.read;
     changed("messages", state.active);
     refresh();
   });
   addEventListener("beforeunload", (event) => {
-    if (state.pending.some((send) => send.status !== "failed")) event.preventDefault();
+    if (state.unsettled.length > 0) event.preventDefault();
   });
-  addEventListener("pagehide", saveRead);
+  addEventListener("pagehide", () => {
+    saveRead();
+    saveTab();
+    tab.release();
+  });
+  addEventListener("pageshow", async ({ persisted }) => {
+    if (persisted && !await tab.reclaim()) chat.renew();
+  });
   document.addEventListener("keydown", pressed);
-  byId("rename").addEventListener("click", () => entry.show(store.get("name", "")));
+  byId("rename").addEventListener("click", () => entry.show(chat.name));
   byId("theme").addEventListener("click", nextTheme);
   byId("room-error-retry").addEventListener("click", () => {
-    if (state.room) client.rejoin(state.room);
+    if (state.room) chat.rejoin(state.room);
   });
   setInterval(() => !document.hidden && refresh(), ROOMS_EVERY_MS);
   setInterval(() => {
     const count = state.rosterOf(state.active)?.count ?? 0;
-    if (!document.hidden && count > MEMBERS_LIVE_MAX) client.refreshMembers(state.active);
+    if (!document.hidden && count > MEMBERS_LIVE_MAX) chat.refreshMembers(state.active);
   }, MEMBERS_EVERY_MS);
 }
 
 function refresh() {
-  if (connection.connected) client.refreshRooms();
+  if (state.online) chat.refreshRooms();
 }
 
 /** A name was chosen: connect, or connect again under the new one. */
-function enter(name) {
-  const changedName = name !== store.get("name", "");
-  store.set("name", name);
+function enter(name, saved = null) {
   entry.hide();
-  if (changedName || connection.state.name === "closed") {
-    connection.stop();
-    connection.start();
-  }
+  chat.enter(name, saved);
   changed("all");
   composer.focus();
 }
 
 function openRoom(name) {
-  const room = client.open(name);
+  const room = chat.open(name);
   drawers.close();
   activate(room.name);
   composer.focus();
@@ -135,7 +146,7 @@ function activate(name) {
 }
 
 function leaveRoom(name) {
-  client.leave(name);
+  chat.leave(name);
   if (state.active === null) history.replaceState(null, "", location.pathname);
   else history.replaceState(null, "", hashOf(state.active));
   changed("all");
@@ -143,7 +154,7 @@ function leaveRoom(name) {
 }
 
 function sendMessage(text) {
-  const problem = client.sendMessage(state.active, text);
+  const problem = chat.sendMessage(state.active, text);
   if (problem === "queue_full") return "Too many messages are waiting already.";
   if (problem) return "This message is too long.";
   state.room.divider = null;
@@ -161,7 +172,12 @@ function markRead() {
 function changed(topic, room) {
   dirty.add(topic === "messages" && room !== state.active ? "rooms" : topic);
   if (topic === "messages") dirty.add("rooms");
-  if (topic === "status" && connection.connected) refresh();
+  if (topic === "status") {
+    // The number of this connection has to outlive the page, whatever becomes of it.
+    saveTab();
+    refresh();
+  }
+  tabTimer ??= setTimeout(saveTab, SAVE_TAB_MS);
   if (scheduled) return;
   scheduled = true;
   // Frames stop in a hidden tab, but its title must still tell of new messages.
@@ -175,7 +191,7 @@ function render() {
   const has = (...topics) => all || topics.some((topic) => dirty.has(topic));
   const parts = {
     status: has("status"), log: has("messages", "members", "status"), members: has("members"),
-    rooms: has("rooms", "status"), typing: has("typing", "members"),
+    rooms: has("rooms", "status"), typing: has("typing", "members", "status"),
   };
   dirty.clear();
   if (parts.status) renderStatus();
@@ -184,7 +200,7 @@ function render() {
   const roster = state.rosterOf(state.active);
   const shared = room && (parts.log || parts.members)
     ? sharedLooks(roster, room.messages, state.self) : new Set();
-  if (parts.log) messages.render(shared, connection.connected);
+  if (parts.log) messages.render(shared, state.online);
   markRead();
   if (parts.members || parts.log) members.render(shared);
   if (parts.rooms) renderRooms();
@@ -195,9 +211,9 @@ function render() {
 
 function renderStatus() {
   status.render();
-  const now = connection.state;
-  if (now.name === "closed" && now.kind === "fix") {
-    entry.show(store.get("name", ""), now.reason || "The server did not accept this name.");
+  const { why } = state.connection;
+  if (why?.name === "refused" || why?.name === "unauthorized") {
+    entry.show(chat.name, `Not connected: ${stopReasonOf(why)}.`);
   }
 }
 
@@ -222,10 +238,10 @@ function renderRooms() {
 function renderTyping() {
   clearTimeout(typingTimer);
   const { names, next } = state.active === null ? { names: [], next: null }
-    : client.typingNow(state.active);
+    : chat.typingNow(state.active);
   setText(byId("typing"), typingText(names.map((name) => printableName(String(name)))));
   if (next !== null) {
-    typingTimer = setTimeout(renderTyping, Math.max(50, next - systemClock.now()));
+    typingTimer = setTimeout(renderTyping, Math.max(50, next - systemClock.mono()));
   }
 }
 
@@ -240,7 +256,7 @@ function typingText(names) {
 
 function renderSelf() {
   members.renderSelf(byId("me-avatar"), state.self);
-  setText(byId("me-name"), printableName(state.self.name ?? store.get("name", "")));
+  setText(byId("me-name"), printableName(state.self.name ?? chat.name));
 }
 
 function saveRead() {
@@ -249,16 +265,22 @@ function saveRead() {
   const positions = {};
   for (const room of state.rooms.values()) {
     const before = readPositions[room.name];
-    if (room.loaded) positions[room.name] = { epoch: room.epoch, seq: room.read };
+    if (room.read !== null) positions[room.name] = { epoch: room.epoch, seq: room.read };
     else if (before) positions[room.name] = before;
   }
   readPositions = positions;
   store.set("read", positions);
 }
 
+function saveTab() {
+  clearTimeout(tabTimer);
+  tabTimer = null;
+  tab.save(chat.saved());
+}
+
 function pressed(event) {
   if (entry.shown) {
-    if (event.key === "Escape" && state.self.user !== null && connection.connected) entry.hide();
+    if (event.key === "Escape" && state.self.user !== null && state.online) entry.hide();
     return;
   }
   if (event.altKey && (event.key === "ArrowUp" || event.key === "ArrowDown")) {

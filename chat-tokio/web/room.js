@@ -1,29 +1,35 @@
-// One room as this page knows it: a contiguous run of its log, the entries waiting behind a hole,
-// what was read. Every entry (live, joined, paged) enters by the same door, `#admit`.
+// One room as the page shows it: a run of its log, what is missing in it, what was read. Entries
+// come from the Client, each once and in order; older ones by pages.
+
+import { before as placeBefore } from "./client/place.js";
 
 // A room being read may be scrolled far back; one in the background only needs its recent end.
 export const KEEP_ACTIVE = 2000;
 export const KEEP_BACKGROUND = 200;
 export const UNREAD_MAX = 999;
+/** Places with missing entries; the log is shown from after the last one that is too many. */
+export const GAPS_MAX = 100;
 
 export class Room {
   #ownKeys = new Map();
   #self;
 
-  /** `self.users` holds every user id that was ours: a guest gets another with each session. */
+  /** `self.users` holds the user ids that were ours: a guest gets another with each session. */
   constructor(name, self) {
     this.#self = self;
     this.name = name;
     this.epoch = null;
     this.keep = KEEP_BACKGROUND;
-    /** Joined on the present connection / nothing known to be missing at the end. */
+    /** Joined on the present connection. */
     this.joined = false;
-    this.synced = false;
     this.error = null;
     this.loadingOlder = false;
     this.olderFailed = false;
-    this.read = 0;
+    /** The last entry that was read; null: not known yet. */
+    this.read = null;
     this.divider = null;
+    /** Another log has taken the place of one that was shown. */
+    this.replaced = false;
     /** Grows whenever what was shown is no longer a part of what is known. */
     this.generation = 0;
     this.#empty(0);
@@ -31,12 +37,11 @@ export class Room {
 
   #empty(head) {
     this.messages = [];
+    /** Entries that are not to be had: `{ from, to }`, in order. */
     this.gaps = [];
     /** Covered: from ≤ seq ≤ to. Not every covered entry is a message. */
     this.from = head + 1;
     this.to = head;
-    this.goal = head;
-    this.ahead = [];
     this.moreBefore = head > 0;
     this.#ownKeys.clear();
     this.generation += 1;
@@ -46,90 +51,70 @@ export class Room {
     return this.epoch !== null;
   }
 
-  /** Whether entries are known to exist after the covered run. */
-  get behind() {
-    return this.goal > this.to;
-  }
-
   get canLoadOlder() {
     return this.loaded && this.moreBefore && this.messages.length < KEEP_ACTIVE;
   }
 
-  /** The reply to a join. Keeps what is known if it can be continued, else starts over. */
-  applyJoined(reply) {
-    const head = reply.head ?? 0;
-    const fits = this.epoch === reply.epoch && this.to <= head && head - this.to <= this.keep;
-    const events = inOrder(reply.events);
-    const first = events[0]?.seq ?? head + 1;
-    if (!fits) {
-      const known = this.loaded;
-      this.epoch = reply.epoch;
-      this.#empty(head);
-      this.from = first;
-      this.moreBefore = reply.has_more_before ?? first > 1;
-      this.read = known ? Math.min(this.read, head) : this.read;
-      this.#admit(events);
-    } else if (first <= this.to + 1) {
-      this.#admit(events);
-      this.to = Math.max(this.to, head);
-      this.#drainAhead();
-    } else {
-      for (const event of events) this.#stash(event);
-    }
-    this.goal = Math.max(this.goal, head);
-    this.#trim();
+  /** An earlier page has shown the log up to here; none of it is known now. */
+  applyPosition({ epoch, seq }) {
+    this.epoch = epoch;
+    this.#empty(seq);
   }
 
-  /** An entry delivered live. Returns whether it was news and could be placed. */
-  applyLive(event) {
-    if (!this.loaded || !Number.isSafeInteger(event.seq)) return false;
-    this.goal = Math.max(this.goal, event.seq);
-    if (event.seq > this.to + 1) {
-      this.#stash(event);
-      return false;
-    }
-    const fresh = event.seq > this.to;
-    if (event.seq >= this.from) this.#admit([event]);
-    this.to = Math.max(this.to, event.seq);
-    this.#drainAhead();
-    this.#trim();
-    return fresh;
+  /** The session is in the room; `head` is where the log ends. */
+  applyJoined({ epoch, fresh, head, hasMoreBefore }) {
+    this.joined = true;
+    this.error = null;
+    this.olderFailed = false;
+    if (!fresh && this.epoch === epoch) return;
+    const known = this.loaded;
+    this.epoch = epoch;
+    this.#empty(head);
+    this.moreBefore = hasMoreBefore;
+    if (known && this.read !== null) this.read = Math.min(this.read, head);
   }
 
-  /** Entries up to `seq` exist, whether or not they were delivered. */
-  expect(seq) {
-    if (this.loaded && Number.isSafeInteger(seq)) this.goal = Math.max(this.goal, seq);
+  /** What was shown counts no more. */
+  applyReset() {
+    this.replaced = this.loaded;
+    if (this.read !== null) this.read = 0;
+    this.divider = null;
+    this.#empty(0);
   }
 
-  /** A page asked for with `after: this.to`, when `goal` was known. Returns whether it helped. */
-  applyAfter(page, goal) {
-    const before = this.to;
-    const events = inOrder(page.events).filter((event) => event.seq > before);
-    this.#admit(events);
-    this.to = events.at(-1)?.seq ?? this.to;
-    // A folded page may end before the entries that were folded into earlier ones.
-    if (!page.has_more_after) this.to = Math.max(this.to, goal);
-    this.#drainAhead();
-    this.#trim();
-    return this.to > before;
+  /** The next entry. */
+  applyEntry(entry) {
+    // After a fresh join the first entry says where the run begins.
+    const isFirst = this.messages.length === 0 && this.gaps.length === 0 && this.from > this.to;
+    if (isFirst && entry.seq !== this.to + 1) this.from = entry.seq;
+    this.to = entry.seq;
+    this.#admit([entry]);
+    this.#trimTo(this.keep);
   }
 
-  /** A page asked for with `before: this.from`. */
-  applyBefore(page) {
-    const events = inOrder(page.events).filter((event) => event.seq < this.from);
-    this.#admit(events);
-    this.from = page.has_more_before ? (events[0]?.seq ?? this.from) : 1;
-    this.moreBefore = page.has_more_before === true;
-    this.#trimTo(KEEP_ACTIVE);
-  }
-
-  /** The entries up to the next known one cannot be had: say so, and go on. */
-  skipHole() {
-    if (!this.behind) return;
-    const to = this.ahead.length > 0 ? this.ahead[0].seq - 1 : this.goal;
-    this.gaps.push({ from: this.to + 1, to });
+  /** These entries are not to be had. */
+  applyLost({ from, to }) {
+    this.gaps.push({ from, to });
     this.to = to;
-    this.#drainAhead();
+    this.#boundGaps();
+  }
+
+  /** A page asked for with `before: this.from`; what it leaves out is not in the log. */
+  applyBefore(page) {
+    const events = page.events.filter(({ seq }) => seq < this.from);
+    const gaps = [];
+    let next = this.from;
+    for (const { seq } of events.toReversed()) {
+      if (seq + 1 < next) gaps.unshift({ from: seq + 1, to: placeBefore(next) });
+      next = seq;
+    }
+    this.gaps.unshift(...gaps);
+    this.#admit(events);
+    this.from = next;
+    this.moreBefore = page.has_more_before;
+    this.olderFailed = events.length === 0 && page.has_more_before;
+    this.#boundGaps();
+    this.#trimTo(KEEP_ACTIVE);
   }
 
   isOwn(message) {
@@ -137,6 +122,7 @@ export class Room {
   }
 
   markRead() {
+    if (this.read === null) return false;
     const changed = this.read < this.to;
     this.read = Math.max(this.read, this.to);
     return changed;
@@ -144,7 +130,7 @@ export class Room {
 
   /** Messages of others after the read position, counting those that are not loaded. */
   get unread() {
-    if (!this.loaded) return 0;
+    if (this.read === null) return 0;
     let count = Math.max(0, this.from - 1 - this.read);
     for (let i = this.messages.length - 1; i >= 0 && count <= UNREAD_MAX; i -= 1) {
       if (this.messages[i].seq <= this.read) break;
@@ -155,13 +141,13 @@ export class Room {
 
   setKeep(keep) {
     this.keep = keep;
-    this.#trim();
+    this.#trimTo(keep);
   }
 
-  /** Puts messages at their place, each once. What is not a message is covered, not kept. */
+  /** Puts messages at their place. What is not a message is covered, not kept. */
   #admit(events) {
     for (const event of events) {
-      if (!isMessage(event)) continue;
+      if (event.type !== "message") continue;
       const at = placeOf(this.messages, event.seq);
       if (this.messages[at]?.seq === event.seq || this.#isResend(event)) continue;
       this.messages.splice(at, 0, event);
@@ -170,32 +156,19 @@ export class Room {
 
   /** Our own send may be in the log twice, if it was repeated under the id of a new session. */
   #isResend(event) {
-    if (typeof event.key !== "string" || !this.isOwn(event)) return false;
+    if (event.key === null || !this.isOwn(event)) return false;
     const seq = this.#ownKeys.get(event.key);
     if (seq !== undefined && seq !== event.seq) return true;
     this.#ownKeys.set(event.key, event.seq);
     return false;
   }
 
-  #stash(event) {
-    const at = placeOf(this.ahead, event.seq);
-    if (this.ahead[at]?.seq === event.seq) return;
-    this.ahead.splice(at, 0, event);
-    // What falls out here is fetched again by the catch-up that is under way.
-    if (this.ahead.length > this.keep) this.ahead.pop();
-  }
-
-  #drainAhead() {
-    let count = 0;
-    while (count < this.ahead.length && this.ahead[count].seq <= this.to + 1) {
-      this.to = Math.max(this.to, this.ahead[count].seq);
-      count += 1;
-    }
-    this.#admit(this.ahead.splice(0, count));
-  }
-
-  #trim() {
-    this.#trimTo(this.keep);
+  #boundGaps() {
+    if (this.gaps.length <= GAPS_MAX) return;
+    const cut = this.gaps.splice(0, this.gaps.length - GAPS_MAX).at(-1).to;
+    this.messages = this.messages.filter(({ seq }) => seq > cut);
+    this.from = cut + 1;
+    this.moreBefore = true;
   }
 
   #trimTo(limit) {
@@ -206,17 +179,6 @@ export class Room {
     this.moreBefore = true;
     this.gaps = this.gaps.filter((gap) => gap.to >= this.from);
   }
-}
-
-function isMessage({ type, user, content }) {
-  return type === "message" && typeof user === "string" && typeof content === "string";
-}
-
-function inOrder(events) {
-  if (!Array.isArray(events)) return [];
-  return events
-    .filter((event) => Number.isSafeInteger(event?.seq))
-    .sort((a, b) => a.seq - b.seq);
 }
 
 /** Where `seq` is or would be. New entries mostly belong at the end: look there first. */

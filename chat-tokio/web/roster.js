@@ -3,6 +3,9 @@
 import { lookOf } from "./text.js";
 
 export const TYPING_MS = 6000;
+/** Users that are listed by name, and that are shown typing; the count beside them is of all. */
+export const USERS_MAX = 1000;
+const TYPING_MAX = 100;
 // One collator for all: making one for each comparison is what makes localeCompare slow.
 const byName = new Intl.Collator();
 
@@ -36,7 +39,9 @@ export class Roster {
 
   setTyping({ user, username, active }, now) {
     if (active === false) this.typing.delete(user);
-    else this.typing.set(user, { username, until: now + TYPING_MS });
+    else if (this.typing.has(user) || this.typing.size < TYPING_MAX) {
+      this.typing.set(user, { username, until: now + TYPING_MS });
+    }
   }
 
   stopTyping(user) {
@@ -66,7 +71,9 @@ export class Roster {
     if (typeof user !== "string") return;
     const entry = this.users.get(user);
     if (entry) entry.sessions += 1;
-    else this.users.set(user, { username: String(username ?? user), sessions: 1 });
+    else if (this.users.size < USERS_MAX) {
+      this.users.set(user, { username: String(username ?? user), sessions: 1 });
+    }
   }
 
   #sessions() {

@@ -1,20 +1,20 @@
 // All that the page knows, without the page: who we are, the rooms, the sends on their way.
 
+import { DEFAULT_LIMITS } from "./client/frames.js";
+import { folded } from "./client/names.js";
+import { USERS_MAX } from "./client/session.js";
 import { KEEP_ACTIVE, KEEP_BACKGROUND, Room } from "./room.js";
 import { Roster } from "./roster.js";
-import { fold } from "./text.js";
 
+/** Sends that wait, or have failed and are shown until their author decides. */
 export const PENDING_MAX = 100;
-// The server remembers keys for at least this long; after it a repeat could show up twice.
-export const PENDING_AGE_MAX_MS = 24 * 60 * 60 * 1000;
-
-const DEFAULT_LIMITS = { message_bytes: 8192, history: 50, rooms: 128 };
 
 export class ChatState {
   constructor() {
     this.self = { user: null, name: null, users: new Set() };
     this.limits = { ...DEFAULT_LIMITS };
-    this.features = [];
+    /** As the Client tells it. */
+    this.connection = { name: "idle" };
     this.rooms = new Map();
     this.rosters = new Map();
     this.active = null;
@@ -24,23 +24,29 @@ export class ChatState {
     this.listedMore = false;
   }
 
-  applyWelcome(welcome) {
-    this.self.user = welcome.user;
-    this.self.name = welcome.name ?? this.self.name;
-    this.self.users.add(welcome.user);
-    this.limits = { ...DEFAULT_LIMITS, ...welcome.limits };
-    this.features = Array.isArray(welcome.features) ? welcome.features : [];
-    for (const room of this.rooms.values()) this.#parted(room);
+  get online() {
+    return this.connection.name === "online";
   }
 
-  applyLoss() {
-    for (const room of this.rooms.values()) this.#parted(room);
+  applyConnection(connection) {
+    this.connection = connection;
+    if (this.online) return;
+    for (const room of this.rooms.values()) room.joined = false;
     for (const roster of this.rosters.values()) roster.typing.clear();
   }
 
-  #parted(room) {
-    room.joined = false;
-    room.synced = false;
+  applyWelcome(welcome) {
+    this.self.user = welcome.user;
+    this.self.name = welcome.name;
+    this.rememberUsers([welcome.user]);
+    this.limits = welcome.limits;
+  }
+
+  /** Our own ids, of this session and of those before it. */
+  rememberUsers(users) {
+    const all = [...[...this.self.users].filter((user) => !users.includes(user)), ...users];
+    this.self.users.clear();
+    for (const user of all.slice(-USERS_MAX)) this.self.users.add(user);
   }
 
   get room() {
@@ -55,8 +61,8 @@ export class ChatState {
   find(name) {
     const exact = this.rooms.get(name);
     if (exact) return exact;
-    const folded = fold(name);
-    return [...this.rooms.values()].find((room) => fold(room.name) === folded) ?? null;
+    const form = folded(name);
+    return [...this.rooms.values()].find((room) => folded(room.name) === form) ?? null;
   }
 
   add(name) {
@@ -68,26 +74,18 @@ export class ChatState {
     return room;
   }
 
-  /** The server has the last word on a room's name. Returns the room that bears it now. */
+  /** The server has the last word on how a room's name is spelled. */
   rename(room, name) {
-    if (room.name === name) return room;
-    const other = this.rooms.get(name);
-    const roster = this.rosters.get(room.name);
+    if (room.name === name) return;
     const from = room.name;
-    const entries = [...this.rooms];
+    const roster = this.rosters.get(from);
     this.rosters.delete(from);
+    this.rosters.set(name, roster);
     for (const send of this.pending) if (send.room === from) send.room = name;
     if (this.active === from) this.active = name;
-    if (other) {
-      this.rooms.delete(from);
-      if (this.active === name) other.setKeep(KEEP_ACTIVE);
-      return other;
-    }
     room.name = name;
-    this.rosters.set(name, roster);
     // Rebuilt rather than re-inserted: a room keeps its place in the list.
-    this.rooms = new Map(entries.map(([key, value]) => [key === from ? name : key, value]));
-    return room;
+    this.rooms = new Map([...this.rooms].map(([key, value]) => [key === from ? name : key, value]));
   }
 
   remove(name) {
@@ -113,10 +111,15 @@ export class ChatState {
     return sum;
   }
 
-  /** Queues a send. Null when too many are waiting already: the text stays with its author. */
-  addPending({ room, content, key, now }) {
+  /**
+   * Adds a send: `status` is "queued" (until it is settled), "acked" (until it is seen) or "failed"
+   * (`error`); `delayed` is why the server wants it later. Null when too many are there already:
+   * the text stays with its author.
+   */
+  addPending({ room, content, key, now, sentAs = null }) {
     if (this.pending.length >= PENDING_MAX) return null;
-    const send = { room, content, key, created: now, status: "queued", tries: 0, seq: null };
+    const send = { ticket: null, room, content, key, created: now, sentAs, status: "queued",
+      delayed: null, error: null, inDoubt: false, seq: null };
     this.pending.push(send);
     return send;
   }
@@ -125,44 +128,40 @@ export class ChatState {
     return this.pending.filter((send) => send.room === name);
   }
 
-  nextToSend(name) {
-    return this.pending.find((send) => send.room === name && send.status === "queued") ?? null;
+  /** Sends whose outcome is not known. */
+  get unsettled() {
+    return this.pending.filter((send) => send.status === "queued");
   }
 
-  hasPending(send) {
-    return this.pending.includes(send);
+  findPending(ticket) {
+    return this.pending.find((send) => send.ticket === ticket) ?? null;
   }
 
   dropPending(send) {
     this.pending = this.pending.filter((other) => other !== send);
   }
 
-  isTooOld(send, now) {
-    return now - send.created > PENDING_AGE_MAX_MS;
+  /** `inDoubt`: it was refused now, but may be in the log by an earlier attempt. */
+  failPending(send, error, inDoubt = false) {
+    Object.assign(send, { status: "failed", error, inDoubt, delayed: null });
   }
 
-  failPending(send, code, text) {
-    send.status = "failed";
-    send.error = { code, text };
-  }
-
-  /** Tried again because its author asked: the age counts from now. */
+  /** Tried again because its author asked: a new send, which does not count as the old one. */
   retryPending(send, { key, now }) {
-    if (send.error?.code === "idempotency_conflict") send.key = key;
-    Object.assign(send, { status: "queued", tries: 0, created: now, error: null });
+    Object.assign(send, { status: "queued", error: null, created: now, key, sentAs: null });
+    // It goes out after what was written since.
+    this.pending = [...this.pending.filter((other) => other !== send), send];
   }
 
-  ackPending(send, ack) {
-    send.status = "acked";
-    send.seq = ack.seq;
-    this.rooms.get(send.room)?.expect(ack.seq);
+  ackPending(send, seq) {
+    Object.assign(send, { status: "acked", delayed: null, seq });
     this.settlePending(send.room);
   }
 
-  /** What was acked in a log that is gone has to be said again; the key keeps it from doubling. */
-  requeueAcked(name) {
+  /** What was acked in a log that is gone, and not seen there, is not to be seen any more. */
+  failAcked(name, error) {
     for (const send of this.pendingOf(name)) {
-      if (send.status === "acked") Object.assign(send, { status: "queued", seq: null });
+      if (send.status === "acked") this.failPending(send, error);
     }
   }
 

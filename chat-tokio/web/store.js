@@ -40,3 +40,12 @@ export function openStore() {
     return new Store(null);
   }
 }
+
+/** Storage of one tab, which outlives a reload; null where it is forbidden. */
+export function openTabStorage() {
+  try {
+    return globalThis.sessionStorage;
+  } catch {
+    return null;
+  }
+}

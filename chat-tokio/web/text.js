@@ -1,12 +1,8 @@
-// Everything about other people's text that needs no page: measuring, comparing, making it safe to
-// look at.
+// Everything about other people's text that needs no page: comparing, making it safe to look at.
+
+import { byteLength, NAME_BYTES_MAX } from "./client/names.js";
 
 const encoder = new TextEncoder();
-export const NAME_BYTES_MAX = 64;
-
-export function byteLength(text) {
-  return encoder.encode(text).length;
-}
 
 // Characters that reorder or hide their neighbours. Joiners stay: emoji and many scripts need them.
 const BIDI = /[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;
@@ -48,11 +44,6 @@ export function nameProblem(name, what = "name") {
   return null;
 }
 
-/** Two spellings of one room fold to the same text. */
-export function fold(name) {
-  return name.normalize("NFKC").toLowerCase().trim();
-}
-
 // The letters most often borrowed to imitate a Latin name; the server holds the complete table.
 const TWINS = new Map(
   [
@@ -65,7 +56,7 @@ const TWINS = new Map(
 
 /** What a name looks like: equal for names that a hurried reader would take for one another. */
 export function lookOf(name) {
-  const plain = fold(name)
+  const plain = name.normalize("NFKC").toLowerCase()
     .normalize("NFD")
     .replace(/[\p{M}\p{Cf}\s]/gu, "");
   return [...plain].map((c) => TWINS.get(c) ?? c).join("").replaceAll("rn", "m");

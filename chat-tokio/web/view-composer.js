@@ -1,7 +1,7 @@
 // Where one writes. The text of each room is kept until it is sent, also across visits.
 
+import { byteLength } from "./client/names.js";
 import { byId, setText } from "./dom.js";
-import { byteLength } from "./text.js";
 
 const COUNTER_FROM = 0.8;
 const SAVE_MS = 400;

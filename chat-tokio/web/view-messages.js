@@ -14,6 +14,7 @@ const STICK_PX = 48;
 const NEAR_TOP_PX = 240;
 const FAR_PX = 600;
 const GROUP_MS = 5 * 60 * 1000;
+const REPLACED = "The server has begun this room anew: what was here before is gone.";
 
 export class MessagesView {
   #state;
@@ -105,7 +106,8 @@ export class MessagesView {
       }
       if (Number.isFinite(message.ts) && dayOf(message.ts) !== day) {
         day = dayOf(message.ts);
-        items.push({ key: `day ${day}`, ts: message.ts, build: buildDay });
+        // Times order nothing: a day may come twice.
+        items.push({ key: `day ${day} ${message.seq}`, ts: message.ts, build: buildDay });
         before = null;
       }
       if (newLine !== null && message.seq > newLine) {
@@ -125,10 +127,12 @@ export class MessagesView {
   #pendingItems(room, before, connected) {
     const { self } = this.#state;
     let last = before && room.isOwn(before) ? before.ts : -Infinity;
-    return this.#state.pendingOf(room.name).map((send) => {
+    const pending = this.#state.pendingOf(room.name);
+    const next = pending.find(({ status }) => status === "queued");
+    return pending.map((send) => {
       const cont = send.created - last < GROUP_MS;
       last = send.created;
-      return { key: `pending ${send.key}`, send, self, cont, connected,
+      return { key: `pending ${send.key}`, send, self, cont, connected, isNext: send === next,
         build: (item) => buildPending(item, this.#on), update: updatePending };
     });
   }
@@ -150,7 +154,8 @@ export class MessagesView {
     let text = "";
     if (room.loadingOlder) text = "Loading…";
     else if (room.loaded && all && !room.moreBefore && room.messages.length > 0) {
-      text = "This is where the room begins.";
+      if (room.from > 1) text = "Older messages are not kept.";
+      else text = room.replaced ? REPLACED : "This is where the room begins.";
     } else if (all && room.moreBefore && !room.canLoadOlder && room.loaded) {
       text = "Older messages are not shown here.";
     }
@@ -159,15 +164,17 @@ export class MessagesView {
 
   #renderBlank(room) {
     const blank = byId("blank");
-    const empty = room && room.messages.length === 0
+    const empty = room && room.messages.length === 0 && room.gaps.length === 0
       && this.#state.pendingOf(room.name).length === 0;
+    const ready = empty && room.loaded && !room.moreBefore;
     blank.hidden = Boolean(room && !empty);
     if (!room) {
       setText(byId("blank-title"), "Nothing open yet");
       setText(byId("blank-text"), "Join a room from the list, or type a name to create one.");
     } else if (empty) {
-      setText(byId("blank-title"), room.loaded ? "Nothing here yet" : "Opening the room…");
-      setText(byId("blank-text"), room.loaded ? "Write the first message." : "");
+      setText(byId("blank-title"), ready ? "Nothing here yet" : "Opening the room…");
+      const first = room.replaced ? REPLACED : "Write the first message.";
+      setText(byId("blank-text"), ready ? first : "");
     }
   }
 

@@ -1,6 +1,7 @@
 // One line of the log: a message, a send on its way, a day, a hole.
 
 import { el, setText } from "./dom.js";
+import { reasonOf } from "./reasons.js";
 import { hueOf, initialsOf, linkify, printable, printableName, shortId } from "./text.js";
 
 const clockFormat = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
@@ -37,19 +38,28 @@ export function buildPending({ send, self }, on) {
   return row;
 }
 
-export function updatePending(row, { send, cont, connected }) {
+/** `isNext`: those of the room before it are settled. */
+export function updatePending(row, { send, cont, connected, isNext }) {
   const failed = send.status === "failed";
   row.classList.toggle("cont", cont);
   row.classList.toggle("failed", failed);
   row.dataset.status = send.status;
   for (const button of row.querySelectorAll(".state button")) button.hidden = !failed;
-  setText(row.querySelector(".state-text"), stateText(send, connected));
+  const text = row.querySelector(".state-text");
+  // The log tells of additions only; a failure has to be heard, too.
+  if (failed) text.setAttribute("role", "alert");
+  else text.removeAttribute("role");
+  setText(text, stateText(send, connected, isNext));
 }
 
-function stateText(send, connected) {
-  if (send.status === "failed") return `Not sent: ${send.error.text}`;
+function stateText({ status, error, inDoubt, delayed }, connected, isNext) {
+  if (status === "failed") {
+    return `${inDoubt ? "Perhaps not sent" : "Not sent"}: ${reasonOf(error)}`;
+  }
+  if (status === "acked") return "Sent";
   if (!connected) return "Waiting for the connection";
-  return send.tries > 0 ? "Trying again…" : "Sending…";
+  if (delayed !== null) return `Waiting: ${reasonOf(delayed)}`;
+  return isNext ? "Sending…" : "Waiting";
 }
 
 export function buildDay({ ts }) {
@@ -62,9 +72,9 @@ export function buildNewLine() {
 
 export function buildHole({ from, to }) {
   const count = to - from + 1;
-  return el("div", {
-    class: "hole", text: `${count} ${count === 1 ? "message" : "messages"} could not be loaded`,
-  });
+  const text = count === 1 ? "A message is missing: the server no longer has it."
+    : `${count} messages are missing: the server no longer has them.`;
+  return el("div", { class: "hole", role: "note", data: { from, to }, text });
 }
 
 export function dayOf(ts) {

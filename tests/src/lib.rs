@@ -1,10 +1,11 @@
 //! Test support: conformance kits and what the end-to-end tests share.
 //!
 //! The end-to-end tests know a server by its binary and its wire only: [`process`] runs it,
-//! [`client`] talks to it, [`wait`] waits for it, [`history_check`] judges what was seen. [`kit`]
-//! has the conformance kits. [`trims`] is for a process that is to be killed. [`world`] plays
-//! scripts against the Hub alone.
+//! [`client`] talks to it, [`browser`] looks at its page, [`wait`] waits for it, [`history_check`]
+//! judges what was seen. [`kit`] has the conformance kits. [`trims`] is for a process that is to be
+//! killed. [`world`] plays scripts against the Hub alone.
 
+pub mod browser;
 pub mod by_hand;
 pub mod client;
 pub mod history_check;

@@ -1,318 +1,409 @@
+// What the shared scenarios do not ask of the Client.
+
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Client } from "../client.js";
-import { Connection } from "../connection.js";
-import { ChatState } from "../state.js";
-import { FakeClock, fakeNetwork, FakeServer } from "./fakes.mjs";
+import { DEFAULT_CONFIG, DEFAULT_TIMES as TIMES } from "../client/config.js";
+import { Heal } from "../client/heal.js";
+import { Place } from "../client/place.js";
+import { Alarms } from "../client/timers.js";
+import { entry, entries } from "./fakes.mjs";
+import { Machine, message, messages, WELCOME } from "./machine.mjs";
 
-function setUp() {
-  const clock = new FakeClock();
-  const network = fakeNetwork();
-  const server = new FakeServer(network);
-  const state = new ChatState();
-  const random = () => 0.5;
-  const connection = new Connection({ url: "ws://host/ws", hello: () => ({ name: "Ada" }),
-    WebSocket: network.WebSocket, clock, random });
-  let keys = 0;
-  const wall = { now: 1_000_000 };
-  const client = new Client({ connection, state, clock, random, wall: () => wall.now,
-    makeKey: () => `key-${++keys}` });
-  return { clock, network, server, state, connection, client, wall };
+const DAY = 86_400_000;
+
+test("each connection of a session is counted, over pages too", () => {
+  const machine = new Machine().inLobby(2);
+  assert.equal(machine.request("hello").resume, undefined);
+  for (const attempt of [2, 3]) {
+    machine.do({ type: "closed", code: null }).pass(1000).do({ type: "opened" });
+    assert.deepEqual(machine.request("hello").resume,
+      { session: "s1", attempt, rooms: { lobby: { epoch: "e1", seq: 2 } } });
+  }
+  const later = new Machine({ resume: machine.client.resume() });
+  later.do({ type: "start" }).do({ type: "opened" });
+  assert.equal(later.request("hello").resume.attempt, 4);
+});
+
+test("a later page is in the rooms of the one before, at its places", () => {
+  const before = new Machine().inLobby(7);
+  const machine = new Machine({ resume: before.client.resume() });
+  machine.online({ resumed: true, rooms: { lobby: { recovered: true, epoch: "e1", head: 9 } } });
+  assert.equal(machine.request("join"), undefined);
+  assert.deepEqual(machine.take("joined").map(({ fresh, head }) => [fresh, head]), [[false, 9]]);
+  for (const seq of [8, 9]) machine.server(message(seq));
+  assert.deepEqual(machine.take("entry").map((what) => what.entry.seq), [8, 9]);
+});
+
+test("what an earlier page has left may be anything", () => {
+  for (const resume of [7, "s", [], { session: 7 }, { session: "a b" }, { session: "" }]) {
+    const machine = new Machine({ resume });
+    machine.do({ type: "start" }).do({ type: "opened" });
+    assert.equal(machine.request("hello").resume, undefined, JSON.stringify(resume));
+  }
+  const rooms = { lobby: { epoch: "e", seq: 1 }, "@": { epoch: "e", seq: 1 }, a: null, b: 7,
+    c: { epoch: "", seq: 1 }, d: { epoch: "e", seq: -1 }, e: { epoch: "e", seq: 1.5 } };
+  const machine = new Machine({ resume: { session: "s", attempt: "x", rooms }, users: [7, "u_x"] });
+  machine.do({ type: "start" }).do({ type: "opened" });
+  assert.deepEqual(machine.request("hello").resume,
+    { session: "s", attempt: 1, rooms: { lobby: { epoch: "e", seq: 1 } } });
+  assert.deepEqual(machine.client.users, ["u_x"]);
+});
+
+test("a hello names as many rooms as fit, and the others are joined", () => {
+  const rooms = {};
+  for (let n = 0; n < 600; n += 1) rooms[`a "room" ${n}`] = { epoch: "e1", seq: 7 };
+  const machine = new Machine({ resume: { session: "s", attempt: 0, rooms } });
+  machine.do({ type: "start" }).do({ type: "opened" });
+  const hello = machine.request("hello");
+  const { length } = JSON.stringify(hello);
+  assert.ok(length <= 16_384 && length > 15_000, `${length} bytes`);
+  assert.ok(Object.keys(hello.resume.rooms).length > 200);
+  // A server that takes even less says so once.
+  machine.do({ type: "closed", code: 1009 }).pass(30_000).do({ type: "opened" });
+  assert.deepEqual(machine.request("hello").resume.rooms, {});
+});
+
+test("an entry of somebody else with our key is not ours", () => {
+  const machine = new Machine().inLobby().send(1);
+  machine.server(message(1, { key: "k1", user: "u_bob" }));
+  assert.deepEqual(machine.outcomes(), []);
+  machine.server(message(2, { key: "k1", user: "u_ada" }));
+  assert.deepEqual(machine.outcomes(), [[1, "acked"]]);
+});
+
+test("a send of an earlier page keeps its key, its age and its doubt", () => {
+  const machine = new Machine().inLobby();
+  const born = machine.now.wall - DAY + 1000;
+  machine.send(1, "old", { born, sentAs: "u_old" }).send(2, "too old", { born: born - 1000 });
+  assert.deepEqual(machine.outcomes(), [[2, "expired"]]);
+  assert.equal(machine.request("message").key, "k1");
+  machine.pass(999);
+  assert.deepEqual(machine.outcomes(), []);
+  machine.pass(1);
+  assert.deepEqual(machine.outcomes(), [[1, "expired"]]);
+  // One that may be in the log is not told as refused.
+  machine.send(3, "x".repeat(9000), { sentAs: "u_old" }).send(4, "x".repeat(9000));
+  assert.deepEqual(machine.outcomes(), [[3, "unknown"], [4, "refused"]]);
+});
+
+test("a send of another user waits until its room is known, and is found there", () => {
+  const resume = { session: "gone", attempt: 3, rooms: { lobby: { epoch: "e1", seq: 2 } } };
+  const machine = new Machine({ resume, users: ["u_old"] });
+  machine.send(1, "hi", { born: machine.now.wall - 5000, sentAs: "u_old" });
+  machine.online({ rooms: { lobby: { recovered: false, reason: "not_member" } } });
+  machine.joined({ from: 4, to: 4 });
+  assert.equal(machine.request("message"), undefined, "not before what is missing is known");
+  const page = [message(3, { user: "u_old", key: "k1", content: "hi" })];
+  machine.server({ type: "page", id: machine.request("history").id, room: "lobby", epoch: "e1",
+    events: page, has_more_before: true, has_more_after: true });
+  assert.deepEqual(machine.outcomes(), [[1, "acked"]]);
+  assert.equal(machine.request("message"), undefined);
+});
+
+test("a clock that jumps makes a send too old as well", () => {
+  for (const jump of ["mono", "wall"]) {
+    const machine = new Machine().inLobby().do({ type: "closed", code: null }).send(1);
+    machine.now = { ...machine.now, [jump]: machine.now[jump] + DAY };
+    machine.do({ type: "wake" });
+    assert.deepEqual(machine.outcomes(), [[1, "expired"]], jump);
+  }
+});
+
+test("a send that is refused for a while is told of, and sent again in time", () => {
+  const machine = new Machine().inLobby().send(1).send(2);
+  machine.server({ type: "error", id: machine.request("message").id, code: "rate_limited",
+    message: "", retryable: true, retry_after_ms: 1200 });
+  const [told] = machine.take("delayed");
+  assert.deepEqual([told.ticket, told.error.code, told.until],
+    [1, "rate_limited", machine.now.mono + 1200]);
+  machine.pass(1199);
+  const keys = () => machine.sent.filter(({ type }) => type === "message").map(({ key }) => key);
+  assert.deepEqual(keys(), ["k1"]);
+  machine.pass(1);
+  assert.deepEqual(keys(), ["k1", "k1"]);
+});
+
+test("many requests one after the other leave nothing behind", () => {
+  const machine = new Machine().inLobby();
+  for (let n = 1; n < 200; n += 1) {
+    machine.send(n);
+    const { id } = machine.request("message");
+    machine.server({ type: "ack", id, room: "lobby", seq: n, ts: 1 });
+    machine.server(message(n, { user: "u_ada", key: `k${n}` }));
+  }
+  assert.equal(machine.outcomes().length, 199);
+  assert.deepEqual(machine.client.stats(), { rooms: 1, outboxEntries: 0, outboxBytes: 0, asks: 0,
+    requests: 0, held: 0, timers: 1 });
+});
+
+test("everything has a limit", () => {
+  const machine = new Machine({ outboxEntries: 3, outboxBytes: 10, rooms: 2, asks: 2 }).inLobby();
+  machine.do({ type: "closed", code: null });
+  for (let ticket = 1; ticket <= 4; ticket += 1) machine.send(ticket, "ä");
+  assert.deepEqual(machine.outcomes(), [[4, "full"]]);
+  const bytes = new Machine({ outboxBytes: 10 }).inLobby().send(1, "äääää").send(2, "x");
+  assert.deepEqual(bytes.outcomes(), [[2, "full"]]);
+  machine.do({ type: "join", room: "two" }).do({ type: "join", room: "three" });
+  assert.deepEqual(machine.take("left").map(({ room, why }) => [room, why]),
+    [["three", "too_many"]]);
+  for (let ticket = 11; ticket <= 13; ticket += 1) {
+    machine.do({ type: "ask", ticket, ask: { type: "rooms" } });
+  }
+  assert.deepEqual(machine.outcomes(), [[13, "full"]]);
+  for (const [name, value] of Object.entries(DEFAULT_CONFIG)) {
+    if (typeof value === "number") assert.ok(value > 0 && Number.isFinite(value), name);
+  }
+});
+
+test("questions wait for their room, are asked again and given up", () => {
+  const machine = new Machine().online();
+  machine.do({ type: "ask", ticket: 1, ask: { type: "history", room: "lobby", before: 9 } });
+  assert.equal(machine.request("history").before, 9, "one about any room is asked");
+  machine.do({ type: "join", room: "den" });
+  machine.do({ type: "ask", ticket: 2, ask: { type: "members", room: "den" } });
+  assert.equal(machine.request("members"), undefined);
+  machine.joined({ room: "den" });
+  machine.server({ type: "members", id: machine.request("members").id, room: "den", count: 0,
+    members: [] });
+  assert.deepEqual(machine.outcomes(), [[2, "members"]]);
+  machine.do({ type: "closed", code: null }).pass(500).online();
+  assert.equal(machine.sent.filter(({ type }) => type === "history").length, 2);
+  machine.pass(30_000);
+  assert.deepEqual(machine.outcomes(), [[1, "expired"]]);
+});
+
+test("typing is told when it is news, and never later", () => {
+  const machine = new Machine().inLobby();
+  const told = () => machine.sent.filter(({ type }) => type === "typing").length;
+  const type = (active) => machine.do({ type: "typing", room: "lobby", active });
+  type(true);
+  type(true);
+  assert.equal(told(), 1);
+  machine.pass(TIMES.typingMs);
+  type(true);
+  type(false);
+  type(false);
+  assert.equal(told(), 3);
+  machine.do({ type: "closed", code: null });
+  type(true);
+  machine.pass(500).online();
+  assert.equal(told(), 3);
+});
+
+test("stopping settles every ticket and forgets everything", () => {
+  const machine = new Machine().inLobby(3).send(1).send(2);
+  machine.do({ type: "ask", ticket: 3, ask: { type: "rooms" } }).do({ type: "stop" });
+  assert.deepEqual(machine.outcomes(), [[3, "stopped"], [1, "stopped"], [2, "stopped"]]);
+  assert.equal(machine.closes.at(-1), 1000);
+  assert.equal(machine.client.resume(), null);
+  assert.deepEqual(machine.client.stats(), { rooms: 0, outboxEntries: 0, outboxBytes: 0, asks: 0,
+    requests: 0, held: 0, timers: 0 });
+});
+
+const BOUNDS = { entries: 3, bytes: 100_000 };
+
+function offered(place, seqs, bounds = BOUNDS) {
+  const passed = [];
+  for (const seq of seqs) place.offer(entry(seq), bounds, passed);
+  return numbers(passed);
 }
 
-async function inLobby(messages = 0) {
-  const all = setUp();
-  for (let i = 1; i <= messages; i += 1) all.server.say("lobby", `text ${i}`);
-  all.connection.start();
-  all.server.accept();
-  all.client.open("Lobby");
-  all.state.activate("Lobby");
-  await all.clock.advance(0);
-  return { ...all, room: all.state.room };
+const numbers = (passed) => passed.map(({ entry: e, lost }) => e?.seq ?? [lost.from, lost.to]);
+
+test("a place lets entries pass in order and once, and holds only so many", () => {
+  const place = new Place({ epoch: "e", seq: 2 });
+  assert.deepEqual(offered(place, [2, 4, 5, 4]), []);
+  assert.deepEqual([place.isBehind(), place.isProven()], [true, true]);
+  assert.deepEqual(offered(place, [3, 5, 3]), [3, 4, 5]);
+  assert.deepEqual([place.isBehind(), place.held, place.heldBytes], [false, 0, 0]);
+  const full = new Place({ epoch: "e", seq: 0 });
+  assert.deepEqual(offered(full, [9, 8, 7, 3, 2]), []);
+  assert.equal(full.held, 3);
+  assert.deepEqual(offered(full, [1]), [1, 2, 3]);
+  assert.equal(full.isBehind(), true);
+  assert.deepEqual(offered(full, [6], { entries: 9, bytes: 1 }), []);
+  assert.deepEqual([full.held, full.heldBytes], [0, 0]);
+});
+
+test("what a place holds is not lost, and the last place of all ends the log", () => {
+  const place = new Place({ epoch: "e", seq: 0 });
+  const passed = [];
+  offered(place, [3, 6]);
+  place.skip(4, passed);
+  place.skip(2, passed);
+  place.giveUp(passed);
+  assert.deepEqual(numbers(passed), [[1, 2], 3, [4, 4], [5, 5], 6]);
+  place.expect(9);
+  place.doubt();
+  assert.equal(place.isBehind(), false);
+  const last = new Place({ epoch: "e", seq: Number.MAX_SAFE_INTEGER - 1 });
+  assert.equal(offered(last, [Number.MAX_SAFE_INTEGER]).length, 1);
+  assert.deepEqual(offered(last, [Number.MAX_SAFE_INTEGER]), []);
+  last.skip(Number.MAX_SAFE_INTEGER, passed);
+});
+
+test("pages that bring nothing are not asked for ever, nor taken for a loss without proof", () => {
+  const remedies = (what, isProven) => {
+    const heal = new Heal();
+    return Array.from({ length: 9 }, (_, n) => {
+      heal.review(n, TIMES, true, false, "proof");
+      return heal.fruitless(what, isProven, n, TIMES, 0);
+    });
+  };
+  const first = ["again", "again", "again", "relink"];
+  assert.deepEqual(remedies("contradiction", true), [...first, ...Array(5).fill("give_up")]);
+  assert.deepEqual(remedies("not_yet", false), [...first, ...Array(5).fill("doubt")]);
+  assert.deepEqual(remedies("not_yet", true), [...first, ...Array(5).fill("again")]);
+});
+
+test("timers fire in the order of their times, each rule once", () => {
+  const alarms = new Alarms();
+  alarms.set(9, "room", "b");
+  alarms.set(5, "request", 10);
+  alarms.set(5, "request", 9);
+  alarms.set(5, "phase");
+  alarms.set(7, "room", "b");
+  assert.deepEqual([alarms.size, alarms.next(), alarms.popDue(4)], [4, 5, null]);
+  const order = [];
+  for (let due = alarms.popDue(9); due !== null; due = alarms.popDue(9)) {
+    order.push(`${due.kind} ${due.what}`);
+  }
+  assert.deepEqual(order, ["phase ", "request 9", "request 10", "room b"]);
+  assert.equal(alarms.next(), null);
+});
+
+/** A generator of events, sound ones and others. */
+class Noise {
+  constructor(seed) {
+    this.seed = seed;
+  }
+
+  below(n) {
+    this.seed = (Math.imul(this.seed, 1_664_525) + 1_013_904_223) >>> 0;
+    return Math.floor((this.seed / 2 ** 32) * n);
+  }
+
+  of(values) {
+    return values[this.below(values.length)];
+  }
+
+  /** What brings a connection forward, or null: noise alone would hardly ever be let in. */
+  sound(machine) {
+    const last = machine.sent.findLast(({ id }) => id !== undefined);
+    const { name } = machine.client.connection.phase;
+    const link = machine.link;
+    if (name === "idle") return { type: "start" };
+    if (name === "opening") return { type: "opened", link };
+    if (name !== "greeting" && name !== "online") return null;
+    const wanted = { hello: "welcome", join: "joined", history: "page", message: "ack",
+      leave: "left" }[last?.type];
+    for (let tries = 0; tries < 40; tries += 1) {
+      const frame = this.frame(machine);
+      if (frame.type !== wanted) continue;
+      return { type: "received", link, frame: { ...frame, id: last.id,
+        room: last.room ?? frame.room } };
+    }
+    return null;
+  }
+
+  event(machine) {
+    if (this.below(2) === 0) return this.sound(machine) ?? { type: "wake" };
+    const room = this.of(["lobby", "Lobby", "den", "@", "", null, 7, undefined]);
+    const link = this.of([machine.link, machine.link, machine.link, 0, 99, null, "x"]);
+    const odd = () => this.of([undefined, null, -1, "x", 1.5, NaN, {}, []]);
+    switch (this.below(14)) {
+      case 0: return { type: this.of(["start", "start", "stop", "wake", "wake"]) };
+      case 1: return { type: "opened", link };
+      case 2: return { type: "closed", link, code: this.of([null, 1006, 4200, 4300, odd()]) };
+      case 3: return { type: this.of(["join", "leave"]), room };
+      case 4: return { type: "send", ticket: ++machine.tickets, room, key: `k${machine.tickets}`,
+        content: this.of(["a", "", "ä".repeat(5000), odd()]), born: odd(), sentAs: odd() };
+      case 5: return { type: "ask", ticket: ++machine.tickets,
+        ask: this.of([{ type: "rooms" }, { type: "history", room }, { type: "x" }, odd()]) };
+      case 6: return this.of([null, undefined, 7, "start", {}, { type: "x" }, { type: odd() }]);
+      case 7: return { type: this.of(["malformed", "alive"]), link };
+      default: return { type: "received", link, frame: this.frame(machine) };
+    }
+  }
+
+  frame(machine) {
+    const id = this.of([machine.sent.at(-1)?.id ?? null, String(this.below(9)), null, "x"]);
+    const room = this.of(["lobby", "lobby", "den"]);
+    const [seq, other] = [this.below(30), this.below(30)];
+    const epoch = this.of(["e1", "e1", "e2"]);
+    const more = { has_more_before: this.below(2) === 0, has_more_after: this.below(2) === 0 };
+    const view = { count: 1, members: [] };
+    return this.of([
+      { ...message(seq + 1), room, reply_to: null, key: this.of([null, "k1"]) },
+      { ...WELCOME, id, limits: { ...machine.client.session.limits, in_flight: 1 },
+        rooms: { lobby: this.of([{ recovered: true, epoch, head: seq },
+          { recovered: false, reason: "epoch_changed" }]) } },
+      { type: "joined", id, room, epoch, head: seq, members: view,
+        events: messages(other, seq).map((e) => ({ ...e, room, key: null })), ...more },
+      { type: "page", id, room, epoch, events: entries(other + 1, seq), ...more },
+      { type: "ack", id, room, seq: seq + 1, ts: 1, duplicate: false },
+      { type: "left", id, room },
+      { type: "error", id, code: this.of(["rate_limited", "not_member", "unauthorized", "unknown"]),
+        message: "", retryable: this.below(2) === 0, retry_after_ms: this.of([null, 5]),
+        room: null },
+      { type: "gap", room, from: other, to: seq }, { type: "hole", room, from: other, to: seq },
+      { type: "ping", heads: { [room]: { epoch, seq } } },
+      { type: "bye", code: "x", reconnect: this.below(3) > 0, after_ms: 5 },
+      { type: "unknown" }, { type: "members", id, room, ...view },
+    ]);
+  }
 }
 
-async function comeBack({ connection, server, clock }) {
-  connection.retryNow();
-  server.accept();
-  await clock.advance(0);
+test("any events: nothing throws, entries are contiguous, tickets settled once", () => {
+  const seen = {};
+  for (let seed = 1; seed <= 200; seed += 1) {
+    const noise = new Noise(seed);
+    const machine = new Machine({ times: { requestMs: 3000 } });
+    machine.tickets = 0;
+    const cursors = new Map();
+    const settled = new Set();
+    for (let step = 0; step < 150; step += 1) {
+      if (noise.below(4) === 0) machine.pass(noise.below(4000));
+      else machine.do(noise.event(machine));
+      for (const what of machine.told.splice(0)) {
+        check(what, cursors, settled, `seed ${seed}`);
+        seen[what.type] = (seen[what.type] ?? 0) + 1;
+      }
+      const { outboxEntries, requests } = machine.client.stats();
+      assert.ok(requests <= 32 && outboxEntries <= 1000, `seed ${seed}`);
+      const moves = ["idle", "stopped"].includes(machine.state)
+        || machine.client.pollTimeout() !== null;
+      assert.ok(moves, `seed ${seed}: stuck in ${machine.state}`);
+    }
+    machine.do({ type: "stop" });
+    for (const what of machine.told.splice(0)) check(what, cursors, settled, `seed ${seed}`);
+    assert.deepEqual(machine.client.stats().outboxEntries, 0);
+  }
+  for (const type of ["welcome", "joined", "entry", "lost", "reset", "settled", "left"]) {
+    assert.ok(seen[type] >= 10, `${type} was seen ${seen[type]} times`);
+  }
+});
+
+function check(what, cursors, settled, about) {
+  const name = (what.room ?? what.entry?.room)?.toLowerCase();
+  switch (what.type) {
+    case "joined":
+      if (what.fresh) cursors.set(name, null);
+      return;
+    case "left":
+      return cursors.delete(name);
+    case "entry":
+    case "lost": {
+      const [from, to] = what.entry ? [what.entry.seq, what.entry.seq] : [what.from, what.to];
+      const cursor = cursors.get(name);
+      assert.ok(cursor !== undefined, `${about}: ${name} was not joined`);
+      assert.ok(cursor === null || from === cursor + 1, `${about}: ${from} after ${cursor}`);
+      assert.ok(to >= from, about);
+      return cursors.set(name, to);
+    }
+    case "settled":
+      assert.ok(!settled.has(what.ticket), `${about}: ${what.ticket} is settled twice`);
+      return settled.add(what.ticket);
+    default:
+  }
 }
-
-const contents = (room) => room.messages.map(({ content }) => content);
-const logOf = (server) => server.log("lobby").map(({ content }) => content);
-
-test("a room opened before the connection is joined with it, under its real name", async () => {
-  const { room, state } = await inLobby(3);
-  assert.equal(room.name, "lobby");
-  assert.equal(state.active, "lobby");
-  assert.deepEqual(contents(room), ["text 1", "text 2", "text 3"]);
-  assert.equal(state.rosterOf("lobby").count, 1);
-});
-
-test("after a cut nothing is lost and nothing doubled, however much was missed", async () => {
-  for (const missed of [0, 1, 49, 50, 51, 100, 101, 700]) {
-    const all = await inLobby(20);
-    all.network.socket.cut();
-    for (let i = 0; i < missed; i += 1) all.server.say("lobby", `missed ${i}`);
-    await comeBack(all);
-    all.server.say("lobby", "afterwards");
-    await all.clock.advance(0);
-    assert.deepEqual(contents(all.room), logOf(all.server), `missed ${missed}`);
-  }
-});
-
-test("entries that arrive while catching up find their place", async () => {
-  const all = await inLobby(20);
-  all.network.socket.cut();
-  for (let i = 0; i < 400; i += 1) all.server.say("lobby", `missed ${i}`);
-  let pages = 0;
-  all.server.faults = (frame) => {
-    if (frame.type === "history") all.server.say("lobby", `meanwhile ${pages++}`);
-    return false;
-  };
-  await comeBack(all);
-  assert.ok(pages > 1);
-  assert.deepEqual(contents(all.room), logOf(all.server));
-});
-
-test("being cut again and again while catching up loses nothing either", async () => {
-  const all = await inLobby(20);
-  all.network.socket.cut();
-  for (let i = 0; i < 500; i += 1) all.server.say("lobby", `missed ${i}`);
-  for (let cuts = 0; cuts < 4; cuts += 1) {
-    let answers = 0;
-    all.server.faults = (frame, socket) => {
-      if (frame.type === "history" && ++answers === 2) socket.cut();
-      return false;
-    };
-    await comeBack(all);
-  }
-  all.server.faults = null;
-  await comeBack(all);
-  assert.deepEqual(contents(all.room), logOf(all.server));
-});
-
-test("a hole among live entries and a gap frame are both filled from history", async () => {
-  const all = await inLobby(5);
-  all.network.socket.joined.clear();
-  for (let i = 0; i < 10; i += 1) all.server.say("lobby", `undelivered ${i}`);
-  all.network.socket.joined.add("lobby");
-  all.server.say("lobby", "delivered");
-  await all.clock.advance(0);
-  assert.deepEqual(contents(all.room), logOf(all.server));
-  all.network.socket.joined.clear();
-  all.server.say("lobby", "shed");
-  all.network.socket.deliver({ type: "gap", room: "lobby", from: 17, to: 17 });
-  await all.clock.advance(0);
-  assert.deepEqual(contents(all.room), logOf(all.server));
-});
-
-test("a hole that history refuses is passed and told", async () => {
-  const all = await inLobby(5);
-  all.server.faults = (frame, socket) => {
-    if (frame.type !== "history") return false;
-    socket.deliver({ type: "error", id: frame.id, code: "truncated", retryable: false });
-    return true;
-  };
-  all.network.socket.deliver({ type: "gap", room: "lobby", from: 6, to: 9 });
-  await all.clock.advance(0);
-  assert.deepEqual(all.room.gaps, [{ from: 6, to: 9 }]);
-  assert.equal(all.room.synced, true);
-});
-
-test("a history that answers with nothing, again and again, is not asked for ever", async () => {
-  const all = await inLobby(5);
-  let asked = 0;
-  all.server.faults = (frame, socket) => {
-    if (frame.type !== "history" || ++asked > 50) return false;
-    socket.deliver({ type: "page", id: frame.id, epoch: "e1", events: [], has_more_after: true });
-    return true;
-  };
-  all.network.socket.deliver({ type: "gap", room: "lobby", from: 6, to: 9 });
-  await all.clock.advance(60_000);
-  assert.equal(asked, 1);
-  assert.equal(all.room.behind, false);
-});
-
-test("a new epoch starts the room over", async () => {
-  const all = await inLobby(20);
-  all.network.socket.cut();
-  all.server.logs.clear();
-  all.server.epoch = "e2";
-  all.server.say("lobby", "a new beginning");
-  await comeBack(all);
-  assert.deepEqual(contents(all.room), ["a new beginning"]);
-});
-
-test("sends keep their order, also through retryable errors", async () => {
-  const all = await inLobby();
-  let refusals = 3;
-  all.server.faults = (frame, socket) => {
-    if (frame.type !== "message" || refusals-- <= 0) return false;
-    socket.deliver({ type: "error", id: frame.id, code: "rate_limited", retryable: true,
-      retry_after_ms: 1200 });
-    return true;
-  };
-  for (const text of ["one", "two", "three"]) {
-    assert.equal(all.client.sendMessage("lobby", text), null);
-  }
-  await all.clock.advance(1199);
-  assert.deepEqual([refusals, logOf(all.server)], [2, []], "not before it was told to");
-  await all.clock.advance(60_000);
-  assert.deepEqual(logOf(all.server), ["one", "two", "three"]);
-  assert.deepEqual(all.state.pending, []);
-});
-
-test("a send whose ack was lost is repeated with its key and shown once", async () => {
-  for (const committed of [true, false]) {
-    const all = await inLobby(3);
-    all.server.faults = (frame, socket) => {
-      if (frame.type !== "message") return false;
-      const author = { user: socket.user, username: "Ada", key: frame.key };
-      socket.joined.clear();
-      if (committed) all.server.say("lobby", frame.content, author);
-      socket.cut();
-      return true;
-    };
-    all.client.sendMessage("lobby", "once");
-    await all.clock.advance(0);
-    assert.equal(all.state.pending.length, 1);
-    // Writing on while the page catches up must not hurry the repeat.
-    let more = 0;
-    all.server.faults = (frame) => {
-      if (frame.type === "history" && more++ === 0) all.client.sendMessage("lobby", "next");
-      return false;
-    };
-    // More than the history of a join: what became of the send is only known after catching up.
-    for (let i = 0; i < 180; i += 1) all.server.say("lobby", `missed ${i}`);
-    await comeBack(all);
-    assert.equal(logOf(all.server).filter((content) => content === "once").length, 1);
-    assert.deepEqual(logOf(all.server).slice(-1), ["next"]);
-    assert.equal(logOf(all.server).length, 185);
-    assert.deepEqual(contents(all.room), logOf(all.server));
-    assert.deepEqual(all.state.pending, []);
-  }
-});
-
-test("an unknown outcome and silence are answered by the same key", async () => {
-  for (const silent of [true, false]) {
-    const all = await inLobby();
-    const keys = [];
-    all.server.faults = (frame, socket) => {
-      if (frame.type !== "message") return false;
-      keys.push(frame.key);
-      if (keys.length > 1) return false;
-      if (!silent) socket.deliver({ type: "error", id: frame.id, code: "unknown_outcome" });
-      return true;
-    };
-    all.client.sendMessage("lobby", "hi");
-    await all.clock.advance(20_000);
-    assert.deepEqual(keys, ["key-1", "key-1"]);
-    assert.deepEqual(logOf(all.server), ["hi"]);
-  }
-});
-
-test("what is written offline waits, is bounded, and goes out in order", async () => {
-  const all = await inLobby();
-  all.network.socket.cut();
-  const answers = Array.from({ length: 101 }, (_, i) => all.client.sendMessage("lobby", `o ${i}`));
-  assert.deepEqual([answers.filter((a) => a === null).length, answers.at(-1)], [100, "queue_full"]);
-  await comeBack(all);
-  await all.clock.advance(1000);
-  assert.deepEqual(logOf(all.server), Array.from({ length: 100 }, (_, i) => `o ${i}`));
-  assert.deepEqual(contents(all.room), logOf(all.server));
-});
-
-test("a send that waited for more than a day fails visibly until its author retries", async () => {
-  const all = await inLobby();
-  all.network.socket.cut();
-  all.client.sendMessage("lobby", "yesterday");
-  all.wall.now += 24 * 60 * 60 * 1000 + 1;
-  await comeBack(all);
-  const [send] = all.state.pending;
-  assert.deepEqual([send.status, send.error.code], ["failed", "too_old"]);
-  assert.deepEqual(logOf(all.server), []);
-  all.client.retry(send);
-  await all.clock.advance(0);
-  assert.deepEqual(logOf(all.server), ["yesterday"]);
-});
-
-test("a refused send fails at once and does not hold up the next", async () => {
-  const all = await inLobby();
-  all.server.faults = (frame, socket) => {
-    if (frame.content !== "bad") return false;
-    socket.deliver({ type: "error", id: frame.id, code: "too_large", message: "no" });
-    return true;
-  };
-  all.client.sendMessage("lobby", "bad");
-  all.client.sendMessage("lobby", "good");
-  await all.clock.advance(0);
-  assert.deepEqual(logOf(all.server), ["good"]);
-  assert.deepEqual(all.state.pending.map(({ status }) => status), ["failed"]);
-  assert.equal(all.client.sendMessage("lobby", "x".repeat(8193)), "too_large");
-});
-
-test("not being a member any more means joining again, then sending", async () => {
-  const all = await inLobby(2);
-  let refused = false;
-  all.server.faults = (frame, socket) => {
-    if (frame.type !== "message" || refused) return false;
-    refused = true;
-    socket.deliver({ type: "error", id: frame.id, code: "not_member", retryable: false });
-    return true;
-  };
-  all.client.sendMessage("lobby", "hello");
-  await all.clock.advance(1000);
-  assert.deepEqual(contents(all.room), ["text 1", "text 2", "hello"]);
-});
-
-test("an ack whose event never comes is followed up from history", async () => {
-  const all = await inLobby(2);
-  all.network.socket.joined.clear();
-  all.client.sendMessage("lobby", "hello");
-  await all.clock.advance(100);
-  assert.deepEqual(all.state.pending.map(({ status }) => status), ["acked"]);
-  await all.clock.advance(2000);
-  assert.deepEqual(contents(all.room), ["text 1", "text 2", "hello"]);
-  assert.deepEqual(all.state.pending, []);
-});
-
-test("older pages join on without a seam", async () => {
-  const all = await inLobby(333);
-  while (all.room.canLoadOlder) {
-    all.client.loadOlder(all.room);
-    await all.clock.advance(0);
-  }
-  assert.deepEqual(contents(all.room), logOf(all.server));
-});
-
-test("a room that cannot be joined says why, and can be tried again", async () => {
-  const all = setUp();
-  all.server.faults = (frame, socket) => {
-    if (frame.type !== "join") return false;
-    socket.deliver({ type: "error", id: frame.id, code: "room_full", message: "full" });
-    return true;
-  };
-  all.connection.start();
-  all.server.accept();
-  const room = all.client.open("lobby");
-  await all.clock.advance(0);
-  assert.deepEqual(room.error, { code: "room_full", text: "full" });
-  all.server.faults = null;
-  all.client.rejoin(room);
-  await all.clock.advance(0);
-  assert.deepEqual([room.error, room.synced], [null, true]);
-});
-
-test("typing is told at most every three seconds, and its end once", async () => {
-  const all = await inLobby();
-  const told = () => all.network.socket.sent.filter(({ type }) => type === "typing")
-    .map(({ active }) => active);
-  for (let i = 0; i < 5; i += 1) {
-    all.client.typing("lobby", true);
-    await all.clock.advance(1000);
-  }
-  assert.deepEqual(told(), [true, true]);
-  all.client.typing("lobby", false);
-  all.client.typing("lobby", false);
-  assert.deepEqual(told(), [true, true, false]);
-});

@@ -3,11 +3,14 @@
 export class FakeClock {
   constructor() {
     this.time = 0;
+    this.wallOffset = 1_700_000_000_000;
     this.timers = new Map();
     this.nextTimer = 1;
   }
 
-  now = () => this.time;
+  mono = () => this.time;
+
+  wall = () => this.time + this.wallOffset;
 
   setTimeout = (call, ms) => {
     const timer = this.nextTimer++;
@@ -50,17 +53,15 @@ export function fakeNetwork() {
       sockets.push(this);
     }
 
-    get last() {
-      return this.sent.at(-1);
-    }
-
     send(text) {
+      if (this.readyState === 0) throw new Error("InvalidStateError");
       const frame = JSON.parse(text);
       this.sent.push(frame);
       this.onsent?.(frame);
     }
 
     close(code) {
+      if (code !== 1000 && (code < 3000 || code > 4999)) throw new Error("InvalidAccessError");
       this.readyState = 3;
       this.closedWith = code ?? null;
     }
@@ -75,39 +76,37 @@ export function fakeNetwork() {
       this.onmessage?.({ data });
     }
 
-    cut(code = 1006, reason = "") {
+    cut(code = 1006) {
       this.readyState = 3;
-      this.onclose?.({ code, reason });
+      this.onclose?.({ code });
     }
   }
   return { sockets, WebSocket: FakeSocket, get socket() { return sockets.at(-1); } };
 }
 
-export const WELCOME = {
-  type: "welcome", session: "s", user: "guest-1", name: "Ada", resumed: false, durability: "disk",
-  heartbeat_ms: 25_000, limits: { message_bytes: 8192, rooms: 128, history: 200 },
-  features: ["typing"],
-};
-
-/** The `n`th message of a room. */
+/** An entry of a log, as the decoder reads it. */
 export function entry(seq, more = {}) {
   return { type: "message", room: "lobby", seq, ts: seq * 1000, user: "guest-9", username: "Bo",
-    content: `text ${seq}`, key: `key ${seq}`, ...more };
+    content: `text ${seq}`, reply_to: null, key: `key ${seq}`, ...more };
 }
 
 export function entries(from, to) {
   return Array.from({ length: Math.max(0, to - from + 1) }, (_, i) => entry(from + i));
 }
 
-/** Answers as the server would, out of one log per room; `faults` may take a request over. */
+/**
+ * Answers as the server would, out of one log per room and with sessions; `faults(frame, socket)`
+ * may take a request over.
+ */
 export class FakeServer {
   constructor(network) {
     this.network = network;
     this.logs = new Map();
     this.keys = new Map();
-    this.users = 0;
+    this.sessions = new Map();
     this.epoch = "e1";
     this.faults = null;
+    this.limits = {};
   }
 
   log(room) {
@@ -121,6 +120,7 @@ export class FakeServer {
     const message = entry(log.length + 1, { room, user, username, content,
       key: key ?? `server ${log.length + 1}` });
     log.push(message);
+    this.keys.set(`${user} ${room} ${message.key}`, message);
     const { socket } = this.network;
     if (socket?.readyState === 1 && socket.joined?.has(room)) socket.deliver(message);
     return message;
@@ -130,8 +130,6 @@ export class FakeServer {
   accept() {
     const { socket } = this.network;
     socket.joined = new Set();
-    this.users += 1;
-    socket.user = `guest-${this.users}`;
     socket.onsent = (frame) => queueMicrotask(() => this.#answer(socket, frame));
     socket.open();
   }
@@ -144,16 +142,42 @@ export class FakeServer {
     const room = frame.room?.toLowerCase();
     switch (frame.type) {
       case "hello":
-        return reply({ ...WELCOME, user: socket.user, name: frame.name });
+        return this.#hello(socket, frame, reply);
       case "join":
         return this.#join(socket, frame, room, reply);
+      case "leave":
+        socket.joined.delete(room);
+        return reply({ type: "left", room });
       case "history":
         return reply(this.#page(frame, room));
       case "message":
         return this.#message(socket, frame, room, reply);
+      case "rooms":
+        return reply({ type: "rooms", rooms: [{ room: "lobby", members: 1 }], has_more: false });
       case "ping":
         return reply({ type: "pong" });
       default:
+    }
+  }
+
+  #hello(socket, { name, resume }, reply) {
+    const resumed = this.sessions.has(resume?.session);
+    const session = resumed ? resume.session : `s${this.sessions.size + 1}`;
+    if (!resumed) this.sessions.set(session, `guest-${this.sessions.size + 1}`);
+    socket.user = this.sessions.get(session);
+    const rooms = {};
+    for (const [room, { epoch, seq }] of Object.entries(resume?.rooms ?? {})) {
+      const head = this.log(room).length;
+      const recovered = epoch === this.epoch && seq <= head;
+      rooms[room] = recovered ? { recovered, epoch, head } : { recovered, reason: "epoch_changed" };
+      if (recovered) socket.joined.add(room);
+    }
+    reply({ type: "welcome", session, user: socket.user, name, resumed, durability: "disk",
+      heartbeat_ms: 25_000, limits: this.limits, features: ["typing"], rooms });
+    for (const room of socket.joined) {
+      this.log(room).slice(resume.rooms[room].seq).forEach((message) => socket.deliver(message));
+      socket.deliver({ type: "members", room, count: 1,
+        members: [{ user: socket.user, username: "Ada" }] });
     }
   }
 
@@ -181,7 +205,6 @@ export class FakeServer {
     const known = this.keys.get(name);
     const author = { user: socket.user, username: "Ada", key: frame.key };
     const message = known ?? this.say(room, frame.content, author);
-    this.keys.set(name, message);
     reply({ type: "ack", room, seq: message.seq, ts: message.ts, duplicate: Boolean(known) });
   }
 }

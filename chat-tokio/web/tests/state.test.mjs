@@ -1,153 +1,138 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { KEEP_ACTIVE, KEEP_BACKGROUND, Room } from "../room.js";
-import { Roster, sharedLooks } from "../roster.js";
-import { ChatState, PENDING_AGE_MAX_MS, PENDING_MAX } from "../state.js";
-import { entries, entry, WELCOME } from "./fakes.mjs";
+import { DEFAULT_LIMITS } from "../client/frames.js";
+import { USERS_MAX as OWN_MAX } from "../client/session.js";
+import { GAPS_MAX, KEEP_ACTIVE, KEEP_BACKGROUND, Room } from "../room.js";
+import { Roster, sharedLooks, USERS_MAX } from "../roster.js";
+import { ChatState, PENDING_MAX } from "../state.js";
+import { entries, entry } from "./fakes.mjs";
 
-function joined(from, to, more = {}) {
-  return { type: "joined", room: "lobby", epoch: "e1", head: to, events: entries(from, to),
-    has_more_before: from > 1, ...more };
+const WELCOME = { user: "guest-1", name: "Ada", limits: DEFAULT_LIMITS };
+
+function join(room, from, to, more = {}) {
+  room.applyJoined({ epoch: "e1", fresh: true, head: to, hasMoreBefore: from > 1, ...more });
+  for (const event of entries(from, to)) room.applyEntry(event);
+  return room;
 }
 
 function loadedRoom(from, to, keep = KEEP_ACTIVE) {
   const room = new Room("lobby", { users: new Set(["guest-1"]) });
   room.keep = keep;
-  room.applyJoined(joined(from, to));
-  return room;
+  return join(room, from, to);
+}
+
+function page(events, more = false) {
+  return { type: "page", room: "lobby", epoch: "e1", events, has_more_before: more,
+    has_more_after: true };
 }
 
 const seqs = (room) => room.messages.map(({ seq }) => seq);
 const range = (from, to) => entries(from, to).map(({ seq }) => seq);
 
-test("live entries are placed once, in the order of seq", () => {
-  const room = loadedRoom(1, 3);
-  assert.equal(room.applyLive(entry(4)), true);
-  assert.equal(room.applyLive(entry(4)), false);
-  assert.equal(room.applyLive(entry(2)), false);
-  assert.deepEqual(seqs(room), [1, 2, 3, 4]);
-  assert.equal(room.behind, false);
-});
-
-test("an entry behind a hole waits until the hole is filled", () => {
-  const room = loadedRoom(1, 3);
-  room.applyLive(entry(7));
-  room.applyLive(entry(6));
-  room.applyLive(entry(7));
-  assert.deepEqual(seqs(room), [1, 2, 3]);
-  assert.equal(room.behind, true);
-  room.applyAfter({ events: entries(4, 5), has_more_after: true }, room.goal);
-  assert.deepEqual(seqs(room), range(1, 7));
-  assert.equal(room.behind, false);
+test("a room shows the run that it is told of, and says whether there is more before it", () => {
+  const room = loadedRoom(11, 20);
+  assert.deepEqual(seqs(room), range(11, 20));
+  assert.deepEqual([room.from, room.to, room.moreBefore, room.canLoadOlder], [11, 20, true, true]);
+  const empty = loadedRoom(1, 0);
+  assert.deepEqual([empty.from, empty.to, empty.canLoadOlder], [1, 0, false]);
+  empty.applyEntry(entry(1));
+  assert.deepEqual([empty.from, empty.to], [1, 1]);
 });
 
 test("pages in any overlap never double an entry", () => {
   const room = loadedRoom(50, 60);
-  room.applyAfter({ events: entries(55, 70), has_more_after: false }, 70);
-  room.applyBefore({ events: entries(30, 55), has_more_before: true });
-  assert.deepEqual(seqs(room), range(30, 70));
-  assert.equal(room.from, 30);
-  room.applyBefore({ events: entries(1, 29), has_more_before: false });
-  assert.deepEqual(seqs(room), range(1, 70));
-  assert.equal(room.canLoadOlder, false);
+  room.applyBefore(page(entries(30, 55), true));
+  assert.deepEqual([seqs(room), room.from], [range(30, 60), 30]);
+  room.applyBefore(page(entries(1, 29)));
+  assert.deepEqual([seqs(room), room.canLoadOlder], [range(1, 60), false]);
 });
 
-test("any order and repetition of live entries ends in the same log", () => {
-  let seed = 7;
-  const random = () => {
-    seed = (seed * 1103515245 + 12345) % 2147483648;
-    return seed / 2147483648;
-  };
-  for (let round = 0; round < 50; round += 1) {
-    const room = loadedRoom(1, 5);
-    const arriving = [...entries(6, 40), ...entries(6, 40)].sort(() => random() - 0.5);
-    for (const event of arriving) room.applyLive(event);
-    assert.deepEqual(seqs(room), range(1, 40));
-  }
+test("what a page leaves out is shown as missing", () => {
+  const room = loadedRoom(20, 22);
+  room.applyBefore(page([...entries(5, 7), ...entries(10, 11)], true));
+  assert.deepEqual(room.gaps, [{ from: 8, to: 9 }, { from: 12, to: 19 }]);
+  assert.equal(room.from, 5);
+  room.applyBefore(page([], true));
+  assert.equal(room.olderFailed, true, "a page with nothing is not asked for again and again");
 });
 
 test("entries that are no messages are covered without being shown", () => {
   const room = loadedRoom(1, 3);
-  room.applyLive({ type: "react", room: "lobby", seq: 4, target: 2 });
-  room.applyLive(entry(5));
-  assert.deepEqual(seqs(room), [1, 2, 3, 5]);
-  assert.equal(room.behind, false);
+  room.applyEntry({ type: "react", room: "lobby", seq: 4, user: "u", username: "U", key: null });
+  room.applyEntry(entry(5));
+  assert.deepEqual([seqs(room), room.to, room.gaps], [[1, 2, 3, 5], 5, []]);
 });
 
-test("a folded page that ends early still closes the hole", () => {
+test("what is lost is shown as missing, and where it was", () => {
   const room = loadedRoom(1, 3);
-  room.expect(9);
-  room.applyAfter({ events: entries(4, 7), has_more_after: false }, 9);
-  assert.equal(room.behind, false);
-  assert.equal(room.applyLive(entry(10)), true);
+  room.applyLost({ from: 4, to: 7 });
+  room.applyEntry(entry(8));
+  assert.deepEqual([seqs(room), room.gaps], [[1, 2, 3, 8], [{ from: 4, to: 7 }]]);
 });
 
-test("joining again continues where it fits", () => {
+test("an earlier page's place is gone on from, and what it has shown can be loaded", () => {
+  const room = new Room("lobby", { users: new Set() });
+  room.applyPosition({ epoch: "e1", seq: 40 });
+  room.applyJoined({ epoch: "e1", fresh: false, head: 42, hasMoreBefore: false });
+  for (const event of entries(41, 42)) room.applyEntry(event);
+  assert.deepEqual([seqs(room), room.from, room.canLoadOlder], [[41, 42], 41, true]);
+  room.applyBefore(page(entries(1, 40)));
+  assert.deepEqual(seqs(room), range(1, 42));
+});
+
+test("joining again goes on, another log starts over and says so", () => {
   const room = loadedRoom(1, 20);
-  room.applyJoined(joined(11, 30));
-  assert.deepEqual(seqs(room), range(1, 30));
-});
-
-test("joining again with a hole keeps both sides and knows of the hole", () => {
-  const room = loadedRoom(1, 20);
-  room.applyJoined(joined(51, 100));
-  assert.deepEqual(seqs(room), range(1, 20));
-  assert.equal(room.behind, true);
-  room.applyAfter({ events: entries(21, 50), has_more_after: true }, room.goal);
-  assert.deepEqual(seqs(room), range(1, 100));
-});
-
-test("another epoch, a shorter log or too long an absence starts over", () => {
-  for (const reply of [joined(1, 30, { epoch: "e2" }), joined(1, 10),
-    joined(4951, 5000)]) {
-    const room = loadedRoom(1, 20);
-    const { generation } = room;
-    room.applyJoined(reply);
-    assert.deepEqual(seqs(room), reply.events.map(({ seq }) => seq));
-    assert.equal(room.generation, generation + 1);
-    assert.equal(room.behind, false);
-  }
-});
-
-test("a hole that cannot be filled is marked and passed", () => {
-  const room = loadedRoom(1, 3);
-  room.applyLive(entry(8));
-  room.skipHole();
-  assert.deepEqual(seqs(room), [1, 2, 3, 8]);
-  assert.deepEqual(room.gaps, [{ from: 4, to: 7 }]);
-  assert.equal(room.behind, false);
+  const { generation } = room;
+  room.applyJoined({ epoch: "e1", fresh: false, head: 20, hasMoreBefore: false });
+  assert.deepEqual([seqs(room), room.generation], [range(1, 20), generation]);
+  room.read = 0;
+  room.markRead();
+  room.applyReset();
+  assert.deepEqual([seqs(room), room.replaced], [[], true]);
+  join(room, 1, 3, { epoch: "e2" });
+  assert.deepEqual([seqs(room), room.unread, room.gaps], [[1, 2, 3], 3, []]);
+  assert.ok(room.generation > generation);
 });
 
 test("a room is bounded, less so while it is read", () => {
   const room = loadedRoom(1, 50);
-  for (const event of entries(51, KEEP_ACTIVE + 500)) room.applyLive(event);
+  for (const event of entries(51, KEEP_ACTIVE + 500)) room.applyEntry(event);
   assert.equal(room.messages.length, KEEP_ACTIVE);
-  assert.equal(room.from, 501);
-  assert.equal(room.canLoadOlder, false);
+  assert.deepEqual([room.from, room.canLoadOlder], [501, false]);
   room.setKeep(KEEP_BACKGROUND);
-  assert.equal(room.messages.length, KEEP_BACKGROUND);
-  assert.equal(room.canLoadOlder, true);
+  assert.deepEqual([room.messages.length, room.canLoadOlder], [KEEP_BACKGROUND, true]);
+});
+
+test("a log of holes is bounded as well, and nothing is shown without its holes", () => {
+  const room = loadedRoom(1, 1);
+  for (let seq = 3; seq < 1000; seq += 2) {
+    room.applyLost({ from: seq - 1, to: seq - 1 });
+    room.applyEntry(entry(seq));
+  }
+  assert.equal(room.gaps.length, GAPS_MAX);
+  assert.equal(room.from, room.gaps[0].from - 1);
+  assert.equal(room.messages[0].seq, room.from);
+  assert.equal(room.moreBefore, true);
 });
 
 test("unread counts what others wrote after the read position, loaded or not", () => {
   const room = loadedRoom(1, 10);
-  room.markRead();
-  assert.equal(room.unread, 0);
-  room.applyLive(entry(11));
-  room.applyLive(entry(12, { user: "guest-1" }));
-  room.applyLive(entry(13));
+  assert.equal(room.unread, 0, "what was read is not known yet");
+  room.read = 10;
+  room.applyEntry(entry(11));
+  room.applyEntry(entry(12, { user: "guest-1" }));
+  room.applyEntry(entry(13));
   assert.equal(room.unread, 2);
   room.markRead();
   room.setKeep(KEEP_BACKGROUND);
-  for (const event of entries(14, 413)) room.applyLive(event);
+  for (const event of entries(14, 413)) room.applyEntry(event);
   assert.equal(room.unread, 400);
 });
 
 function stateWithRoom() {
   const state = new ChatState();
   state.applyWelcome(WELCOME);
-  const room = state.add("lobby");
-  room.applyJoined(joined(1, 3));
+  const room = join(state.add("lobby"), 1, 3);
   return { state, room };
 }
 
@@ -155,73 +140,70 @@ function pend(state, key, now = 0) {
   return state.addPending({ room: "lobby", content: key, key, now });
 }
 
-test("a send is settled by its event, before or after the ack", () => {
+test("a send is gone when it is seen, before or after the ack", () => {
   const { state, room } = stateWithRoom();
-  const first = pend(state, "a");
-  room.applyLive(entry(4, { user: "guest-1", key: "a" }));
+  pend(state, "a");
+  room.applyEntry(entry(4, { user: "guest-1", key: "a" }));
   state.settlePending("lobby");
-  assert.equal(state.hasPending(first), false);
+  assert.deepEqual(state.pending, []);
   const second = pend(state, "b");
-  state.ackPending(second, { seq: 5 });
-  assert.equal(state.hasPending(second), true);
-  assert.equal(room.behind, true);
-  room.applyLive(entry(5, { user: "guest-1", key: "b" }));
+  state.ackPending(second, 5);
+  assert.deepEqual(state.pending.map(({ status }) => status), ["acked"]);
+  room.applyEntry(entry(5, { user: "guest-1", key: "b" }));
   state.settlePending("lobby");
   assert.deepEqual(state.pending, []);
 });
 
+test("a send that was acked and never seen is not claimed to be there", () => {
+  const { state } = stateWithRoom();
+  state.ackPending(pend(state, "a"), 9);
+  pend(state, "b");
+  state.failAcked("lobby", { code: "log_replaced" });
+  assert.deepEqual(state.pending.map(({ status }) => status), ["failed", "queued"]);
+});
+
 test("a key settles nothing when somebody else uses it", () => {
   const { state, room } = stateWithRoom();
-  const send = pend(state, "a");
-  room.applyLive(entry(4, { user: "guest-666", key: "a" }));
+  pend(state, "a");
+  room.applyEntry(entry(4, { user: "guest-666", key: "a" }));
   state.settlePending("lobby");
-  assert.equal(state.hasPending(send), true);
+  assert.equal(state.pending.length, 1);
 });
 
-test("our user ids of earlier sessions stay ours", () => {
+test("our user ids of earlier sessions stay ours, as many as there is place for", () => {
   const { state, room } = stateWithRoom();
-  const send = pend(state, "a");
   state.applyWelcome({ ...WELCOME, user: "guest-2" });
-  room.applyLive(entry(4, { user: "guest-1", key: "a" }));
-  state.settlePending("lobby");
-  assert.equal(state.hasPending(send), false);
-  room.applyLive(entry(5, { user: "guest-2", key: "a" }));
+  room.applyEntry(entry(4, { user: "guest-1", key: "a" }));
+  room.applyEntry(entry(5, { user: "guest-2", key: "a" }));
   assert.deepEqual(seqs(room), [1, 2, 3, 4], "the same send under a new id is not shown twice");
-  assert.equal(room.unread, 3);
+  for (let n = 0; n < 99; n += 1) state.applyWelcome({ ...WELCOME, user: `u${n}` });
+  assert.equal(state.self.users.size, OWN_MAX);
+  assert.ok(state.self.users.has("u98") && !state.self.users.has("guest-1"));
 });
 
-test("pending sends are bounded, age and can be retried", () => {
+test("pending sends are bounded and can be retried, as new ones", () => {
   const { state } = stateWithRoom();
   for (let i = 0; i < PENDING_MAX; i += 1) assert.ok(pend(state, `key ${i}`));
   assert.equal(pend(state, "one too many"), null);
-  const send = state.nextToSend("lobby");
-  assert.equal(send.key, "key 0");
-  assert.equal(state.isTooOld(send, PENDING_AGE_MAX_MS), false);
-  assert.equal(state.isTooOld(send, PENDING_AGE_MAX_MS + 1), true);
-  state.failPending(send, "too_old", "old");
-  assert.equal(state.nextToSend("lobby").key, "key 1");
+  const [send] = state.pending;
+  state.failPending(send, { code: "expired" });
+  assert.equal(state.unsettled.length, PENDING_MAX - 1);
   state.retryPending(send, { key: "new", now: 5 });
-  assert.deepEqual([send.key, send.status, send.created], ["key 0", "queued", 5]);
-  state.failPending(send, "idempotency_conflict", "conflict");
-  state.retryPending(send, { key: "new", now: 6 });
-  assert.equal(send.key, "new");
+  assert.deepEqual([send.key, send.status, send.created, send.error], ["new", "queued", 5, null]);
+  assert.equal(state.pending.at(-1), send, "it goes out after what was written since");
 });
 
-test("a room takes the server's spelling, and meets the one that already has it", () => {
+test("a room takes the server's spelling and keeps its place", () => {
   const state = new ChatState();
   const typed = state.add("Lobby");
   state.add("rust");
   state.activate("Lobby");
-  pend(state, "a");
-  state.pending[0].room = "Lobby";
-  assert.equal(state.rename(typed, "lobby"), typed);
+  state.addPending({ room: "Lobby", content: "a", key: "a", now: 0 });
+  state.rename(typed, "lobby");
   assert.deepEqual([...state.rooms.keys()], ["lobby", "rust"]);
   assert.deepEqual([state.active, state.pending[0].room], ["lobby", "lobby"]);
   assert.equal(state.add("LOBBY"), typed);
-  const twin = new Room("Löbby", state.self);
-  state.rooms.set("Löbby", twin);
-  assert.equal(state.rename(twin, "lobby"), typed);
-  assert.deepEqual([...state.rooms.keys()], ["lobby", "rust"]);
+  assert.ok(state.rosterOf("lobby"));
 });
 
 test("the roster groups sessions by user and believes the count", () => {
@@ -255,4 +237,14 @@ test("names that look alike are found, our own ids are one person", () => {
     { user: "u3", username: "Bo" }, { user: "guest-1", username: "Grace" }] });
   const messages = [entry(1, { user: "guest-2", username: "Grace" })];
   assert.deepEqual([...sharedLooks(roster, messages, self)], ["ada"]);
+});
+
+test("a roster lists only so many by name", () => {
+  const roster = new Roster();
+  for (let n = 0; n < USERS_MAX + 50; n += 1) {
+    roster.join({ user: `u${n}`, username: "U" });
+    roster.setTyping({ user: `u${n}`, username: "U", active: true }, 0);
+  }
+  assert.deepEqual([roster.count, roster.users.size], [USERS_MAX + 50, USERS_MAX]);
+  assert.ok(roster.typing.size <= 100);
 });

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { byteLength } from "../client/names.js";
 import {
-  byteLength, fold, HUES, hueOf, initialsOf, linkify, lookOf, nameProblem, printable,
+  HUES, hueOf, initialsOf, linkify, lookOf, nameProblem, printable,
   printableName,
 } from "../text.js";
 
@@ -32,8 +33,7 @@ test("names are measured in bytes", () => {
   assert.match(nameProblem("a\u202eb"), /cannot be shown/);
 });
 
-test("spellings of one room fold, look-alike names look alike", () => {
-  assert.equal(fold("  Ｌobby "), "lobby");
+test("look-alike names look alike", () => {
   assert.equal(lookOf("Аdа"), lookOf("ada"));
   assert.equal(lookOf("rnary"), lookOf("MARY"));
   assert.equal(lookOf("Adá"), lookOf("ada\u200b"));
