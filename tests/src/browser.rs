@@ -8,6 +8,7 @@ use fantoccini::elements::Element;
 use fantoccini::wd::{Capabilities, WebDriverCompatibleCommand};
 use fantoccini::{Client, ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
@@ -25,13 +26,30 @@ pub const PHONE: (u32, u32) = (390, 844);
 /// A name of this computer by which a page is no secure context: it lacks what those have.
 pub const PLAIN_HOST: &str = "chat.test";
 
-/// Chromedriver, and the profiles of the browsers that it starts. Dropping it ends it.
+/// Chromedriver, and the profiles of the browsers that it starts. Dropping it ends them all.
 #[derive(Debug)]
 pub struct Driver {
     _child: Child,
     _stdout: Lines<BufReader<ChildStdout>>,
     url: String,
     profiles: TempDir,
+}
+
+/// Browsers are not in chromedriver's process group and outlive it; one whose test has failed would
+/// stay, with a page that tries to reconnect for ever. They are known by their profile.
+impl Drop for Driver {
+    fn drop(&mut self) {
+        let profiles = self.profiles.path().as_os_str().as_encoded_bytes();
+        for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+            let number = entry.file_name().to_str().and_then(|name| name.parse().ok());
+            let command = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+            let is_ours = command.windows(profiles.len()).any(|part| part == profiles);
+            if let Some(pid) = number.and_then(Pid::from_raw).filter(|_| is_ours) {
+                // It may have ended by itself meanwhile.
+                let _ = kill_process(pid, Signal::KILL);
+            }
+        }
+    }
 }
 
 impl Driver {
