@@ -72,6 +72,10 @@ impl Focus {
             let at = random.below(span);
             let what =
                 if random.permille(550) { everyday(&mut random) } else { self.fault(&mut random) };
+            if let What::Hold { ms, .. } = what {
+                // Whom it cuts off comes back into it.
+                steps.push(Step { at: at + random.below(ms.into()) / 4, what: cut(&mut random) });
+            }
             steps.push(Step { at, what });
         }
         steps.sort_by_key(|step| step.at);
@@ -84,11 +88,12 @@ impl Focus {
             (Self::Order | Self::Ack | Self::Once, 0..=6) => What::Disk(disk(random)),
             (Self::Order | Self::Ack | Self::Once, 7..=10) => cut(random),
             (Self::NoSilentLoss, 0..=4) => What::Carriage(carriage(random)),
-            (Self::NoSilentLoss, 5..=8) => partition(random),
+            (Self::NoSilentLoss, 5..=7) => partition(random),
+            (Self::NoSilentLoss, 8..=10) => swallow(random),
             (Self::Resume, 0..=6) => cut(random),
             (Self::Resume, 7 | 8) => What::Trim { room: byte(random), keep: small(random) },
             (Self::Resume, 9 | 10) => restart(random),
-            (Self::Resume, 11 | 12) => hold(random),
+            (Self::Resume, 11..=13) => hold(random),
             (Self::AtomicJoin, 0..=6) => What::Disk(disk(random)),
             (Self::History, 0..=6) => What::Trim { room: byte(random), keep: small(random) },
             (Self::Bounded, 0..=7) => slow_reader(random),
@@ -153,9 +158,7 @@ fn any_fault(random: &mut Random) -> What {
         16 => partition(random),
         17 => What::Trim { room: byte(random), keep: small(random) },
         18 if random.permille(250) => What::Replace { room: byte(random) },
-        19 if random.permille(500) => {
-            What::Swallow { link: byte(random), frames: 1 + small(random) / 4 }
-        }
+        19 if random.permille(500) => swallow(random),
         19 => restart(random),
         20 => What::SignOff { who: byte(random), ms: short(random, 1, 30_000) },
         21 if random.permille(500) => hold(random),
@@ -172,8 +175,12 @@ fn restart(random: &mut Random) -> What {
     What::Restart { who: byte(random), ms: short(random, 1, 150_000) }
 }
 
+fn swallow(random: &mut Random) -> What {
+    What::Swallow { link: byte(random), frames: 1 + small(random) / 4 }
+}
+
 fn hold(random: &mut Random) -> What {
-    let (ms, hold_ms) = (short(random, 1, 20_000), short(random, 1, 30_000));
+    let (ms, hold_ms) = (short(random, 2000, 10_000), short(random, 1, 30_000));
     What::Hold { ms, hold_ms }
 }
 
