@@ -100,6 +100,52 @@ fn a_page_that_is_not_answered_is_asked_for_again_and_nothing_is_lost() {
 }
 
 #[test]
+fn a_page_that_is_refused_for_want_of_membership_leads_to_a_join() {
+    let mut test = Test::in_lobby(Config::default());
+    assert_eq!(entry(&mut test, 4), [history(2)]);
+    let id = test.last;
+    assert!(test.error(id, "not_member", r#","retryable":false"#).is_empty());
+    assert_eq!(test.pass(250), [r#"{"type":"join","room":"lobby","history":50}"#]);
+    let got = test.joined("lobby", "e1", 4, &[3, 4]);
+    assert_eq!(got, ["joined lobby e1 again", "lobby 3: c3", "lobby 4: c4"]);
+}
+
+#[test]
+fn a_page_that_is_refused_for_good_is_asked_for_again_in_the_same_room() {
+    let mut test = Test::in_lobby(Config::default());
+    assert_eq!(entry(&mut test, 4), [history(2)]);
+    let id = test.last;
+    assert!(test.error(id, "bad_request", r#","retryable":false"#).is_empty());
+    assert_eq!(test.pass(250), [history(2)]);
+    assert_eq!(test.page("e1", &messages(&[3])), ["lobby 3: c3", "lobby 4: c4"]);
+}
+
+#[test]
+fn what_comes_meanwhile_does_not_make_the_next_page_come_sooner() {
+    // The page was refused for a while.
+    let mut test = Test::in_lobby(Config::default());
+    assert_eq!(entry(&mut test, 4), [history(2)]);
+    let id = test.last;
+    let more = r#","retryable":true,"retry_after_ms":1000"#;
+    assert!(test.error(id, "log_unavailable", more).is_empty());
+    assert!(entry(&mut test, 5).is_empty());
+    assert!(test.pass(999).is_empty());
+    assert_eq!(test.pass(1), [history(2)]);
+    // It was empty, and yet said that there is more.
+    let mut test = Test::in_lobby(Config::default());
+    assert_eq!(entry(&mut test, 4), [history(2)]);
+    let page = format!(
+        r#"{{"type":"page","id":"{}","room":"lobby","epoch":"e1","events":[],
+        "has_more_before":true,"has_more_after":true}}"#,
+        test.last
+    );
+    assert!(test.server(&page).is_empty());
+    assert!(entry(&mut test, 5).is_empty());
+    assert!(test.pass(249).is_empty());
+    assert_eq!(test.pass(1), [history(2)]);
+}
+
+#[test]
 fn a_claim_that_does_not_come_true_is_doubted_after_a_while() {
     let mut test = Test::in_lobby(Config::default());
     test.server(r#"{"type":"ping","heads":{"lobby":{"epoch":"e1","seq":4}}}"#);
