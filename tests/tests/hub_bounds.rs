@@ -7,8 +7,8 @@ use chat_proto::{
     Resume, RoomName, Seq, ServerFrame, SessionId, Timestamp, UserId,
 };
 use chat_state::{
-    Action, Config, ConnId, Event, Hub, HubId, Identity, Keep, LogHead, LogPage, Mono, Now, Peers,
-    Probe, ReadRange, Signal, Token,
+    Action, Appended, Config, ConnId, Event, Hub, HubId, Identity, Keep, LogHead, LogPage, Mono,
+    Now, Outcome, Peers, Probe, ReadRange, Signal, Token,
 };
 
 const CONN: ConnId = ConnId { slot: 0, generation: 0 };
@@ -153,7 +153,7 @@ fn a_read_for_one_who_lags_fits_its_outbox() {
     test.handle(Event::Congested { conn: CONN });
     assert!(shown(&test.committed(1..301)).is_empty());
     let mut next = 1;
-    // However short the entries are, it gets a few at a time, and then is asked whether it took them.
+    // However short they are, it gets a few at a time, and has to take them before it gets more.
     for _ in 0..5 {
         let (token, range) = load(&test.handle(Event::Drained { conn: CONN }));
         assert_eq!(range.from, seq(next));
@@ -275,4 +275,41 @@ fn pings_tell_the_ends_of_many_rooms_in_turn() {
         test.request(CONN, Request::Pong);
     }
     assert!(rooms.iter().all(|room| told.get(room) == Some(&2)), "{told:?}");
+}
+
+/// Lets a member say so many things of this length at once, and returns how many drafts each batch
+/// has, and its bytes.
+fn batches(count: usize, bytes: usize) -> Vec<(usize, usize)> {
+    let limits = Limits { messages_per_10s: 0, ..Limits::default() };
+    let mut test = Test::joined(limits, 0);
+    let content: Arc<str> = "x".repeat(bytes).into();
+    let mut offered = VecDeque::new();
+    for _ in 0..count {
+        let content = content.clone();
+        let say = Request::Message { room: room(), key: None, content, reply_to: None };
+        offered.extend(test.request(CONN, say));
+    }
+    let (mut batches, mut last) = (Vec::new(), 0);
+    while let Some(action) = offered.pop_front() {
+        let Action::Append { token, drafts, .. } = action else { continue };
+        batches.push((drafts.len(), drafts.iter().map(|draft| draft.body.size()).sum()));
+        let places = last + 1..=last + drafts.len() as u64;
+        let outcomes = places.map(|n| Outcome::New { seq: seq(n) }).collect();
+        last += drafts.len() as u64;
+        let result = Ok(Appended { epoch: page(0, 0..0).head.epoch, outcomes });
+        offered.extend(test.handle(Event::Appended { token, result }));
+    }
+    batches
+}
+
+#[test]
+fn what_waits_for_the_log_is_offered_together_but_not_too_much_of_it() {
+    assert_eq!(batches(3, 10), [(1, 10), (2, 20)]);
+    // Many short ones.
+    let short = batches(1000, 1);
+    assert!(short.len() <= 6 && short.iter().all(|(count, _)| *count <= 256), "{short:?}");
+    // Some long ones: what one takes is no more than a MiB, and yet not one at a time.
+    let long = batches(400, 8192);
+    assert_eq!(long.iter().map(|(count, _)| count).sum::<usize>(), 400);
+    assert!(long.len() <= 6 && long.iter().all(|(_, bytes)| *bytes <= 1 << 20), "{long:?}");
 }

@@ -12,7 +12,7 @@ fn the_newest_entries_are_at_hand_while_the_log_can_not_be_read() {
         with(Limits { recent_entries: 2, ..Limits::default() }),
         "v1 a\n v1 b\n a joins den\n a says den 1\n a says den 2\n a says den 3\n log holds
          a pages den latest 0 2\n a pages den after 1 1\n a pages den before 3 1\n b joins den 2
-         a pages den latest 0 3\n log prompt",
+         a pages den latest 0 3\n a asks ping\n log prompt",
         "a: welcome a
          b: welcome b
          a: joined den at 0 with 1(a)
@@ -27,6 +27,7 @@ fn the_newest_entries_are_at_hand_while_the_log_can_not_be_read() {
          a: page 2<a>2 more-before more-after
          a: [den] join b
          b: joined den at 3 with 2(a,b) 2<a>2 3<a>3 more-before
+         a: pong
          a: page 1<a>1 2<a>2 3<a>3",
     );
 }
@@ -38,7 +39,7 @@ fn only_so_many_bytes_are_at_hand() {
         with(Limits { recent_bytes: 1024, ..Limits::default() }),
         &format!(
             "v1 a\n v1 b\n v1 c\n a joins den\n a says den x\n a says den {y}\n a says den {z}
-             log holds\n b joins den 2\n c joins den 3\n log prompt"
+             log holds\n b joins den 2\n c joins den 3\n a asks ping\n log prompt"
         ),
         &format!(
             "a: welcome a
@@ -53,6 +54,7 @@ fn only_so_many_bytes_are_at_hand() {
              a: [den] 3<a>{z}
              a: [den] join b
              b: joined den at 3 with 2(a,b) 2<a>{y} 3<a>{z} more-before
+             a: pong
              a: [den] join c
              b: [den] join c
              c: joined den at 3 with 3(a,b,c) 1<a>x 2<a>{y} 3<a>{z}"

@@ -121,6 +121,21 @@ fn a_page_that_is_refused_for_good_is_asked_for_again_in_the_same_room() {
 }
 
 #[test]
+fn one_page_of_a_room_is_asked_for_at_a_time() {
+    let mut test = Test::in_lobby(Config::default());
+    assert_eq!(entry(&mut test, 4), [history(2)]);
+    // What it was asked for comes by itself, and then something else is missing.
+    assert_eq!(entry(&mut test, 3), ["lobby 3: c3", "lobby 4: c4"]);
+    assert!(entry(&mut test, 6).is_empty());
+    assert_eq!(test.page("e1", &messages(&[3, 4])), [history(4)]);
+    assert_eq!(test.page("e1", &messages(&[5, 6])), ["lobby 5: c5", "lobby 6: c6"]);
+    // Only a part of it comes by itself.
+    assert_eq!(entry(&mut test, 9), [history(6)]);
+    assert_eq!(entry(&mut test, 7), ["lobby 7: c7"]);
+    assert_eq!(test.page("e1", &messages(&[7, 8, 9])), ["lobby 8: c8", "lobby 9: c9"]);
+}
+
+#[test]
 fn what_comes_meanwhile_does_not_make_the_next_page_come_sooner() {
     // The page was refused for a while.
     let mut test = Test::in_lobby(Config::default());
@@ -160,8 +175,16 @@ fn a_claim_that_does_not_come_true_is_doubted_after_a_while() {
             test.recovered("u_ada", 4);
         }
     }
-    // Nothing is lost, nothing is asked for any more, and the next entry counts.
+    // Nothing is lost, and nothing is asked for any more.
     assert!(test.pass(10_000).is_empty());
+    // The next such claim does not cost the connection again.
+    test.server(r#"{"type":"ping","heads":{"lobby":{"epoch":"e1","seq":5}}}"#);
+    for _ in 0..4 {
+        assert_eq!(test.pass(2000), [history(2)]);
+        assert!(test.page("e1", &[]).is_empty());
+    }
+    assert!(test.pass(10_000).is_empty());
+    // The next entry counts.
     assert_eq!(entry(&mut test, 3), ["lobby 3: c3"]);
 }
 
