@@ -3,8 +3,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use chat_proto::{
-    Body, ClientFrame, CloseCode, Dialect, DisplayName, Entry, Epoch, LeaveReason, Limits, Request,
-    Resume, RoomName, Seq, ServerFrame, SessionId, Timestamp, UserId,
+    Body, ClientFrame, CloseCode, Dialect, DisplayName, Entry, Epoch, ErrorCode, LeaveReason,
+    Limits, Request, Resume, RoomName, Seq, ServerFrame, SessionId, Timestamp, UserId,
 };
 use chat_state::{
     Action, Appended, Config, ConnId, Event, Hub, HubId, Identity, Keep, LogHead, LogPage, Mono,
@@ -275,6 +275,48 @@ fn pings_tell_the_ends_of_many_rooms_in_turn() {
         test.request(CONN, Request::Pong);
     }
     assert!(rooms.iter().all(|room| told.get(room) == Some(&2)), "{told:?}");
+}
+
+#[test]
+fn an_append_that_is_answered_too_late_is_shown_all_the_same() {
+    let mut test = Test::joined(Limits::default(), 0);
+    let say = Request::Message { room: room(), key: None, content: "x".into(), reply_to: None };
+    let offered = test.request(CONN, say);
+    let append = offered.iter().find_map(|action| match action {
+        Action::Append { token, .. } => Some(*token),
+        _ => None,
+    });
+    // It is given up, and the log does not have it yet.
+    let asked = test.pass(30_000).into_iter().find_map(|action| match action {
+        Action::Head { token, .. } => Some(token),
+        _ => None,
+    });
+    let result = Ok(page(0, 0..0).head);
+    test.handle(Event::Head { token: asked.expect("a question"), result });
+    assert_eq!(loads(&test.pass(1000)).count(), 0);
+    // Then it has: other Hubs are told, and it is read.
+    let epoch = page(0, 0..0).head.epoch;
+    let result = Ok(Appended { epoch, outcomes: vec![Outcome::New { seq: seq(1) }] });
+    let told = test.handle(Event::Appended { token: append.expect("an append"), result });
+    let grown = |action: &Action| match action {
+        Action::Signal { signal: Signal::Grown { last, .. }, .. } => *last == seq(1),
+        _ => false,
+    };
+    assert!(told.iter().any(grown), "{told:?}");
+    let token = load(&test.pass(20)).0;
+    let actions = test.handle(Event::Loaded { token, result: Ok(page(1, 1..2)) });
+    assert_eq!(shown(&actions), [1]);
+}
+
+#[test]
+fn whoever_is_not_in_a_room_is_told_in_which() {
+    let mut test = Test::joined(Limits::default(), 0);
+    let other = RoomName::new("attic").expect("a name");
+    let mut actions = test.request(CONN, Request::Members { room: other.clone() });
+    let [Action::Send { frame: ServerFrame::Error(error), .. }] = actions.make_contiguous() else {
+        panic!("{actions:?}")
+    };
+    assert_eq!((error.code, &error.room), (ErrorCode::NotMember, &Some(other)));
 }
 
 /// Lets a member say so many things of this length at once, and returns how many drafts each batch
