@@ -129,6 +129,16 @@ mod tests {
     }
 
     #[test]
+    fn only_the_first_return_at_once_is_free() {
+        let times = Times { resume_spread_ms: 200, ..Times::default() };
+        let most = |losses| match after(Cause::Closed(Some(4200)), None, losses, &times, MOST) {
+            Next::Wait(ms) => ms + 1,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!([0, 1, 2].map(most), [200, 1000, 2000]);
+    }
+
+    #[test]
     fn jitter_takes_all_of_the_window() {
         assert_eq!([0, MOST / 2 + 1, MOST].map(|random| jitter(1000, random)), [0, 500, 999]);
         assert_eq!(jitter(u64::MAX, MOST), u64::MAX - 1);

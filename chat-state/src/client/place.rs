@@ -218,6 +218,11 @@ mod tests {
         assert_eq!(place.held(), 3);
         assert_eq!(offered(&mut place, BOUNDS, &[1]), [(1, 1), (2, 2), (3, 3)]);
         assert!(place.is_behind());
+        let snug = Bounds { entries: 9, bytes: entry(6).size() * 2 };
+        assert_eq!(offered(&mut place, snug, &[7, 6]), []);
+        assert_eq!(place.held(), 2);
+        assert_eq!(offered(&mut place, snug, &[5]), []);
+        assert_eq!(place.held(), 2);
         let tight = Bounds { entries: 9, bytes: 1 };
         assert_eq!(offered(&mut place, tight, &[5]), []);
         assert_eq!((place.held(), place.held_bytes), (0, 0));

@@ -406,6 +406,7 @@ impl Sessions {
             self.names.remove(&member);
         }
         self.len -= 1;
+        debug_assert!(self.names.len() <= self.len, "a name without a session");
         self.slots[conn.slot as usize].take().map(|session| *session)
     }
 

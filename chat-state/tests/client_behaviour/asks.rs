@@ -114,3 +114,23 @@ fn typing_is_told_sparingly() {
     let mut test = Test::in_lobby(Config::default());
     assert!(typing(&mut test, true).is_empty(), "the server does not pass it on");
 }
+
+#[test]
+fn typing_is_not_told_over_the_budget() {
+    let on = r#"{"type":"typing","room":"lobby","active":true}"#;
+    let mut test = Test::new(Config::default());
+    test.handle(Event::Start);
+    test.opened();
+    test.welcome("u_ada", r#","features":["typing"]"#);
+    test.join("lobby");
+    test.joined("lobby", "e1", 0, &[]);
+    rooms(&mut test, 1);
+    let id = test.last;
+    test.error(id, "rate_limited", r#","retryable":true,"retry_after_ms":1000"#);
+    let types = Event::Typing { room: room("lobby"), active: true };
+    test.pass(999);
+    assert!(test.handle(types.clone()).is_empty());
+    // It is not told later either, but it may be begun again.
+    assert_eq!(test.pass(1), [ROOMS]);
+    assert_eq!(test.handle(types), [on]);
+}

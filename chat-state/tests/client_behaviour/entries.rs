@@ -100,6 +100,67 @@ fn a_page_that_is_not_answered_is_asked_for_again_and_nothing_is_lost() {
 }
 
 #[test]
+fn a_page_that_is_refused_for_want_of_membership_leads_to_a_join() {
+    let mut test = Test::in_lobby(Config::default());
+    assert_eq!(entry(&mut test, 4), [history(2)]);
+    let id = test.last;
+    assert!(test.error(id, "not_member", r#","retryable":false"#).is_empty());
+    assert_eq!(test.pass(250), [r#"{"type":"join","room":"lobby","history":50}"#]);
+    let got = test.joined("lobby", "e1", 4, &[3, 4]);
+    assert_eq!(got, ["joined lobby e1 again", "lobby 3: c3", "lobby 4: c4"]);
+}
+
+#[test]
+fn a_page_that_is_refused_for_good_is_asked_for_again_in_the_same_room() {
+    let mut test = Test::in_lobby(Config::default());
+    assert_eq!(entry(&mut test, 4), [history(2)]);
+    let id = test.last;
+    assert!(test.error(id, "bad_request", r#","retryable":false"#).is_empty());
+    assert_eq!(test.pass(250), [history(2)]);
+    assert_eq!(test.page("e1", &messages(&[3])), ["lobby 3: c3", "lobby 4: c4"]);
+}
+
+#[test]
+fn one_page_of_a_room_is_asked_for_at_a_time() {
+    let mut test = Test::in_lobby(Config::default());
+    assert_eq!(entry(&mut test, 4), [history(2)]);
+    // What it was asked for comes by itself, and then something else is missing.
+    assert_eq!(entry(&mut test, 3), ["lobby 3: c3", "lobby 4: c4"]);
+    assert!(entry(&mut test, 6).is_empty());
+    assert_eq!(test.page("e1", &messages(&[3, 4])), [history(4)]);
+    assert_eq!(test.page("e1", &messages(&[5, 6])), ["lobby 5: c5", "lobby 6: c6"]);
+    // Only a part of it comes by itself.
+    assert_eq!(entry(&mut test, 9), [history(6)]);
+    assert_eq!(entry(&mut test, 7), ["lobby 7: c7"]);
+    assert_eq!(test.page("e1", &messages(&[7, 8, 9])), ["lobby 8: c8", "lobby 9: c9"]);
+}
+
+#[test]
+fn what_comes_meanwhile_does_not_make_the_next_page_come_sooner() {
+    // The page was refused for a while.
+    let mut test = Test::in_lobby(Config::default());
+    assert_eq!(entry(&mut test, 4), [history(2)]);
+    let id = test.last;
+    let more = r#","retryable":true,"retry_after_ms":1000"#;
+    assert!(test.error(id, "log_unavailable", more).is_empty());
+    assert!(entry(&mut test, 5).is_empty());
+    assert!(test.pass(999).is_empty());
+    assert_eq!(test.pass(1), [history(2)]);
+    // It was empty, and yet said that there is more.
+    let mut test = Test::in_lobby(Config::default());
+    assert_eq!(entry(&mut test, 4), [history(2)]);
+    let page = format!(
+        r#"{{"type":"page","id":"{}","room":"lobby","epoch":"e1","events":[],
+        "has_more_before":true,"has_more_after":true}}"#,
+        test.last
+    );
+    assert!(test.server(&page).is_empty());
+    assert!(entry(&mut test, 5).is_empty());
+    assert!(test.pass(249).is_empty());
+    assert_eq!(test.pass(1), [history(2)]);
+}
+
+#[test]
 fn a_claim_that_does_not_come_true_is_doubted_after_a_while() {
     let mut test = Test::in_lobby(Config::default());
     test.server(r#"{"type":"ping","heads":{"lobby":{"epoch":"e1","seq":4}}}"#);
@@ -114,8 +175,16 @@ fn a_claim_that_does_not_come_true_is_doubted_after_a_while() {
             test.recovered("u_ada", 4);
         }
     }
-    // Nothing is lost, nothing is asked for any more, and the next entry counts.
+    // Nothing is lost, and nothing is asked for any more.
     assert!(test.pass(10_000).is_empty());
+    // The next such claim does not cost the connection again.
+    test.server(r#"{"type":"ping","heads":{"lobby":{"epoch":"e1","seq":5}}}"#);
+    for _ in 0..4 {
+        assert_eq!(test.pass(2000), [history(2)]);
+        assert!(test.page("e1", &[]).is_empty());
+    }
+    assert!(test.pass(10_000).is_empty());
+    // The next entry counts.
     assert_eq!(entry(&mut test, 3), ["lobby 3: c3"]);
 }
 

@@ -1,0 +1,357 @@
+//! What a single Hub asks of the log, and what it does with strange answers.
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use chat_proto::{
+    Body, ClientFrame, CloseCode, Dialect, DisplayName, Entry, Epoch, ErrorCode, LeaveReason,
+    Limits, Request, Resume, RoomName, Seq, ServerFrame, SessionId, Timestamp, UserId,
+};
+use chat_state::{
+    Action, Appended, Config, ConnId, Event, Hub, HubId, Identity, Keep, LogHead, LogPage, Mono,
+    Now, Outcome, Peers, Probe, ReadRange, Signal, Token,
+};
+
+const CONN: ConnId = ConnId { slot: 0, generation: 0 };
+
+/// A Hub with one member, whose log is played by the test.
+struct Test {
+    hub: Hub,
+    now: u64,
+}
+
+fn room() -> RoomName {
+    RoomName::new("den").expect("a name")
+}
+
+fn seq(n: u64) -> Seq {
+    Seq::new(n).expect("small")
+}
+
+fn entry(n: u64) -> Arc<Entry> {
+    let by = (UserId::new("u").expect("an id"), DisplayName::new("U").expect("a name"));
+    let body = Body::Message { content: "x".into(), reply_to: None };
+    Entry::new((room(), seq(n), Timestamp(0)), by, None, body).into()
+}
+
+/// What the log answers if it has entries up to here.
+fn page(last: u64, entries: impl Iterator<Item = u64>) -> LogPage {
+    let epoch = Epoch::new("e").expect("an epoch");
+    let head = LogHead { room: room(), epoch, first: seq(1), last: seq(last) };
+    LogPage { head, entries: entries.map(entry).collect() }
+}
+
+impl Test {
+    /// Of a room with so many entries, which the Hub does not have at hand.
+    fn joined(limits: Limits, last: u64) -> Self {
+        let mut test = Self::new(limits);
+        test.connect(CONN, "s");
+        test.request(CONN, hello(None));
+        let opens = test.request(CONN, Request::Join { room: room(), history: 0 });
+        let token = load(&opens).0;
+        test.handle(Event::Loaded { token, result: Ok(page(last, 0..0)) });
+        test
+    }
+
+    fn new(limits: Limits) -> Self {
+        let config = Config { peers: Peers::Some, limits, ..Config::default() };
+        Self { hub: Hub::new(config), now: 0 }
+    }
+
+    fn connect(&mut self, conn: ConnId, session: &str) {
+        let session = SessionId::new(session).expect("a session");
+        let identity = Identity::Guest { name: None };
+        let (dialect, probe) = (Dialect::V1, Probe::Transport);
+        self.handle(Event::Connected { conn, session, dialect, identity, probe });
+    }
+
+    fn request(&mut self, conn: ConnId, request: Request) -> VecDeque<Action> {
+        self.handle(Event::Received { conn, frame: ClientFrame::V1 { id: None, request } })
+    }
+
+    fn handle(&mut self, event: Event) -> VecDeque<Action> {
+        let mut actions = VecDeque::new();
+        let now = Now { mono: Mono(self.now), wall: Timestamp(self.now) };
+        self.hub.handle(now, event, &mut actions);
+        actions
+    }
+
+    fn pass(&mut self, ms: u64) -> VecDeque<Action> {
+        let mut actions = VecDeque::new();
+        self.now += ms;
+        let now = Now { mono: Mono(self.now), wall: Timestamp(self.now) };
+        self.hub.handle_timeout(now, &mut actions);
+        actions
+    }
+
+    /// Another Hub has appended these.
+    fn committed(&mut self, seqs: impl Iterator<Item = u64>) -> VecDeque<Action> {
+        let LogPage { head, entries } = page(0, seqs);
+        let signal = Signal::Committed { epoch: head.epoch, room: room(), entries: entries.into() };
+        self.handle(Event::Signal { from: HubId(7), signal })
+    }
+}
+
+/// The one read of the log that is asked for.
+fn load(actions: &VecDeque<Action>) -> (Token, ReadRange) {
+    let mut loads = loads(actions);
+    let load = loads.next().expect("a read");
+    assert!(loads.next().is_none(), "{actions:?}");
+    load
+}
+
+fn loads(actions: &VecDeque<Action>) -> impl Iterator<Item = (Token, ReadRange)> {
+    actions.iter().filter_map(|action| match action {
+        Action::Load { token, range, .. } => Some((*token, *range)),
+        _ => None,
+    })
+}
+
+fn shown(actions: &VecDeque<Action>) -> Vec<u64> {
+    let seqs = actions.iter().filter_map(|action| match action {
+        Action::Send { frame: ServerFrame::Entry(entry), .. } => Some(entry.seq.get()),
+        _ => None,
+    });
+    seqs.collect()
+}
+
+fn closes(actions: &VecDeque<Action>, which: ConnId, why: CloseCode) -> bool {
+    actions.iter().any(|action| match action {
+        Action::Close { conn, code } => (*conn, *code) == (which, why),
+        _ => false,
+    })
+}
+
+fn hello(resume: Option<Resume>) -> Request {
+    Request::Hello { name: None, token: None, features: vec![], resume: resume.map(Box::new) }
+}
+
+fn resume(attempt: u64) -> Resume {
+    let session = SessionId::new("s").expect("a session");
+    Resume { session, attempt, rooms: BTreeMap::new() }
+}
+
+#[test]
+fn a_signal_that_is_only_late_costs_no_read() {
+    let mut test = Test::joined(Limits::default(), 0);
+    assert_eq!(loads(&test.committed(2..3)).count(), 0);
+    assert_eq!(loads(&test.pass(19)).count(), 0);
+    assert_eq!(shown(&test.committed(1..2)), [1, 2]);
+    assert_eq!(loads(&test.pass(1000)).count(), 0);
+    // One that does not come does.
+    test.committed(4..5);
+    assert_eq!(loads(&test.pass(19)).count(), 0);
+    let (token, range) = load(&test.pass(1));
+    assert_eq!((range.from, range.to, range.keep), (seq(3), seq(4), Keep::Oldest));
+    let actions = test.handle(Event::Loaded { token, result: Ok(page(4, 3..4)) });
+    assert_eq!(shown(&actions), [3, 4]);
+}
+
+#[test]
+fn a_read_for_one_who_lags_fits_its_outbox() {
+    let limits = Limits { outbox_high_bytes: 1024, recent_entries: 1, ..Limits::default() };
+    let mut test = Test::joined(limits, 0);
+    test.handle(Event::Congested { conn: CONN });
+    assert!(shown(&test.committed(1..301)).is_empty());
+    let mut next = 1;
+    // However short they are, it gets a few at a time, and has to take them before it gets more.
+    for _ in 0..5 {
+        let (token, range) = load(&test.handle(Event::Drained { conn: CONN }));
+        assert_eq!(range.from, seq(next));
+        assert!((1..=4).contains(&range.limit) && range.bytes <= 1024, "{range:?}");
+        let end = next + u64::from(range.limit);
+        let actions = test.handle(Event::Loaded { token, result: Ok(page(300, next..end)) });
+        assert!(shown(&actions).into_iter().eq(next..end));
+        assert!(matches!(actions.back(), Some(Action::AwaitDrain { conn: CONN })), "{actions:?}");
+        next = end;
+    }
+}
+
+#[test]
+fn a_log_without_what_was_delivered_to_others_is_not_asked_for_ever() {
+    let mut test = Test::joined(Limits { recent_entries: 1, ..Limits::default() }, 0);
+    test.handle(Event::Congested { conn: CONN });
+    test.committed(1..4);
+    let (token, _) = load(&test.handle(Event::Drained { conn: CONN }));
+    // Some of it is progress.
+    let actions = test.handle(Event::Loaded { token, result: Ok(page(3, 1..2)) });
+    assert_eq!(shown(&actions), [1]);
+    let (token, range) = load(&test.handle(Event::Drained { conn: CONN }));
+    assert_eq!(range.from, seq(2));
+    let actions = test.handle(Event::Loaded { token, result: Ok(page(3, 0..0)) });
+    let code = CloseCode::SlowConsumer;
+    assert!(closes(&actions, CONN, code), "{actions:?}");
+}
+
+#[test]
+fn a_session_that_went_on_elsewhere_is_not_kept() {
+    // The name of the session among Hubs is what another Hub is told of it.
+    let mut other = Test::new(Limits::default());
+    other.connect(CONN, "x");
+    let told = other.request(CONN, hello(Some(resume(3))));
+    let resumed = |action: &Action| match action {
+        Action::Signal { signal: Signal::Resumed { member, attempt: 3 }, .. } => Some(*member),
+        _ => None,
+    };
+    let member = told.iter().find_map(resumed).expect("a signal");
+    for (elsewhere, kept) in [(2, 1), (3, 1), (4, 0)] {
+        let resumed = Signal::Resumed { member, attempt: elsewhere };
+        // It has lost its connection.
+        let mut test = Test::new(Limits::default());
+        test.connect(CONN, "y");
+        test.request(CONN, hello(Some(resume(3))));
+        let why = LeaveReason::Disconnected;
+        test.handle(Event::Disconnected { conn: CONN, why });
+        assert_eq!(test.hub.stats().away, 1);
+        test.handle(Event::Signal { from: HubId(7), signal: resumed.clone() });
+        assert_eq!(test.hub.stats().away, kept, "{elsewhere}");
+        // It has not.
+        let mut test = Test::new(Limits::default());
+        test.connect(CONN, "y");
+        test.request(CONN, hello(Some(resume(3))));
+        test.handle(Event::Signal { from: HubId(7), signal: resumed });
+        assert_eq!(test.hub.stats().sessions, kept, "{elsewhere}");
+    }
+}
+
+#[test]
+fn the_later_of_two_connections_with_the_same_count_has_the_session() {
+    let mut test = Test::new(Limits::default());
+    let later = |slot| ConnId { slot, generation: 0 };
+    test.connect(CONN, "x");
+    test.request(CONN, hello(Some(resume(3))));
+    test.connect(later(1), "y");
+    let code = CloseCode::Superseded;
+    let actions = test.request(later(1), hello(Some(resume(3))));
+    assert!(closes(&actions, CONN, code), "{actions:?}");
+    test.connect(later(2), "z");
+    let actions = test.request(later(2), hello(Some(resume(2))));
+    assert!(closes(&actions, later(2), code), "{actions:?}");
+}
+
+#[test]
+fn whoever_never_keeps_to_the_budget_is_closed() {
+    let mut test = Test::joined(Limits { messages_per_10s: 2, ..Limits::default() }, 0);
+    let over = |actions: &VecDeque<Action>| closes(actions, CONN, CloseCode::RateLimited);
+    let say = || Request::Message { room: room(), key: None, content: "x".into(), reply_to: None };
+    test.request(CONN, say());
+    for _ in 0..100 {
+        assert!(!over(&test.request(CONN, say())));
+    }
+    // It has kept to it for a while: that counts anew.
+    test.pass(10_001);
+    test.request(CONN, say());
+    test.request(CONN, say());
+    for _ in 0..100 {
+        assert!(!over(&test.request(CONN, say())));
+    }
+    test.pass(10_000);
+    test.request(CONN, say());
+    test.request(CONN, say());
+    assert!(over(&test.request(CONN, say())));
+}
+
+#[test]
+fn pings_tell_the_ends_of_many_rooms_in_turn() {
+    let mut test = Test::new(Limits::default());
+    test.connect(CONN, "s");
+    test.request(CONN, hello(None));
+    let rooms: Vec<RoomName> =
+        (0..100).map(|n| RoomName::new(&format!("room {n}")).expect("a name")).collect();
+    for room in &rooms {
+        let opens = test.request(CONN, Request::Join { room: room.clone(), history: 0 });
+        let LogPage { head, entries } = page(5, 0..0);
+        let head = LogHead { room: room.clone(), ..head };
+        let token = load(&opens).0;
+        test.handle(Event::Loaded { token, result: Ok(LogPage { head, entries }) });
+    }
+    let mut told = BTreeMap::<RoomName, usize>::new();
+    for _ in 0..16 {
+        for action in test.pass(25_000) {
+            if let Action::Send { frame: ServerFrame::Ping { heads }, .. } = action {
+                assert!(heads.len() <= 64);
+                heads.into_keys().for_each(|room| *told.entry(room).or_default() += 1);
+            }
+        }
+        test.request(CONN, Request::Pong);
+    }
+    assert!(rooms.iter().all(|room| told.get(room) == Some(&2)), "{told:?}");
+}
+
+#[test]
+fn an_append_that_is_answered_too_late_is_shown_all_the_same() {
+    let mut test = Test::joined(Limits::default(), 0);
+    let say = Request::Message { room: room(), key: None, content: "x".into(), reply_to: None };
+    let offered = test.request(CONN, say);
+    let append = offered.iter().find_map(|action| match action {
+        Action::Append { token, .. } => Some(*token),
+        _ => None,
+    });
+    // It is given up, and the log does not have it yet.
+    let asked = test.pass(30_000).into_iter().find_map(|action| match action {
+        Action::Head { token, .. } => Some(token),
+        _ => None,
+    });
+    let result = Ok(page(0, 0..0).head);
+    test.handle(Event::Head { token: asked.expect("a question"), result });
+    assert_eq!(loads(&test.pass(1000)).count(), 0);
+    // Then it has: other Hubs are told, and it is read.
+    let epoch = page(0, 0..0).head.epoch;
+    let result = Ok(Appended { epoch, outcomes: vec![Outcome::New { seq: seq(1) }] });
+    let told = test.handle(Event::Appended { token: append.expect("an append"), result });
+    let grown = |action: &Action| match action {
+        Action::Signal { signal: Signal::Grown { last, .. }, .. } => *last == seq(1),
+        _ => false,
+    };
+    assert!(told.iter().any(grown), "{told:?}");
+    let token = load(&test.pass(20)).0;
+    let actions = test.handle(Event::Loaded { token, result: Ok(page(1, 1..2)) });
+    assert_eq!(shown(&actions), [1]);
+}
+
+#[test]
+fn whoever_is_not_in_a_room_is_told_in_which() {
+    let mut test = Test::joined(Limits::default(), 0);
+    let other = RoomName::new("attic").expect("a name");
+    let mut actions = test.request(CONN, Request::Members { room: other.clone() });
+    let [Action::Send { frame: ServerFrame::Error(error), .. }] = actions.make_contiguous() else {
+        panic!("{actions:?}")
+    };
+    assert_eq!((error.code, &error.room), (ErrorCode::NotMember, &Some(other)));
+}
+
+/// Lets a member say so many things of this length at once, and returns how many drafts each batch
+/// has, and its bytes.
+fn batches(count: usize, bytes: usize) -> Vec<(usize, usize)> {
+    let limits = Limits { messages_per_10s: 0, ..Limits::default() };
+    let mut test = Test::joined(limits, 0);
+    let content: Arc<str> = "x".repeat(bytes).into();
+    let mut offered = VecDeque::new();
+    for _ in 0..count {
+        let content = content.clone();
+        let say = Request::Message { room: room(), key: None, content, reply_to: None };
+        offered.extend(test.request(CONN, say));
+    }
+    let (mut batches, mut last) = (Vec::new(), 0);
+    while let Some(action) = offered.pop_front() {
+        let Action::Append { token, drafts, .. } = action else { continue };
+        batches.push((drafts.len(), drafts.iter().map(|draft| draft.body.size()).sum()));
+        let places = last + 1..=last + drafts.len() as u64;
+        let outcomes = places.map(|n| Outcome::New { seq: seq(n) }).collect();
+        last += drafts.len() as u64;
+        let result = Ok(Appended { epoch: page(0, 0..0).head.epoch, outcomes });
+        offered.extend(test.handle(Event::Appended { token, result }));
+    }
+    batches
+}
+
+#[test]
+fn what_waits_for_the_log_is_offered_together_but_not_too_much_of_it() {
+    assert_eq!(batches(3, 10), [(1, 10), (2, 20)]);
+    // Many short ones.
+    let short = batches(1000, 1);
+    assert!(short.len() <= 6 && short.iter().all(|(count, _)| *count <= 256), "{short:?}");
+    // Some long ones: what one takes is no more than a MiB, and yet not one at a time.
+    let long = batches(400, 8192);
+    assert_eq!(long.iter().map(|(count, _)| count).sum::<usize>(), 400);
+    assert!(long.len() <= 6 && long.iter().all(|(_, bytes)| *bytes <= 1 << 20), "{long:?}");
+}
