@@ -96,7 +96,8 @@ async fn a_run_for_a_time_accounts_for_all_it_has_sent() {
     let server = server(&home).await;
     let pid = server.pid().expect("it runs");
     for dialect in DIALECTS {
-        let words = format!("--dialect {dialect} --members 5 --seconds 0.3 --warmup 0.1 --pid {pid}");
+        let words =
+            format!("--dialect {dialect} --members 5 --seconds 0.3 --warmup 0.1 --pid {pid}");
         let json = well(&against(server.http(), "fanout", &words).await);
         let sent = json["messages"]["sent"].as_u64().expect("a number");
         assert!(sent > 0, "{json}");

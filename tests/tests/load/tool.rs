@@ -37,11 +37,7 @@ impl Running {
         let output = within_time(PATIENCE, "chat-load's end", self.0.wait_with_output()).await;
         let output = output.expect("our own process can be awaited");
         let text = |bytes| String::from_utf8(bytes).expect("it writes text");
-        Run {
-            code: output.status.code(),
-            stdout: text(output.stdout),
-            stderr: text(output.stderr),
-        }
+        Run { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
     }
 
     /// Presses Ctrl-C.

@@ -107,7 +107,9 @@ fn check(plan: &Plan) -> Result<(), Failed> {
         return refuse(format!("--rooms {rooms}: there are only {connections} connections"));
     }
     if plan.scenario == Scenario::Idle && rooms > 0 && connections % rooms != 0 {
-        return refuse(format!("--rooms {rooms}: {connections} connections do not fill them evenly"));
+        return refuse(format!(
+            "--rooms {rooms}: {connections} connections do not fill them evenly"
+        ));
     }
     if plan.sends() && senders + slow > members {
         return refuse(format!(
@@ -157,8 +159,14 @@ fn subcommand(scenario: Scenario) -> Command {
         Scenario::Fanout => command.args(rooms_and_members("1", "100")).args(sending()),
         Scenario::Slow => command
             .args(rooms_and_members("1", "100"))
-            .arg(number("slow", "N", 1..=CONNECTIONS_MAX, "10", "Members of each room that do not \
-                 read while messages are sent."))
+            .arg(number(
+                "slow",
+                "N",
+                1..=CONNECTIONS_MAX,
+                "10",
+                "Members of each room that do not \
+                 read while messages are sent.",
+            ))
             .args(sending()),
     };
     let joining = "Joins under way at a time";
@@ -210,19 +218,23 @@ fn other() -> [Arg; 4] {
             "Names the rooms and fills the contents; two runs at once need two \
              [default: another one each time]",
         ),
-        Arg::new("json")
-            .long("json")
-            .value_name("FILE")
-            .value_parser(value_parser!(PathBuf))
-            .help("Write the report as JSON too; `-`: to standard output, and the table to \
-                   standard error."),
+        Arg::new("json").long("json").value_name("FILE").value_parser(value_parser!(PathBuf)).help(
+            "Write the report as JSON too; `-`: to standard output, and the table to \
+                   standard error.",
+        ),
     ]
 }
 
 fn sending() -> [Arg; 7] {
     [
         number("senders", "N", 1..=CONNECTIONS_MAX, "1", "Senders of each room."),
-        number("in-flight", "N", 1..=10_000, "8", "Messages of each sender on their way at a time."),
+        number(
+            "in-flight",
+            "N",
+            1..=10_000,
+            "8",
+            "Messages of each sender on their way at a time.",
+        ),
         Arg::new("rate")
             .long("rate")
             .value_name("N")

@@ -217,9 +217,7 @@ impl Director {
         self.progress.stage("leaving");
         self.shared.enter(Phase::Leave);
         let began = self.now();
-        // What has just been told is of the time before.
-        self.tick().await;
-        while self.shared.sum(|m| &m.open) > 0
+        while (!self.shared.all_in(Phase::Leave) || self.shared.sum(|m| &m.open) > 0)
             && self.now().saturating_sub(began) < LEAVE_TIME_MAX
             && self.measured.ended != Ended::Interrupted
         {
@@ -274,8 +272,8 @@ impl Director {
 
     async fn until_delivered(&mut self) {
         let done = |shared: &Shared| {
-            let sending = shared.phase() < Phase::Drain && shared.sum(|m| &m.active) > 0;
-            !sending && shared.sum(|m| &m.received) >= shared.sum(|m| &m.offered)
+            let sent = shared.sum(|m| &m.active) == 0 || shared.all_in(Phase::Drain);
+            sent && shared.sum(|m| &m.received) >= shared.sum(|m| &m.offered)
         };
         // An interrupt ends the sending, not the arrival of what is on its way.
         let ended = std::mem::take(&mut self.measured.ended);

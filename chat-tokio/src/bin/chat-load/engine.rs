@@ -4,7 +4,7 @@
 //! into one buffer that all share, and what is in it is judged where it lies.
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Relaxed, Release};
 use std::time::Duration;
 
 use chat_tokio::clock::Clock;
@@ -36,6 +36,9 @@ pub(crate) struct Engine {
     /// Connections that had more than one turn's worth to be read.
     unread: Vec<usize>,
     tick_ns: u64,
+    /// Senders with something left to send, and connections that have not ended: at the last tick.
+    active: u64,
+    open: u64,
 }
 
 impl Engine {
@@ -51,7 +54,7 @@ impl Engine {
         let mut ledger = Ledger::new(&plan, &connections);
         ledger.tally.slow.members =
             connections.iter().filter(|one| one.role.reads == Reads::Late).count() as u64;
-        Ok(Self {
+        let mut engine = Self {
             poll: Poll::new()?,
             plan,
             shared,
@@ -65,7 +68,11 @@ impl Engine {
             frozen: false,
             unread: Vec::new(),
             tick_ns: 0,
-        })
+            active: 0,
+            open: 0,
+        };
+        engine.look_at_all();
+        Ok(engine)
     }
 
     /// Runs until the end, and returns what was counted.
@@ -98,7 +105,7 @@ impl Engine {
                     self.read(at, &mut buffer);
                 }
             }
-            self.publish();
+            self.publish(phase);
         }
     }
 
@@ -129,14 +136,13 @@ impl Engine {
         if now_ns.saturating_sub(self.tick_ns) >= TICK_NS {
             self.tick_ns = now_ns;
             self.ledger.senders.give_up(now_ns, &mut self.ledger.tally);
-            self.publish_active();
+            self.look_at_all();
         }
     }
 
     fn connect(&mut self, now_ns: u64) {
         let at_once = self.at_once(self.plan.connecting);
-        while self.next < self.connections.len()
-            && self.next - self.settled_connections() < at_once
+        while self.next < self.connections.len() && self.next - self.settled_connections() < at_once
         {
             let (at, index) = (self.next, self.indexes[self.next]);
             self.next += 1;
@@ -301,7 +307,7 @@ impl Engine {
         Duration::from_nanos(wait_ns)
     }
 
-    fn publish(&self) {
+    fn publish(&self, phase: Phase) {
         let meter = self.shared.meter(self.thread);
         let Ledger { tally, .. } = &self.ledger;
         let failed = tally.failures.count();
@@ -318,14 +324,17 @@ impl Engine {
         meter.connected_ns.store(self.ledger.connected_ns, Relaxed);
         meter.joined_ns.store(self.ledger.joined_ns, Relaxed);
         meter.received_ns.store(self.ledger.received_ns, Relaxed);
+        meter.open.store(self.open, Relaxed);
+        // With nobody active, whoever reads this has all that was offered.
+        meter.active.store(self.active, Release);
+        meter.reached(phase);
     }
 
-    /// What takes a look at every connection is told more seldom.
-    fn publish_active(&self) {
-        let meter = self.shared.meter(self.thread);
-        meter.active.store(self.ledger.senders.active(&self.connections), Relaxed);
+    /// What takes a look at every connection is found out more seldom.
+    fn look_at_all(&mut self) {
+        self.active = self.ledger.senders.active(&self.connections);
         let open = |one: &&Connection| !matches!(one.state, State::Unborn | State::Ended);
-        meter.open.store(self.connections.iter().filter(open).count() as u64, Relaxed);
+        self.open = self.connections.iter().filter(open).count() as u64;
     }
 
     fn settled_connections(&self) -> usize {

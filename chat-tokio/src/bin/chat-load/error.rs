@@ -11,14 +11,30 @@ pub(crate) enum Failed {
     Usage(String),
     /// Two settings do not fit.
     Settings(String),
-    Url { url: String, why: String },
+    Url {
+        url: String,
+        why: String,
+    },
     /// This process may not have as many open files as connections are wanted.
-    Files { needed: u64, allowed: u64, why: Option<io::Error> },
+    Files {
+        needed: u64,
+        allowed: u64,
+        why: Option<io::Error>,
+    },
     NoProcess(u32),
     /// Some connections were not made, and without them the rest would say nothing.
-    Connecting { url: String, made: u64, wanted: u32, reasons: Reasons },
+    Connecting {
+        url: String,
+        made: u64,
+        wanted: u32,
+        reasons: Reasons,
+    },
     /// Some members could not join.
-    Joining { joined: u64, wanted: u32, reasons: Reasons },
+    Joining {
+        joined: u64,
+        wanted: u32,
+        reasons: Reasons,
+    },
     Write(PathBuf, io::Error),
     /// The system refuses something that this can't do without.
     System(io::Error),

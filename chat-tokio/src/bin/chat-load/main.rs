@@ -35,14 +35,15 @@ use plan::{Json, Plan};
 use report::{Report, Verdict};
 
 fn main() -> ExitCode {
-    let outcome = random_seed()
-        .and_then(|seed| args::parse(std::env::args_os(), seed))
-        .and_then(|parsed| match parsed {
-            Parsed::Print(text) => {
-                print(&text);
-                Ok(Verdict::Well)
+    let outcome =
+        random_seed().and_then(|seed| args::parse(std::env::args_os(), seed)).and_then(|parsed| {
+            match parsed {
+                Parsed::Print(text) => {
+                    print(&text);
+                    Ok(Verdict::Well)
+                }
+                Parsed::Run(plan) => run(*plan),
             }
-            Parsed::Run(plan) => run(*plan),
         });
     match outcome {
         Ok(Verdict::Well) => ExitCode::SUCCESS,

@@ -31,7 +31,11 @@ impl Progress {
     pub(crate) fn time(&self, done: Duration, all: Duration, more: &str) {
         if !self.0.is_hidden() {
             self.0.set_length(all.as_millis() as u64);
-            self.0.set_message(format!("{:.0} of {} s{more}", done.as_secs_f64(), all.as_secs_f64()));
+            self.0.set_message(format!(
+                "{:.0} of {} s{more}",
+                done.as_secs_f64(),
+                all.as_secs_f64()
+            ));
             self.0.set_position(done.as_millis() as u64);
         }
     }

@@ -105,8 +105,12 @@ impl Report {
         }
     }
 
-    /// Returns what the server's memory has grown by for each connection.
+    /// Returns what the server's memory has grown by for each connection, if it had nothing else
+    /// to remember.
     pub(crate) fn bytes_per_connection(&self) -> Option<f64> {
+        if self.plan.sends() {
+            return None;
+        }
         let (before, after) = self.measured.resident_before.zip(self.measured.resident_after)?;
         let grown = after as f64 - before as f64;
         (self.tally.connected > 0).then(|| grown / self.tally.connected as f64)

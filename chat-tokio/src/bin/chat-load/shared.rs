@@ -69,6 +69,9 @@ pub(crate) struct Meter {
     pub(crate) joined_ns: AtomicU64,
     /// When the last delivery came.
     pub(crate) received_ns: AtomicU64,
+    /// The phase that all of the above is of. It is written last and read first: what a thread has
+    /// done in the phase before is in the other numbers then.
+    phase: AtomicU64,
 }
 
 impl Shared {
@@ -90,16 +93,27 @@ impl Shared {
         self.phase.store(phase as u8, Ordering::Release);
     }
 
+    /// Tells whether every thread has gone on so far, and told what it did before.
+    pub(crate) fn all_in(&self, phase: Phase) -> bool {
+        self.meters.iter().all(|meter| meter.phase.load(Ordering::Acquire) >= phase as u64)
+    }
+
     pub(crate) fn meter(&self, thread: u32) -> &Meter {
         &self.meters[thread as usize]
     }
 
     pub(crate) fn sum(&self, of: impl Fn(&Meter) -> &AtomicU64) -> u64 {
-        self.meters.iter().map(|meter| of(meter).load(Ordering::Relaxed)).sum()
+        self.meters.iter().map(|meter| of(meter).load(Ordering::Acquire)).sum()
     }
 
     pub(crate) fn latest(&self, of: impl Fn(&Meter) -> &AtomicU64) -> u64 {
-        self.meters.iter().map(|meter| of(meter).load(Ordering::Relaxed)).max().unwrap_or(0)
+        self.meters.iter().map(|meter| of(meter).load(Ordering::Acquire)).max().unwrap_or(0)
+    }
+}
+
+impl Meter {
+    pub(crate) fn reached(&self, phase: Phase) {
+        self.phase.store(phase as u64, Ordering::Release);
     }
 }
 

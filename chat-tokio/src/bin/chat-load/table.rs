@@ -12,7 +12,10 @@ pub(crate) fn table(report: &Report) -> String {
     let Plan { scenario, dialect, target, threads, seed, .. } = &report.plan;
     let (scenario, dialect) = (scenario.name(), dialect.name());
     let threads = if *threads == 1 { "1 thread".into() } else { format!("{threads} threads") };
-    lines.line("chat-load", &format!("{scenario}, {dialect}, {}, {threads}, seed {seed}", target.url));
+    lines.line(
+        "chat-load",
+        &format!("{scenario}, {dialect}, {}, {threads}, seed {seed}", target.url),
+    );
     lines.line("load", &load(&report.plan));
     connections(&mut lines, report);
     if report.plan.rooms > 0 {
@@ -36,7 +39,8 @@ pub(crate) fn table(report: &Report) -> String {
 }
 
 fn load(plan: &Plan) -> String {
-    let count = |count: u32, one: &str| format!("{count} {one}{}", if count == 1 { "" } else { "s" });
+    let count =
+        |count: u32, one: &str| format!("{count} {one}{}", if count == 1 { "" } else { "s" });
     let who = match plan.rooms {
         0 => count(plan.connections, "connection"),
         rooms => format!("{} × {}", count(rooms, "room"), count(plan.members, "member")),
@@ -254,8 +258,7 @@ mod tests {
 
     #[test]
     fn numbers_are_grouped() {
-        for (number, text) in
-            [(0, "0"), (999, "999"), (1000, "1 000"), (12_345_678, "12 345 678")]
+        for (number, text) in [(0, "0"), (999, "999"), (1000, "1 000"), (12_345_678, "12 345 678")]
         {
             assert_eq!(grouped(number), text);
         }
@@ -263,7 +266,8 @@ mod tests {
 
     #[test]
     fn times_have_three_digits() {
-        for (us, text) in [(12.0, "0.01"), (1234.0, "1.23"), (12_340.0, "12.3"), (999_999.0, "1000")]
+        for (us, text) in
+            [(12.0, "0.01"), (1234.0, "1.23"), (12_340.0, "12.3"), (999_999.0, "1000")]
         {
             assert_eq!(milliseconds(us), text);
         }

@@ -17,7 +17,9 @@ impl Target {
         match uri.scheme_str() {
             Some("ws") => {}
             Some("wss") => {
-                return Err(wrong("there is no TLS here; measure the server itself, by ws://".into()));
+                return Err(wrong(
+                    "there is no TLS here; measure the server itself, by ws://".into(),
+                ));
             }
             _ => return Err(wrong("it has to begin with ws://".into())),
         }

@@ -26,9 +26,7 @@ pub(crate) fn request(target: &Target, dialect: Dialect, name: &str) -> String {
             let before = if target.path.contains('?') { '&' } else { '?' };
             (format!("{}{before}username={name}", target.path), String::new())
         }
-        Dialect::V1 => {
-            (target.path.clone(), format!("Sec-WebSocket-Protocol: {SUBPROTOCOL}\r\n"))
-        }
+        Dialect::V1 => (target.path.clone(), format!("Sec-WebSocket-Protocol: {SUBPROTOCOL}\r\n")),
     };
     let host = &target.host;
     format!(
@@ -61,9 +59,9 @@ pub(crate) fn reply(buffer: &[u8], dialect: Dialect) -> Reply {
     }
     match (dialect, header("sec-websocket-protocol")) {
         (Dialect::Basic, None) | (Dialect::V1, Some(SUBPROTOCOL)) => Reply::Upgraded(end + 4),
-        (Dialect::V1, None) => Reply::Refused(format!(
-            "wrong subprotocol: the server does not speak `{SUBPROTOCOL}`"
-        )),
+        (Dialect::V1, None) => {
+            Reply::Refused(format!("wrong subprotocol: the server does not speak `{SUBPROTOCOL}`"))
+        }
         (_, Some(other)) => {
             Reply::Refused(format!("wrong subprotocol: the server wants to speak `{other}`"))
         }
@@ -76,7 +74,9 @@ mod tests {
 
     fn reply_with(headers: &str) -> String {
         let accept = derive_accept_key(KEY.as_bytes());
-        format!("HTTP/1.1 101 Switching Protocols\r\nsec-websocket-ACCEPT: {accept}{headers}\r\n\r\n")
+        format!(
+            "HTTP/1.1 101 Switching Protocols\r\nsec-websocket-ACCEPT: {accept}{headers}\r\n\r\n"
+        )
     }
 
     #[test]

@@ -91,7 +91,11 @@ pub(crate) enum Said {
     /// So many entries are to be paged for, or gone.
     Gap(u64),
     Bye(String),
-    Error { id: Option<String>, code: String, retry_after_ms: Option<u64> },
+    Error {
+        id: Option<String>,
+        code: String,
+        retry_after_ms: Option<u64>,
+    },
     /// Nothing that is counted.
     Other,
 }
