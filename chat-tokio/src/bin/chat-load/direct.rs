@@ -156,7 +156,9 @@ impl Director {
 
     async fn send(&mut self) {
         self.progress.stage("warming up");
-        self.shared.enter(Phase::Warm);
+        if !self.plan.warmup.is_zero() {
+            self.shared.enter(Phase::Warm);
+        }
         let began = self.now();
         while self.sending() && self.now().saturating_sub(began) < self.plan.warmup {
             self.progress.time(self.now().saturating_sub(began), self.plan.warmup, "");
@@ -180,8 +182,11 @@ impl Director {
                 while self.sending() {
                     self.progress.count(self.shared.sum(|m| &m.received), all);
                     self.tick().await;
+                    // What was sent last may still be refused, and has to be sent again.
+                    if self.shared.sum(|m| &m.active) == 0 {
+                        self.until_delivered().await;
+                    }
                 }
-                self.until_delivered().await;
                 let last = Duration::from_nanos(self.shared.latest(|m| &m.received_ns));
                 self.measured.time = last.saturating_sub(began);
                 self.take_cpu(cpu, own);
@@ -270,10 +275,18 @@ impl Director {
         }
     }
 
+    /// Waits until all that was sent has come, or is lost, or somebody has to send again.
     async fn until_delivered(&mut self) {
+        let draining = self.shared.phase() >= Phase::Drain;
         let done = |shared: &Shared| {
-            let sent = shared.sum(|m| &m.active) == 0 || shared.all_in(Phase::Drain);
-            sent && shared.sum(|m| &m.received) >= shared.sum(|m| &m.offered)
+            let all_sent = match draining {
+                true => shared.all_in(Phase::Drain),
+                false => shared.sum(|m| &m.active) == 0,
+            };
+            match all_sent {
+                true => shared.sum(|m| &m.received) >= shared.sum(|m| &m.offered),
+                false => !draining,
+            }
         };
         // An interrupt ends the sending, not the arrival of what is on its way.
         let ended = std::mem::take(&mut self.measured.ended);
@@ -370,7 +383,7 @@ const TICK: Duration = Duration::from_millis(10);
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Without any delivery for so long, what is missing is lost. Longer than a server's disk takes.
-const QUIET: Duration = Duration::from_secs(3);
+const QUIET: Duration = Duration::from_secs(5);
 
 const QUIET_AFTER_JOIN: Duration = Duration::from_millis(300);
 

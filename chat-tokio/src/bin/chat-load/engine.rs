@@ -39,6 +39,8 @@ pub(crate) struct Engine {
     /// Senders with something left to send, and connections that have not ended: at the last tick.
     active: u64,
     open: u64,
+    /// Refusals that were told already.
+    refused: u64,
 }
 
 impl Engine {
@@ -70,6 +72,7 @@ impl Engine {
             tick_ns: 0,
             active: 0,
             open: 0,
+            refused: 0,
         };
         engine.look_at_all();
         Ok(engine)
@@ -124,7 +127,9 @@ impl Engine {
         } else if phase >= Phase::Drain {
             self.ledger.senders.stop();
         }
-        self.ledger.measuring = phase == Phase::Measure;
+        // Another thread's messages may come before this one has seen that it is measured.
+        let begin = if self.plan.warmup.is_zero() { Phase::Connect } else { Phase::Measure };
+        self.ledger.measuring = (begin..=Phase::Measure).contains(&phase);
         let Ledger { senders, tally, .. } = &mut self.ledger;
         senders.send(now_ns, &mut self.connections, tally);
         if phase >= Phase::Thaw && self.frozen {
@@ -307,7 +312,14 @@ impl Engine {
         Duration::from_nanos(wait_ns)
     }
 
-    fn publish(&self, phase: Phase) {
+    fn publish(&mut self, phase: Phase) {
+        let refused = self.ledger.tally.refused.count();
+        if refused != self.refused {
+            // Whoever had sent all has something left again. That is told before less is offered.
+            self.refused = refused;
+            self.look_at_all();
+            self.shared.meter(self.thread).active.store(self.active, Release);
+        }
         let meter = self.shared.meter(self.thread);
         let Ledger { tally, .. } = &self.ledger;
         let failed = tally.failures.count();
@@ -317,7 +329,7 @@ impl Engine {
         meter.closed.store(closed, Relaxed);
         meter.joined.store(tally.joined, Relaxed);
         meter.unjoined.store(tally.join_failures.count(), Relaxed);
-        meter.offered.store(tally.accepted() * u64::from(self.plan.readers()), Relaxed);
+        meter.offered.store(tally.accepted() * u64::from(self.plan.readers()), Release);
         meter.received.store(tally.received, Relaxed);
         meter.slow_received.store(tally.slow.received, Relaxed);
         meter.reads.store(tally.reads, Relaxed);
@@ -325,7 +337,7 @@ impl Engine {
         meter.joined_ns.store(self.ledger.joined_ns, Relaxed);
         meter.received_ns.store(self.ledger.received_ns, Relaxed);
         meter.open.store(self.open, Relaxed);
-        // With nobody active, whoever reads this has all that was offered.
+        // With nobody active, whoever reads this also has all that was offered.
         meter.active.store(self.active, Release);
         meter.reached(phase);
     }

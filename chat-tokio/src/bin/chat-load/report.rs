@@ -143,7 +143,7 @@ impl Report {
         }
         if *late > 0 {
             notes.push(format!(
-                "{late} messages were sent late: chat-load, or this machine, could not keep the rate"
+                "{late} messages were sent late: chat-load or this machine could not keep the rate"
             ));
         }
         if *held_back > 0 {

@@ -43,9 +43,8 @@ impl Template {
         let (text, before): (String, &[&str]) = match plan.dialect {
             Dialect::Basic => (format!(r#"{{"type":"message","content":"{content}"}}"#), &[]),
             Dialect::V1 => (
-                format!(
-                    r#"{{"type":"message","id":"00000000","key":"k00000000","room":"{room}","content":"{content}"}}"#
-                ),
+                format!(r#"{{"type":"message","id":"{ZEROS}","key":"k{ZEROS}","#)
+                    + &format!(r#""room":"{room}","content":"{content}"}}"#),
                 &[r#""id":""#, r#""key":"k"#],
             ),
         };
@@ -67,6 +66,9 @@ impl Template {
         out.extend(&self.bytes);
     }
 }
+
+/// As many as a number has digits.
+const ZEROS: &str = "00000000";
 
 /// Letters without end, the same for the same seed.
 struct Letters(u64);
