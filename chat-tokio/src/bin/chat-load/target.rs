@@ -27,7 +27,7 @@ impl Target {
         let authority = authority.ok_or_else(|| wrong("it names no host".into()))?;
         let name = authority.host().trim_start_matches('[').trim_end_matches(']');
         let port = authority.port_u16().unwrap_or(80);
-        let path = match uri.path_and_query().map(|path| path.as_str()) {
+        let path = match uri.path_and_query().map(http::uri::PathAndQuery::as_str) {
             None | Some("" | "/") => "/ws",
             Some(path) => path,
         };
