@@ -68,7 +68,7 @@ async fn mistaken(stream: TcpStream) {
         let Message::Text(text) = message else { break };
         let mut replies = Vec::new();
         let is_join = serde_json::from_str::<Value>(&text).expect("JSON")["type"] == "join";
-        match is_join.then_some(0).unwrap_or_else(|| number(&text)) {
+        match if is_join { 0 } else { number(&text) } {
             3 => {}
             5 => replies.extend([text.clone(), text]),
             7 => held = Some(text),

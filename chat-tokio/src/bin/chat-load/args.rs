@@ -317,5 +317,6 @@ const AFTER_HELP: &str = "\
   chat-load fanout --rooms 100 --members 50 --rate 50000 --pid $(pgrep -x chat-server)
 
 Each scenario has its own options: `chat-load fanout --help`. It ends with 0 if all went well, 1 \
-if there is nothing to report, 2 if the command line is wrong, and 3 if the report tells of something \
-lost, repeated, out of order, refused or cut off. Ctrl-C ends a run early and still reports.";
+if there is nothing to report, 2 if the command line is wrong, and 3 if the report tells of \
+something lost, repeated, out of order, refused or cut off. Ctrl-C ends a run early and still \
+reports.";
