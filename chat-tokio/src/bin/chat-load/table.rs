@@ -172,9 +172,12 @@ fn slow(lines: &mut Lines, report: &Report) {
 fn cost(lines: &mut Lines, report: &Report) {
     let measured = &report.measured;
     let cpu = |cpu: Cpu| {
-        let percent = 100.0 * cpu.total().as_secs_f64() / measured.time.as_secs_f64();
         let (user, system) = (cpu.user.as_secs_f64(), cpu.system.as_secs_f64());
-        let all = format!("{percent:.0} % (user {user:.2} s, system {system:.2} s)");
+        let mut all = format!("user {user:.2} s, system {system:.2} s");
+        if !measured.time.is_zero() {
+            let percent = 100.0 * cpu.total().as_secs_f64() / measured.time.as_secs_f64();
+            all = format!("{percent:.0} % ({all})");
+        }
         match each(Some(cpu), report.tally.measured) {
             Some(us) => format!("{us:.2} µs per delivery, {all}"),
             None => all,
