@@ -27,6 +27,12 @@ impl Clock {
         Now { mono: Mono(mono.as_millis() as u64), wall: Timestamp(wall.as_millis() as u64) }
     }
 
+    /// Returns the time since this clock was started, as finely as the system tells it.
+    #[must_use]
+    pub fn since_start(&self) -> std::time::Duration {
+        self.start.elapsed()
+    }
+
     /// Returns when a deadline is due.
     #[must_use]
     pub fn instant(&self, deadline: Mono) -> Instant {

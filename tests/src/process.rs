@@ -164,7 +164,7 @@ impl Server {
     pub async fn start(home: &Home, spec: &Spec) -> Self {
         let data = home.data();
         fs::create_dir_all(&data).expect("a directory for the data");
-        let mut command = Command::new(binary());
+        let mut command = Command::new(server_binary());
         command.args(spec.arguments(&data));
         let stderr = OpenOptions::new().create(true).append(true).open(home.stderr_path());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr.expect("stderr's file"));
@@ -261,22 +261,34 @@ async fn announced(
     }
 }
 
-/// Returns the path of the server's binary: `CHAT_SERVER_BIN`, or what cargo builds. Cargo is asked
-/// once by each test program, since a leftover of yesterday's sources would prove nothing.
-fn binary() -> &'static Path {
+fn server_binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(|| {
-        let path = std::env::var_os("CHAT_SERVER_BIN").map_or_else(build, PathBuf::from);
-        assert!(File::open(&path).is_ok(), "there is no server at {}", path.display());
-        path
-    })
+    BINARY.get_or_init(|| binary("CHAT_SERVER_BIN", "chat-server", &[]))
 }
 
-fn build() -> PathBuf {
+/// Returns the path of the load tool's binary: `CHAT_LOAD_BIN`, or what cargo builds.
+///
+/// # Panics
+/// If it can't be found or built.
+#[must_use]
+pub fn load_binary() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| binary("CHAT_LOAD_BIN", "chat-load", &["--features", "load"]))
+}
+
+/// Returns the path of a binary: what the variable says, or what cargo builds. Cargo is asked once
+/// by each test program, since a leftover of yesterday's sources would prove nothing.
+fn binary(variable: &str, name: &str, features: &[&str]) -> PathBuf {
+    let path = std::env::var_os(variable).map_or_else(|| build(name, features), PathBuf::from);
+    assert!(File::open(&path).is_ok(), "there is no {name} at {}", path.display());
+    path
+}
+
+fn build(name: &str, features: &[&str]) -> PathBuf {
     let root = workspace_root();
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Blocking::new(cargo);
-    command.current_dir(&root).args(["build", "-p", "chat-tokio", "--bin", "chat-server"]);
+    command.current_dir(&root).args(["build", "-p", "chat-tokio", "--bin", name]).args(features);
     let profile = if cfg!(debug_assertions) {
         "debug"
     } else {
@@ -285,8 +297,8 @@ fn build() -> PathBuf {
     };
     let output = command.output().expect("cargo runs");
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "the server can't be built:\n{said}");
-    target_dir().join(profile).join("chat-server")
+    assert!(output.status.success(), "{name} can't be built:\n{said}");
+    target_dir().join(profile).join(name)
 }
 
 /// Returns the workspace's directory.
