@@ -23,8 +23,9 @@ impl<T> fmt::Display for Case<T> {
 
 /// Makes a message of 64 bytes that was not encoded yet.
 pub(crate) fn entry(seq: u64) -> Entry {
-    let place = (room(), Seq::new(seq).unwrap(), Timestamp(1_700_000_000_000 + seq));
-    let key = Key::new("01J9ZC7V5T8N4M2K6Q0R3S1W8X").unwrap();
+    let place =
+        (room(), Seq::new(seq).expect("it is well formed"), Timestamp(1_700_000_000_000 + seq));
+    let key = Key::new("01J9ZC7V5T8N4M2K6Q0R3S1W8X").expect("it is well formed");
     let Member { user, username } = member(7);
     let body = Body::Message { content: CONTENT.into(), reply_to: None };
     Entry::new(place, (user, username), Some(key), body)
@@ -34,7 +35,8 @@ pub(crate) fn entry(seq: u64) -> Entry {
 pub(crate) fn server_frames() -> Vec<Case<ServerFrame>> {
     let id = || RequestId::new("17").ok();
     let view = || MembersView { count: 5000, members: Arc::new((0..200).map(member).collect()) };
-    let (seq, events) = (|n| Seq::new(n).unwrap(), |n| (1..=n).map(|n| Arc::new(entry(n))));
+    let (seq, events) =
+        (|n| Seq::new(n).expect("it is well formed"), |n| (1..=n).map(|n| Arc::new(entry(n))));
     let error = ErrorBody::new(id(), ErrorCode::NotMember, "join the room first");
     let joined = Joined {
         id: id(),
@@ -128,9 +130,9 @@ pub(crate) fn bad_texts() -> Vec<Case<(Dialect, String)>> {
 fn welcome() -> Welcome {
     Welcome {
         id: RequestId::new("0").ok(),
-        session: SessionId::new("k3XcQ2Vn8sTq7LwPz1YbRg").unwrap(),
-        user: UserId::new("guest-abcdefghijkmnpqrstuv").unwrap(),
-        name: DisplayName::new("Ada").unwrap(),
+        session: SessionId::new("k3XcQ2Vn8sTq7LwPz1YbRg").expect("it is well formed"),
+        user: UserId::new("guest-abcdefghijkmnpqrstuv").expect("it is well formed"),
+        name: DisplayName::new("Ada").expect("it is well formed"),
         resumed: false,
         durability: Durability::Disk,
         heartbeat_ms: 25_000,
@@ -141,16 +143,16 @@ fn welcome() -> Welcome {
 }
 
 fn room() -> RoomName {
-    RoomName::new("lobby").unwrap()
+    RoomName::new("lobby").expect("it is well formed")
 }
 
 fn epoch() -> Epoch {
-    Epoch::new("e1").unwrap()
+    Epoch::new("e1").expect("it is well formed")
 }
 
 fn member(n: u32) -> Member {
-    let user = UserId::new(&format!("guest-abcdefghijkmnpq{n:04}")).unwrap();
-    Member { user, username: DisplayName::new(&format!("Ada{n}")).unwrap() }
+    let user = UserId::new(&format!("guest-abcdefghijkmnpq{n:04}")).expect("it is well formed");
+    Member { user, username: DisplayName::new(&format!("Ada{n}")).expect("it is well formed") }
 }
 
 const CONTENT: &str = "Has anybody seen the minutes of the meeting of last Tuesday, please?";

@@ -162,7 +162,7 @@ impl World {
         let conn = member(self.slots);
         self.slots += 1;
         // Their heartbeats are not all due at the same time.
-        self.now.mono = self.now.mono.plus(u64::from(self.slots % 8 == 0));
+        self.now.mono = self.now.mono.plus(u64::from(self.slots.is_multiple_of(8)));
         let connected = Event::Connected {
             conn,
             session: session(conn.slot),

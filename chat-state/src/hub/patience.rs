@@ -47,7 +47,9 @@ impl Patience {
     /// An append was answered, and so waits no longer.
     pub(super) fn end(&mut self, waits: impl Fn(Token) -> bool) {
         self.waiting -= 1;
-        while self.queue.pop_front_if(|(_, token)| !waits(*token)).is_some() {}
+        while self.queue.front().is_some_and(|(_, token)| !waits(*token)) {
+            self.queue.pop_front();
+        }
         if self.queue.len() > 2 * self.waiting + ANSWERED_MAX {
             self.queue.retain(|(_, token)| waits(*token));
         }
