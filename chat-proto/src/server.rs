@@ -218,8 +218,8 @@ pub struct Joined {
 pub struct MembersView {
     /// All of them.
     pub count: u64,
-    /// At most `members_listed` of them, one entry per session.
-    pub members: Vec<Member>,
+    /// At most `members_listed` of them, one entry per session. All who are told share the list.
+    pub members: Arc<Vec<Member>>,
 }
 
 /// The reply to `history`.

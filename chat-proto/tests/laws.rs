@@ -132,7 +132,8 @@ fn recovery() -> impl Strategy<Value = Recovery> {
 }
 
 fn view() -> impl Strategy<Value = MembersView> {
-    (0..=SEQ_MAX, vec(member(), 0..4)).prop_map(|(count, members)| MembersView { count, members })
+    (0..=SEQ_MAX, vec(member(), 0..4))
+        .prop_map(|(count, members)| MembersView { count, members: members.into() })
 }
 
 fn welcome() -> impl Strategy<Value = Welcome> {

@@ -50,6 +50,7 @@ mod event;
 mod hub;
 mod identity;
 mod ids;
+mod live;
 mod log;
 mod presence;
 mod rate;

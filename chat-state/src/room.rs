@@ -5,11 +5,11 @@ use alloc::vec::Vec;
 
 use chat_proto::{Entry, Epoch, LeaveReason, Member, RequestId, RoomName, Seq};
 
-use crate::ids::{ConnId, HubId, MemberId, Mono, Token};
+use crate::ids::{ConnId, HubId, MemberId, Token};
+use crate::live::Live;
 use crate::log::Draft;
 use crate::presence::RemoteRoster;
 use crate::recent::Recent;
-use crate::roster::Roster;
 
 /// A room in the Hub's table; a stale id hits nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,7 +24,7 @@ pub(crate) struct Room {
     pub(crate) name: RoomName,
     pub(crate) log: LogState,
     /// Connections that get every entry as it comes.
-    pub(crate) live: Roster,
+    pub(crate) live: Live,
     /// Members that are behind, and those that join again.
     pub(crate) lagging: BTreeSet<ConnId>,
     /// Sessions that have asked to join and are no members yet.
@@ -48,8 +48,8 @@ pub(crate) struct Room {
     pub(crate) untold: bool,
     pub(crate) drafts: VecDeque<Queued>,
     pub(crate) in_flight: Option<InFlight>,
-    /// How many drafts of whom are on their way.
-    unanswered: BTreeMap<ConnId, u32>,
+    /// How many drafts of whom are on their way, in the order of the connections.
+    unanswered: Vec<(ConnId, u32)>,
     /// Connections that are not read until fewer drafts wait.
     pub(crate) stalled: BTreeSet<ConnId>,
     /// The other Hubs' parts of the roster.
@@ -131,17 +131,15 @@ pub(crate) struct Queued {
 #[derive(Debug)]
 pub(crate) struct InFlight {
     pub(crate) token: Token,
-    pub(crate) batch: Vec<Queued>,
-    /// When it is given up.
-    pub(crate) due: Mono,
+    pub(crate) batch: VecDeque<Queued>,
 }
 
 impl Room {
-    pub(crate) fn new(name: RoomName) -> Self {
+    pub(crate) fn new(name: RoomName, listed_max: usize) -> Self {
         Self {
             name,
             log: LogState::Opening,
-            live: Roster::default(),
+            live: Live::new(listed_max),
             lagging: BTreeSet::new(),
             joining: BTreeSet::new(),
             ahead: BTreeSet::new(),
@@ -155,7 +153,7 @@ impl Room {
             untold: false,
             drafts: VecDeque::new(),
             in_flight: None,
-            unanswered: BTreeMap::new(),
+            unanswered: Vec::new(),
             stalled: BTreeSet::new(),
             remote: BTreeMap::new(),
             version: 0,
@@ -218,22 +216,29 @@ impl Room {
 
     /// Takes a draft, to be offered to the log in its turn.
     pub(crate) fn queue(&mut self, queued: Queued) {
-        *self.unanswered.entry(queued.conn).or_default() += 1;
+        match self.place_of_unanswered(queued.conn) {
+            Ok(at) => self.unanswered[at].1 += 1,
+            Err(at) => self.unanswered.insert(at, (queued.conn, 1)),
+        }
         self.drafts.push_back(queued);
     }
 
     /// Counts a draft that the log has answered, or never will.
     pub(crate) fn answered(&mut self, conn: ConnId) {
-        let Some(count) = self.unanswered.get_mut(&conn) else { return };
-        *count -= 1;
-        if *count == 0 {
-            self.unanswered.remove(&conn);
+        let Ok(at) = self.place_of_unanswered(conn) else { return };
+        self.unanswered[at].1 -= 1;
+        if self.unanswered[at].1 == 0 {
+            self.unanswered.remove(at);
         }
     }
 
     /// Tells whether something that a connection said is on its way to the log.
     pub(crate) fn has_drafts_of(&self, conn: ConnId) -> bool {
-        self.unanswered.contains_key(&conn)
+        self.place_of_unanswered(conn).is_ok()
+    }
+
+    fn place_of_unanswered(&self, conn: ConnId) -> Result<usize, usize> {
+        self.unanswered.binary_search_by_key(&conn, |(conn, _)| *conn)
     }
 
     /// Tells whether nobody needs the room: no member, no draft on its way, nothing to be told.

@@ -55,7 +55,11 @@ impl<T: Ord> Timers<T> {
     }
 
     pub(crate) fn next(&self) -> Option<Mono> {
-        self.0.first().map(|(at, _)| *at)
+        self.first().map(|(at, _)| *at)
+    }
+
+    pub(crate) fn first(&self) -> Option<&(Mono, T)> {
+        self.0.first()
     }
 
     /// Takes the first timer that is due.

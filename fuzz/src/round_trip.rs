@@ -208,7 +208,7 @@ fn member(input: &mut Input<'_>) -> Member {
 }
 
 fn view(input: &mut Input<'_>) -> MembersView {
-    MembersView { count: input.integer(), members: input.list(member) }
+    MembersView { count: input.integer(), members: input.list(member).into() }
 }
 
 fn entry(input: &mut Input<'_>) -> Arc<Entry> {

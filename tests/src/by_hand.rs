@@ -188,7 +188,7 @@ impl Peer {
             room: room.clone(),
             epoch: Epoch::new("e1").expect("an epoch"),
             head: Seq::ZERO,
-            members: MembersView { count: 0, members: Vec::new() },
+            members: MembersView { count: 0, members: Arc::default() },
             events: Vec::new(),
             has_more_before: false,
         };

@@ -1,9 +1,10 @@
 //! Taking messages to the log.
+use alloc::collections::VecDeque;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 
 use chat_proto::{
     Body, CloseCode, Dialect, ErrorCode, Key, LeaveReason, RequestId, RoomName, Seq, ServerFrame,
+    Timestamp,
 };
 
 use super::pause::Reason;
@@ -13,8 +14,7 @@ use crate::config::Peers;
 use crate::event::{Action, Signal, SignalTo};
 use crate::ids::{ConnId, Mono, Now, Token};
 use crate::log::{AppendError, Appended, Draft, Outcome};
-use crate::room::{InFlight, Queued, RoomId};
-use crate::timers::Timer;
+use crate::room::{InFlight, Queued, Room, RoomId};
 
 /// Drafts of one batch: a batch waits for one fsync, and its answer is handled in one turn.
 const BATCH_DRAFTS: usize = 256;
@@ -83,30 +83,29 @@ impl Hub {
 
     /// Offers the next batch, if the room is open and the log has answered the one before.
     pub(super) fn offer_drafts(&mut self, now: Mono, at: RoomId, out: &mut Actions) {
-        let Some(room) = self.rooms.get(at) else { return };
-        let busy = room.in_flight.is_some() && !self.bug(Bug::TwoBatches);
+        let two = self.bug(Bug::TwoBatches);
         let Some(room) = self.rooms.get_mut(at) else { return };
+        let busy = room.in_flight.is_some() && !two;
         if !room.is_open() || busy || room.drafts.is_empty() {
             return;
         }
-        let mut bytes = 0;
-        let fits = room.drafts.iter().take(BATCH_DRAFTS).take_while(|queued| {
-            let first = bytes == 0;
-            bytes += queued.draft.body.size() + 1;
-            first || bytes <= BATCH_BYTES
-        });
-        let count = fits.count();
-        let batch: Vec<Queued> = room.drafts.drain(..count).collect();
-        let drafts = batch.iter().map(|queued| queued.draft.clone()).collect();
-        let name = room.name.clone();
-        let token = self.token(Pending::Append(at));
-        let due = now.plus(self.config.times.append_ms);
-        if let Some(room) = self.rooms.get_mut(at) {
-            room.in_flight = Some(InFlight { token, batch, due });
+        let count = batch_len(&room.drafts);
+        let mut batch = core::mem::take(&mut self.batch);
+        if count == room.drafts.len() {
+            core::mem::swap(&mut batch, &mut room.drafts);
+        } else {
+            batch.extend(room.drafts.drain(..count));
         }
-        self.timers.arm(due, Timer::Append(token));
-        out.push_back(Action::Append { token, room: name, drafts });
-        self.unpause_stalled(now, at, out);
+        let drafts = batch.iter().map(|queued| queued.draft.clone()).collect();
+        let token = self.pending.ask(Pending::Append(at));
+        let due = now.plus(self.config.times.append_ms);
+        room.in_flight = Some(InFlight { token, batch });
+        self.patience.begin(due, token);
+        let waiting = !room.stalled.is_empty();
+        out.push_back(Action::Append { token, room: room.name.clone(), drafts });
+        if waiting {
+            self.unpause_stalled(now, at, out);
+        }
     }
 
     /// Takes the log's answer: first the replies, then the entries, then the next batch.
@@ -117,85 +116,111 @@ impl Hub {
         result: Result<Appended, AppendError>,
         out: &mut Actions,
     ) {
-        let at = match self.pending.remove(&token) {
+        let at = match self.pending.answer(token) {
             Some(Pending::Append(at)) => at,
             Some(Pending::LateAppend(room)) => {
                 return self.appended_late(now, room, result, out);
             }
             _ => return,
         };
+        let pending = &self.pending;
+        self.patience.end(|token| pending.is_append(token));
         let Some(room) = self.rooms.get_mut(at) else { return };
         let Some(in_flight) = room.in_flight.take() else { return };
         debug_assert_eq!(in_flight.token, token, "one batch in flight");
-        self.timers.disarm(in_flight.due, Timer::Append(token));
         match result {
-            Ok(Appended { epoch, outcomes }) => {
-                debug_assert_eq!(outcomes.len(), in_flight.batch.len());
-                let name = room.name.clone();
-                let mut entries = Vec::with_capacity(outcomes.len());
-                let last = last_place(&outcomes);
-                for (queued, outcome) in in_flight.batch.into_iter().zip(outcomes) {
-                    self.settle(now, at, &queued, outcome, out);
-                    if let Outcome::New { seq } = outcome {
-                        entries.push(Arc::new(queued.draft.into_entry(name.clone(), seq)));
-                    }
-                }
-                self.commit_own(now, at, &epoch, entries, out);
-                // A duplicate's first send may have been missed here.
-                self.grown(now, at, &epoch, last, out);
-            }
+            Ok(appended) => self.taken(now, at, (in_flight.batch, &appended), out),
             Err(error) => self.fail_batch(now, at, in_flight.batch, &error, out),
         }
-        self.offer_drafts(now, at, out);
-        self.announce_departures(at, out);
-        self.forget_if_idle(at, out);
+        let Some(room) = self.rooms.get(at) else { return };
+        let (departing, deserted) = (!room.departing.is_empty(), room.live.is_empty());
+        if !room.drafts.is_empty() {
+            self.offer_drafts(now, at, out);
+        }
+        if departing {
+            self.announce_departures(at, out);
+        }
+        if deserted {
+            self.forget_if_idle(at, out);
+        }
+    }
+
+    /// The log has taken a batch.
+    fn taken(
+        &mut self,
+        now: Mono,
+        at: RoomId,
+        (mut batch, appended): (VecDeque<Queued>, &Appended),
+        out: &mut Actions,
+    ) {
+        let Appended { epoch, outcomes } = appended;
+        debug_assert_eq!(outcomes.len(), batch.len());
+        let mut entries = core::mem::take(&mut self.made);
+        for outcome in outcomes {
+            let Some(Queued { draft, conn, id }) = batch.pop_front() else { break };
+            self.settle(now, at, (conn, id, draft.ts), *outcome, out);
+            if let Outcome::New { seq } = outcome
+                && let Some(room) = self.rooms.get(at)
+            {
+                entries.push(Arc::new(draft.into_entry(room.name.clone(), *seq)));
+            }
+        }
+        batch.clear();
+        self.batch = batch;
+        self.commit_own(now, at, epoch, &entries, out);
+        // A duplicate's first send may have been missed here; an entry of this batch was not.
+        let whole = self.rooms.get(at).is_some_and(Room::is_open);
+        if entries.len() < outcomes.len() || !whole {
+            self.grown(now, at, epoch, last_place(outcomes), out);
+        }
+        entries.clear();
+        self.made = entries;
     }
 
     fn settle(
         &mut self,
         now: Mono,
         at: RoomId,
-        queued: &Queued,
+        (conn, id, taken): (ConnId, Option<RequestId>, Timestamp),
         outcome: Outcome,
         out: &mut Actions,
     ) {
-        let Queued { draft, conn, id } = queued;
         if let Some(room) = self.rooms.get_mut(at) {
-            room.answered(*conn);
+            room.answered(conn);
         }
-        self.ended(now, *conn, out);
-        let Some(session) = self.sessions.get(*conn) else { return };
+        self.ended(now, conn, out);
+        let Some(session) = self.sessions.get(conn) else { return };
         if session.dialect == Dialect::Basic {
             return;
         }
         let Some(room) = self.rooms.get(at) else { return };
         let (seq, ts, duplicate) = match outcome {
-            Outcome::New { seq } => (seq, draft.ts, false),
+            Outcome::New { seq } => (seq, taken, false),
             Outcome::Duplicate { seq, ts } => (seq, ts, true),
             Outcome::Conflict => {
                 let why = "this `key` was used for another message";
                 let code = ErrorCode::IdempotencyConflict;
-                return Self::refuse(*conn, id.clone(), code, why, out);
+                return Self::refuse(conn, id, code, why, out);
             }
         };
         let frame = ServerFrame::Ack {
-            id: id.clone(),
+            id,
             room: room.name.clone(),
             seq: Some(if self.bug(Bug::AckWrongPlace) { seq.next() } else { seq }),
             ts: Some(ts),
             duplicate,
         };
         if self.bug(Bug::AnswerTwice) {
-            Self::reply(*conn, frame.clone(), out);
+            Self::reply(conn, frame.clone(), out);
         }
-        Self::reply(*conn, frame, out);
+        Self::reply(conn, frame, out);
     }
 
     fn fail_batch(
         &mut self,
         now: Mono,
         at: RoomId,
-        batch: Vec<Queued>,
+        batch: VecDeque<Queued>,
         error: &AppendError,
         out: &mut Actions,
     ) {
@@ -261,16 +286,32 @@ impl Hub {
 
     /// The log has not answered: whether it took the batch can't be told.
     pub(super) fn append_due(&mut self, now: Mono, token: Token, out: &mut Actions) {
-        let Some(Pending::Append(at)) = self.pending.get(&token) else { return };
-        let at = *at;
-        let Some(room) = self.rooms.get_mut(at) else { return };
-        self.pending.insert(token, Pending::LateAppend(room.name.clone()));
+        let Some(pending) = self.pending.get_mut(token) else { return };
+        let Pending::Append(at) = *pending else { return };
+        let Some(room) = self.rooms.get_mut(at) else {
+            // Rooms outlive their appends; an answer for one that does not has nobody to hear it.
+            self.pending.answer(token);
+            return;
+        };
+        *pending = Pending::LateAppend(room.name.clone());
         let Some(in_flight) = room.in_flight.take() else { return };
         let error = AppendError::Unknown("no answer".into());
         self.fail_batch(now, at, in_flight.batch, &error, out);
         self.announce_departures(at, out);
         self.forget_if_idle(at, out);
     }
+}
+
+/// Counts the drafts of the next batch.
+fn batch_len(drafts: &VecDeque<Queued>) -> usize {
+    let mut bytes = 0;
+    for (count, queued) in drafts.iter().take(BATCH_DRAFTS).enumerate() {
+        bytes += queued.draft.body.size() + 1;
+        if bytes > BATCH_BYTES && count > 0 {
+            return count;
+        }
+    }
+    drafts.len().min(BATCH_DRAFTS)
 }
 
 fn last_place(outcomes: &[Outcome]) -> Seq {

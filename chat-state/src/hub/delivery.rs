@@ -159,13 +159,14 @@ impl Hub {
     /// Moves a lagging subscription's cursor; at the room's own it goes back to the live list.
     fn advance(&mut self, conn: ConnId, at: RoomId, reached: Seq) {
         let Some(room) = self.rooms.get_mut(at) else { return };
-        let subscription = self.sessions.get_mut(conn).and_then(|s| s.subscription(at));
-        let Some(subscription) = subscription else { return };
+        let Some(session) = self.sessions.get_mut(conn) else { return };
+        let member = session.member();
+        let Some(subscription) = session.subscription(at) else { return };
         if reached < room.cursor() {
             subscription.state = State::Lagging { cursor: reached, feed: Feed::Ready };
         } else {
             room.lagging.remove(&conn);
-            subscription.state = State::Live(room.live.push(conn));
+            subscription.state = State::Live(room.live.push(conn, || member));
         }
     }
 

@@ -9,6 +9,7 @@ use chat_proto::{CloseCode, Dialect, Entry, Epoch, LeaveReason, Seq, ServerFrame
 
 use super::{Actions, Hub, Pending};
 use crate::bug::Bug;
+use crate::config::Peers;
 use crate::event::{Action, Recipients, Signal, SignalTo};
 use crate::ids::{Mono, Token};
 use crate::log::{Keep, LogHead, LogPage, ReadError, ReadRange};
@@ -26,24 +27,23 @@ impl Hub {
         now: Mono,
         at: RoomId,
         epoch: &Epoch,
-        entries: Vec<Arc<Entry>>,
+        entries: &[Arc<Entry>],
         out: &mut Actions,
     ) {
         if entries.is_empty() {
             return;
         }
-        let Some(room) = self.rooms.get(at) else { return };
-        let name = room.name.clone();
-        let to = SignalTo::Followers(name.clone());
-        let shared: Arc<[Arc<Entry>]> = entries.into();
-        let (signal_epoch, signal_entries) = (epoch.clone(), shared.clone());
-        let committed =
-            || Signal::Committed { epoch: signal_epoch, room: name, entries: signal_entries };
-        self.signal(to, committed, out);
+        if self.config.peers == Peers::Some {
+            let Some(room) = self.rooms.get(at) else { return };
+            let (room, epoch) = (room.name.clone(), epoch.clone());
+            let to = SignalTo::Followers(room.clone());
+            let committed = || Signal::Committed { epoch, room, entries: entries.into() };
+            self.signal(to, committed, out);
+        }
         if self.knows_other_epoch(at, epoch) {
             return self.log_replaced(at, out);
         }
-        self.let_through(now, at, epoch, &shared, out);
+        self.let_through(now, at, epoch, entries, out);
     }
 
     /// Lets in what another Hub says is in the log.
@@ -77,7 +77,9 @@ impl Hub {
             self.offer(at, entry, out);
         }
         self.check_hole(now, at, out);
-        self.recover_waiting(at, false, out);
+        if self.rooms.get(at).is_some_and(|room| !room.ahead.is_empty()) {
+            self.recover_waiting(at, false, out);
+        }
     }
 
     /// Notes which log is named while a room is being opened: what two different ones say can't
@@ -117,8 +119,11 @@ impl Hub {
             }
             return;
         }
+        let others_wait = !room.held.is_empty();
         self.deliver(at, entry, out);
-        self.release_held(at, out);
+        if others_wait {
+            self.release_held(at, out);
+        }
     }
 
     /// Delivers the held entries whose turn has come, and drops those that were delivered.
@@ -164,7 +169,7 @@ impl Hub {
     fn show(&self, at: RoomId, entry: &Arc<Entry>, out: &mut Actions) {
         let Some(room) = self.rooms.get(at) else { return };
         if !room.live.is_empty() {
-            let to = Recipients::All(room.live.clone());
+            let to = Recipients::All(room.live.roster().clone());
             out.push_back(Action::Send { to, frame: ServerFrame::Entry(entry.clone()) });
         }
     }
@@ -248,7 +253,7 @@ impl Hub {
         *cursor = to;
         room.recent.clear();
         let frame = ServerFrame::Hole { room: room.name.clone(), from, to };
-        let live = room.live.clone();
+        let live = room.live.roster().clone();
         out.push_back(Action::Send { to: Recipients::All(live.clone()), frame });
         // The dialect has no such frame, and nothing may be missing in silence.
         for conn in live.iter() {
@@ -335,7 +340,7 @@ impl Hub {
         result: Result<LogHead, ReadError>,
         out: &mut Actions,
     ) {
-        let Some(Pending::Head(at)) = self.pending.remove(&token) else { return };
+        let Some(Pending::Head(at)) = self.pending.answer(token) else { return };
         let Some(room) = self.rooms.get_mut(at) else { return };
         let HeadAsk::Asked { token: asked, again } = room.head else { return };
         if asked != token {

@@ -85,7 +85,7 @@ impl Hub {
         result: Result<LogPage, ReadError>,
         out: &mut Actions,
     ) {
-        match self.pending.remove(&token) {
+        match self.pending.answer(token) {
             Some(Pending::Open(at)) => self.opened(now, at, result, out),
             Some(Pending::Hole(at)) => self.hole_read(now, at, (token, result), out),
             Some(Pending::CatchUp(conn, at)) => {

@@ -1,4 +1,5 @@
 //! Entering and leaving rooms.
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use chat_proto::{
@@ -129,7 +130,7 @@ impl Hub {
     /// Makes a room and asks the log for its end and its newest entries. Other Hubs are told from
     /// which version on to count this part of the roster.
     pub(super) fn open(&mut self, name: RoomName, out: &mut Actions) -> RoomId {
-        let mut room = Room::new(name.clone());
+        let mut room = Room::new(name.clone(), self.config.limits.members_listed as usize);
         room.version = self.changes;
         let at = self.rooms.insert(room);
         out.push_back(Action::Follow { room: name.clone() });
@@ -245,7 +246,7 @@ impl Hub {
         &mut self,
         (conn, at): (ConnId, RoomId),
         (head, first): (Seq, Seq),
-        events: Vec<alloc::sync::Arc<Entry>>,
+        events: Vec<Arc<Entry>>,
         out: &mut Actions,
     ) {
         let Some(id) = self.sessions.get(conn).map(|session| session.member_id) else { return };
@@ -263,7 +264,7 @@ impl Hub {
         let open = outbox == OutboxState::Open || dialect == Dialect::Basic;
         subscription.state = if head == cursor && open {
             room.lagging.remove(&conn);
-            State::Live(room.live.push(conn))
+            State::Live(room.live.push(conn, || member.clone()))
         } else {
             room.lagging.insert(conn);
             State::Lagging { cursor: head, feed: Feed::Ready }
@@ -310,7 +311,7 @@ impl Hub {
         let version = room.version;
         if !moved && !room.live.is_empty() {
             out.push_back(Action::Send {
-                to: Recipients::AllBut(room.live.clone(), conn),
+                to: Recipients::AllBut(room.live.roster().clone(), conn),
                 frame: ServerFrame::Join { room: name.clone(), member: member.clone() },
             });
         }
@@ -417,7 +418,7 @@ impl Hub {
         if shown && !room.live.is_empty() {
             let (room_name, member) = (name.clone(), member.clone());
             out.push_back(Action::Send {
-                to: Recipients::All(room.live.clone()),
+                to: Recipients::All(room.live.roster().clone()),
                 frame: ServerFrame::Leave { room: room_name, member, reason },
             });
         }
@@ -438,7 +439,9 @@ impl Hub {
             }
             State::Live(_) if stays => {}
             State::Live(place) => {
-                let Some(moved) = room.live.swap_remove(*place) else { return };
+                let sessions = &self.sessions;
+                let member = |conn| sessions.get(conn).map(Session::member);
+                let Some(moved) = room.live.swap_remove(*place, member) else { return };
                 let Some(session) = self.sessions.get_mut(moved) else { return };
                 if let Some(subscription) = session.subscription(at) {
                     debug_assert!(matches!(subscription.state, State::Live(_)));
@@ -475,11 +478,8 @@ impl Hub {
     /// from one Hub to another counts once.
     pub(super) fn members_view(&self, at: RoomId) -> Option<MembersView> {
         let room = self.rooms.get(at)?;
-        let here = room.live.iter().chain(room.lagging.iter().copied());
-        let here = here.filter_map(|conn| self.sessions.get(conn).map(Session::member));
-        let here = here.chain(room.away.values().cloned());
         let listed = self.config.limits.members_listed as usize;
-        let mut members: Vec<Member> = here.take(listed).collect();
+        let mut members = self.listed_here(room, listed);
         let mut count = room.members();
         for (hub, part) in &room.remote {
             for (id, member) in &part.members {
@@ -489,11 +489,24 @@ impl Hub {
                 if twice {
                     count = count.saturating_sub(1);
                 } else if members.len() < listed {
-                    members.push(member.clone());
+                    Arc::make_mut(&mut members).push(member.clone());
                 }
             }
         }
         Some(MembersView { count, members })
+    }
+
+    fn listed_here(&self, room: &Room, listed: usize) -> Arc<Vec<Member>> {
+        let others = !room.lagging.is_empty() || !room.away.is_empty();
+        if let Some(known) = room.live.listed(listed)
+            && (known.len() == listed || !others)
+        {
+            return known.clone();
+        }
+        let here = room.live.iter().chain(room.lagging.iter().copied());
+        let here = here.filter_map(|conn| self.sessions.get(conn).map(Session::member));
+        let here = here.chain(room.away.values().cloned());
+        Arc::new(here.take(listed).collect())
     }
 
     /// Tells whether a member is in a room on this Hub.

@@ -13,17 +13,20 @@ mod drain;
 mod heartbeat;
 mod history;
 mod membership;
+mod patience;
 mod pause;
+mod questions;
 mod requests;
 mod resume;
 mod signals;
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use chat_proto::{
-    CloseCode, Dialect, DisplayName, ErrorBody, ErrorCode, LeaveReason, RequestId, RoomName,
-    ServerFrame, SessionId,
+    CloseCode, Dialect, DisplayName, Entry, ErrorBody, ErrorCode, LeaveReason, Limits, RequestId,
+    RoomName, ServerFrame, SessionId,
 };
 
 use crate::bug::Bug;
@@ -33,13 +36,15 @@ use crate::identity;
 use crate::ids::{ConnId, MemberId, Mono, Now, Token};
 use crate::log::ReadRange;
 use crate::presence::Directory;
-use crate::room::{RoomId, Rooms};
+use crate::room::{Queued, RoomId, Rooms};
 use crate::session::{OutboxState, Paused, Session, Stage};
 use crate::timers::{Timer, Timers};
 
 use self::away::{Away, Lingering};
 use self::drain::Draining;
 use self::history::HistoryLoad;
+use self::patience::Patience;
+use self::questions::Questions;
 pub(crate) use self::resume::Resuming;
 
 /// What a Hub asks for, first in, first out.
@@ -63,9 +68,13 @@ pub struct Hub {
     /// Members that others do not see leave yet.
     lingering: BTreeMap<MemberId, Lingering>,
     rooms: Rooms,
-    /// What the answers that are still due are for.
-    pending: BTreeMap<Token, Pending>,
-    next_token: u64,
+    pending: Questions,
+    /// When the appends among them are given up.
+    patience: Patience,
+    /// An empty batch, to be filled again.
+    batch: VecDeque<Queued>,
+    /// The entries of an answer while it is handled; empty otherwise.
+    made: Vec<Arc<Entry>>,
     /// Counts membership changes; a new room's version begins here, above any it had before.
     changes: u64,
     directory: Directory,
@@ -115,8 +124,10 @@ impl Hub {
             away: Away::default(),
             lingering: BTreeMap::new(),
             rooms: Rooms::default(),
-            pending: BTreeMap::new(),
-            next_token: 0,
+            pending: Questions::default(),
+            patience: Patience::default(),
+            batch: VecDeque::new(),
+            made: Vec::new(),
             changes: 0,
             directory: Directory::default(),
             census: BTreeSet::new(),
@@ -151,7 +162,7 @@ impl Hub {
             Event::Signal { from, signal } => self.signalled(now.mono, from, signal, out),
             Event::SignalsLost => self.signals_lost(now.mono, out),
             Event::Drain { deadline } => self.drain(now.mono, deadline, out),
-            Event::Reconfigure { limits } => self.config.limits = limits,
+            Event::Reconfigure { limits } => self.reconfigure(limits),
         }
         self.arm_census(now.mono);
         self.arm_poll(now.mono);
@@ -161,7 +172,7 @@ impl Hub {
     /// Fires the timers that are due. A call too many changes nothing.
     pub fn handle_timeout(&mut self, now: Now, out: &mut Actions) {
         self.now = now.mono;
-        while let Some(timer) = self.timers.pop_due(now.mono) {
+        while let Some(timer) = self.pop_due(now.mono) {
             match timer {
                 Timer::Hello(conn) => self.hello_due(conn, out),
                 Timer::Heartbeat(conn) => self.heartbeat_due(now.mono, conn, out),
@@ -188,7 +199,21 @@ impl Hub {
     /// Returns when [`Hub::handle_timeout`] wants to be called.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Mono> {
-        self.timers.next()
+        let append = self.patience.first().map(|(due, _)| due);
+        [append, self.timers.next()].into_iter().flatten().min()
+    }
+
+    /// Takes the first timer that is due.
+    fn pop_due(&mut self, now: Mono) -> Option<Timer> {
+        if let Some((due, token)) = self.patience.first()
+            && due <= now
+            && self.timers.first().is_none_or(|first| (due, Timer::Append(token)) < *first)
+        {
+            let pending = &self.pending;
+            self.patience.give_up(|token| pending.is_append(token));
+            return Some(Timer::Append(token));
+        }
+        self.timers.pop_due(now)
     }
 
     /// Returns what the Hub holds, for metrics and for tests that want it empty.
@@ -199,7 +224,7 @@ impl Hub {
             away: self.away.len(),
             rooms: self.rooms.len(),
             pending: self.pending.len(),
-            timers: self.timers.len(),
+            timers: self.timers.len() + self.patience.len(),
             elsewhere: self.directory.len(),
         }
     }
@@ -256,6 +281,20 @@ impl Hub {
         if probe == Probe::Transport && dialect == Dialect::Basic {
             self.begin_heartbeat(now, conn);
         }
+    }
+
+    fn reconfigure(&mut self, limits: Limits) {
+        let listed_max = limits.members_listed as usize;
+        if limits.members_listed != self.config.limits.members_listed {
+            for at in self.rooms.ids() {
+                let sessions = &self.sessions;
+                let member = |conn| sessions.get(conn).map(Session::member);
+                if let Some(room) = self.rooms.get_mut(at) {
+                    room.live.relist(listed_max, member);
+                }
+            }
+        }
+        self.config.limits = limits;
     }
 
     /// Tells whether this is done wrong on purpose.
@@ -321,10 +360,7 @@ impl Hub {
     }
 
     fn token(&mut self, pending: Pending) -> Token {
-        let token = Token(self.next_token);
-        self.next_token += 1;
-        self.pending.insert(token, pending);
-        token
+        self.pending.ask(pending)
     }
 
     fn load(

@@ -31,7 +31,7 @@ impl Hub {
         let Some(session) = self.sessions.get_mut(conn) else { return };
         debug_assert!(session.in_flight > 0, "a reply without a request");
         session.in_flight = session.in_flight.saturating_sub(1);
-        if session.in_flight <= limit / 2 {
+        if session.paused.in_flight && session.in_flight <= limit / 2 {
             self.unpause(now, conn, Reason::InFlight, out);
         }
     }

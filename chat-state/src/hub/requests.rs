@@ -36,16 +36,15 @@ impl Hub {
         frame: ClientFrame,
         out: &mut Actions,
     ) {
-        self.heard(now.mono, conn);
-        match frame {
-            ClientFrame::Basic(request) => {
-                if self.speaks(conn, Dialect::Basic) {
-                    self.basic(now, conn, request, out);
-                }
-            }
-            ClientFrame::V1 { id, request } => {
-                self.upgrade(now.mono, conn);
-                if self.speaks(conn, Dialect::V1)
+        let Some(session) = self.sessions.get_mut(conn) else { return };
+        session.heard = now.mono;
+        let dialect = session.dialect;
+        match (frame, dialect) {
+            (ClientFrame::Basic(request), Dialect::Basic) => self.basic(now, conn, request, out),
+            // A frame of another dialect than the connection's has no meaning.
+            (ClientFrame::Basic(_), Dialect::V1) => {}
+            (ClientFrame::V1 { id, request }, _) => {
+                if (dialect == Dialect::V1 || self.upgrade(now.mono, conn))
                     && self.admit(now.mono, conn, (&id, cost(&request)), out)
                 {
                     self.v1(now, conn, (id, request), out);
@@ -66,7 +65,7 @@ impl Hub {
         match dialect {
             Dialect::Basic => self.slow_down(now, conn, rate::MESSAGE, out),
             Dialect::V1 => {
-                self.upgrade(now, conn);
+                let _ = self.upgrade(now, conn);
                 if self.admit(now, conn, (&error.id, rate::MESSAGE), out) {
                     Self::reply(conn, ServerFrame::Error(ErrorBody::from(error).into()), out);
                 }
@@ -74,20 +73,18 @@ impl Hub {
         }
     }
 
-    /// A frame of another dialect than the connection's has no meaning.
-    fn speaks(&self, conn: ConnId, dialect: Dialect) -> bool {
-        self.sessions.get(conn).is_some_and(|session| session.dialect == dialect)
-    }
-
-    /// A connection without a negotiated dialect chose `chat.v1` by its first frame.
-    fn upgrade(&mut self, now: Mono, conn: ConnId) {
-        let Some(session) = self.sessions.get_mut(conn) else { return };
+    /// A connection without a negotiated dialect chose `chat.v1` by its first frame; answers
+    /// whether it speaks it now.
+    fn upgrade(&mut self, now: Mono, conn: ConnId) -> bool {
+        let Some(session) = self.sessions.get_mut(conn) else { return false };
         if session.dialect == Dialect::Basic && session.subscriptions.is_empty() {
             session.dialect = Dialect::V1;
             session.stage = Stage::Fresh;
             self.timers.disarm(session.heartbeat_at, Timer::Heartbeat(conn));
             self.await_hello(now, conn);
+            return true;
         }
+        session.dialect == Dialect::V1
     }
 
     /// Charges a request to the session's budget; answers whether it may go on.
@@ -394,7 +391,7 @@ impl Hub {
         subscription.typing = Some(Typing { at, active });
         let name = room.name.clone();
         out.push_back(Action::Send {
-            to: Recipients::AllBut(room.live.clone(), conn),
+            to: Recipients::AllBut(room.live.roster().clone(), conn),
             frame: ServerFrame::Typing { room: name.clone(), member: member.clone(), active },
         });
         let to = SignalTo::Followers(name.clone());

@@ -77,7 +77,7 @@ impl Hub {
                 let Some(room) = self.rooms.find(&room).and_then(|at| self.rooms.get(at)) else {
                     return;
                 };
-                let to = Recipients::All(room.live.clone());
+                let to = Recipients::All(room.live.roster().clone());
                 let frame = ServerFrame::Typing { room: room.name.clone(), member, active };
                 out.push_back(Action::Send { to, frame });
             }
@@ -124,7 +124,7 @@ impl Hub {
         if let Some(frame) = frame
             && change != Change::Stale
         {
-            out.push_back(Action::Send { to: Recipients::All(room.live.clone()), frame });
+            out.push_back(Action::Send { to: Recipients::All(room.live.roster().clone()), frame });
         }
         self.ask_if_missing(now, from, at, out);
     }
@@ -143,7 +143,7 @@ impl Hub {
         let Some(room) = self.rooms.get(at) else { return };
         if !room.live.is_empty() {
             let frame = ServerFrame::Members { id: None, room: room.name.clone(), view };
-            out.push_back(Action::Send { to: Recipients::All(room.live.clone()), frame });
+            out.push_back(Action::Send { to: Recipients::All(room.live.roster().clone()), frame });
         }
     }
 

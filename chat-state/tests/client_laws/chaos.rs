@@ -103,7 +103,7 @@ fn entries() -> impl Strategy<Value = Vec<Arc<Entry>>> {
 
 fn view() -> impl Strategy<Value = MembersView> {
     prop::collection::vec(member(), 0..3)
-        .prop_map(|members| MembersView { count: members.len() as u64, members })
+        .prop_map(|members| MembersView { count: members.len() as u64, members: members.into() })
 }
 
 fn position() -> impl Strategy<Value = Position> {

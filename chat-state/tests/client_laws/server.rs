@@ -306,6 +306,6 @@ impl Server {
 
     fn view(&self) -> MembersView {
         let username = DisplayName::new("Ada").expect("a name");
-        MembersView { count: 1, members: vec![Member { user: self.user(), username }] }
+        MembersView { count: 1, members: vec![Member { user: self.user(), username }].into() }
     }
 }

@@ -1,0 +1,57 @@
+//! What the answers that are still due are for.
+use alloc::vec::Vec;
+
+use super::Pending;
+use crate::ids::Token;
+
+/// The questions that were not answered, each in a slot; a token names a slot and how often it was
+/// used before, so a late answer hits nothing.
+#[derive(Debug, Default)]
+pub(super) struct Questions {
+    slots: Vec<(u32, Option<Pending>)>,
+    free: Vec<u32>,
+}
+
+impl Questions {
+    pub(super) fn len(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
+    pub(super) fn ask(&mut self, pending: Pending) -> Token {
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push((0, None));
+            (self.slots.len() - 1) as u32
+        });
+        let (uses, place) = &mut self.slots[slot as usize];
+        *place = Some(pending);
+        Token(u64::from(*uses) << 32 | u64::from(slot))
+    }
+
+    /// Tells whether a token is that of an append that was neither answered nor given up.
+    pub(super) fn is_append(&self, token: Token) -> bool {
+        let asked = self.slots.get(slot(token));
+        asked.is_some_and(|(uses, place)| {
+            u64::from(*uses) == token.0 >> 32 && matches!(place, Some(Pending::Append(_)))
+        })
+    }
+
+    pub(super) fn get_mut(&mut self, token: Token) -> Option<&mut Pending> {
+        let (uses, place) = self.slots.get_mut(slot(token))?;
+        if u64::from(*uses) == token.0 >> 32 { place.as_mut() } else { None }
+    }
+
+    pub(super) fn answer(&mut self, token: Token) -> Option<Pending> {
+        let (uses, place) = self.slots.get_mut(slot(token))?;
+        if u64::from(*uses) != token.0 >> 32 {
+            return None;
+        }
+        let pending = place.take()?;
+        *uses = uses.wrapping_add(1);
+        self.free.push(slot(token) as u32);
+        Some(pending)
+    }
+}
+
+fn slot(token: Token) -> usize {
+    token.0 as u32 as usize
+}
