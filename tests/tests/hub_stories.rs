@@ -117,3 +117,20 @@ fn members_are_asked_for_again_if_the_answer_was_lost() {
          z: joined den at 0 with 4(x,y,z,a)",
     );
 }
+
+#[test]
+fn where_the_log_ends_is_asked_again_if_it_could_not_tell() {
+    story_with(
+        with(Limits::default()),
+        // The log does not answer, and then can not say where it ends. The second answer is to the
+        // same question, asked again: the message has not got there yet.
+        "v1 a\n a joins lobby\n log holds\n a says lobby hi\n wait 30000\n log fail 1\n wait 500
+         log answer 1\n a asks ping\n log answer 0\n wait 20\n log answer 0",
+        "a: welcome a
+         a: joined lobby at 0 with 1(a)
+         a: ping
+         a: error unknown_outcome
+         a: pong
+         a: [lobby] 1<a>hi",
+    );
+}
