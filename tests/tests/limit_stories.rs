@@ -250,3 +250,26 @@ fn a_drain_leaves_the_last_part_for_late_answers() {
          c: closed 4100 draining",
     );
 }
+
+#[test]
+fn no_list_of_members_is_longer_whatever_hub_they_are_on() {
+    let setup = Setup { hubs: 2, preset: Preset::Default };
+    let limits = Limits { members_listed: 2, ..Limits::default() };
+    story_with(
+        World::with_limits(setup, limits),
+        "v1 a\n v1 b\n v1 c on 1\n a joins den\n b joins den\n c joins den\n a asks members den
+         c asks members den",
+        "a: welcome a
+         b: welcome b
+         c: welcome c
+         a: joined den at 0 with 1(a)
+         a: [den] join b
+         b: joined den at 0 with 2(a,b)
+         a: [den] join c
+         b: [den] join c
+         c: joined den at 0 with 1(c)
+         c: [den] members 3(c,a)
+         a: members 3(a,b)
+         c: members 3(c,a)",
+    );
+}

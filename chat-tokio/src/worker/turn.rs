@@ -58,8 +58,8 @@ impl Worker {
         self.appends.is_empty() && self.results.is_empty() && !self.has_gathered()
     }
 
-    /// Pushes what was gathered for the same members; an outbox that is too full for it may give the
-    /// Hub something to do.
+    /// Pushes what was gathered for the same members; an outbox that is too full for it may give
+    /// the Hub something to do.
     fn push_gathered(&mut self) {
         if self.has_gathered() {
             self.push_group();
