@@ -56,11 +56,6 @@ impl Worker {
         }
     }
 
-    /// Tells whether frames were gathered.
-    pub(super) fn has_gathered(&self) -> bool {
-        self.group.is_some()
-    }
-
     /// Pushes the frames that were gathered. Whatever else goes to anybody comes after them.
     pub(super) fn push_group(&mut self) {
         let Some(group) = self.group.take() else { return };
@@ -101,7 +96,6 @@ impl Worker {
 
     /// Ends a connection from this side, for a reason that the Hub does not know.
     pub(super) fn cut_off(&mut self, conn: ConnId, code: CloseCode, why: LeaveReason) {
-        self.push_group();
         self.begin_close(conn, code);
         // The Hub's answers queue up behind the actions that are being performed.
         let now = self.clock.now();

@@ -55,7 +55,7 @@ pub(crate) struct Worker {
     id: HubId,
     limits: Limits,
     actions: Actions,
-    /// Frames that wait for others to the same members, until the end of the turn at the latest.
+    /// Frames that wait for others to the same members.
     group: Option<fanout::Group>,
     slots: Slots,
     log: Arc<dyn RoomLog>,
@@ -168,8 +168,15 @@ impl Worker {
     }
 
     fn perform_all(&mut self) {
-        while let Some(action) = self.actions.pop_front() {
-            self.perform(action);
+        loop {
+            while let Some(action) = self.actions.pop_front() {
+                self.perform(action);
+            }
+            if self.group.is_none() {
+                break;
+            }
+            // An outbox that is too full for it may give the Hub something to do.
+            self.push_group();
         }
         self.timer.expect(self.hub.poll_timeout());
         self.turn.raise();
