@@ -42,7 +42,7 @@ fn run(script: &Script, seed: u64, workers: usize, log: Arc<dyn RoomLog>) {
         let server = server.listen(any).start().expect("a server");
         let direct = server.local_addr().expect("it listens");
         // A client sends less than it gets.
-        let mix = Mix { mean_bytes: [600, 48 * 1024], ..Mix::default() };
+        let mix = Mix { mean_bytes: [450, 32 * 1024], ..Mix::default() };
         let proxy = Proxy::start(direct, Plan::Seeded(seed, mix));
         let heal = || proxy.heal();
         let figures = replay_steadily((proxy.address(), direct), script, options, heal).await;

@@ -23,6 +23,10 @@ use crate::wait::within_time;
 /// Lines that are on their way at a time.
 const IN_FLIGHT: usize = 64;
 
+/// Said when everybody is there. Whoever enters after the last line of the script begins behind it
+/// and would be shown nothing to tell that by.
+const LAST_WORD: &str = "the last word";
+
 /// How long it may take until everything is settled and shown, with faults all the time.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(120);
 
@@ -91,7 +95,14 @@ pub async fn replay_steadily(
             board.assert_right();
         }
         heal();
-        board.settled().await;
+        board.until(State::is_present).await;
+        if let Some(speaker) = board.anybody() {
+            board.says();
+            let client = clients[speaker].as_ref().expect("it has joined");
+            let ticket = client.post(&room, LAST_WORD).await.expect("it lives");
+            sent.push((speaker, ticket, LAST_WORD.into()));
+        }
+        board.until(State::is_settled).await;
     };
     within_time(PATIENCE, "all lines to be said and shown", play).await;
     let sends = board.sends(&sent, script);
@@ -159,15 +170,21 @@ impl Board {
         }
     }
 
-    /// Waits until every line is settled and every member present has seen the last one.
-    async fn settled(&self) {
+    /// Waits for everybody.
+    async fn until(&self, holds: impl Fn(&State) -> bool) {
         loop {
             self.assert_right();
-            if self.0.borrow().is_settled() {
+            if holds(&self.0.borrow()) {
                 return;
             }
             self.1.notified().await;
         }
+    }
+
+    /// Returns somebody who is to be in the room at the end.
+    fn anybody(&self) -> Option<usize> {
+        let state = self.0.borrow();
+        state.members.iter().find(|(_, member)| member.wanted).map(|(speaker, _)| *speaker)
     }
 
     /// Returns what was sent, with its outcome: in this test all has to be in the log.
@@ -200,12 +217,18 @@ impl Board {
 }
 
 impl State {
-    fn is_settled(&self) -> bool {
+    /// Every line is settled, and whoever is to be in the room is there.
+    fn is_present(&self) -> bool {
         let there = |member: &Member| {
-            let entered = member.entered && member.joins.len() == 1;
-            if member.wanted { entered && member.at >= self.figures.lines } else { !member.entered }
+            if member.wanted { member.entered && member.joins.len() == 1 } else { !member.entered }
         };
         self.outcomes.len() as u64 >= self.figures.lines && self.members.values().all(there)
+    }
+
+    /// And has seen the last line.
+    fn is_settled(&self) -> bool {
+        let mut wanted = self.members.values().filter(|member| member.wanted);
+        self.is_present() && wanted.all(|member| member.at >= self.figures.lines)
     }
 
     fn take(&mut self, speaker: usize, event: Delivery) -> Result<(), String> {
@@ -274,7 +297,7 @@ async fn read(mut events: Events, speaker: usize, board: Rc<Board>, free: Rc<Sem
         if let Err(what) = state.take(speaker, event) {
             state.wrong.get_or_insert(format!("speaker {speaker}: {what}"));
         }
-        let wake = state.wrong.is_some() || state.is_settled();
+        let wake = state.wrong.is_some() || state.is_present();
         drop(state);
         if settles {
             free.add_permits(1);
