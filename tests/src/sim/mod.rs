@@ -25,7 +25,6 @@ mod seen;
 mod shrink;
 mod wire;
 
-use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -47,7 +46,7 @@ pub use self::focus::Focus;
 pub use self::log::Disk;
 pub use self::plan::{Plan, Setup, Step, What};
 pub use self::random::Random;
-pub use self::shrink::{Failure, failure, per_second, shrink};
+pub use self::shrink::{Failure, failure, shrink};
 
 /// When the story of every simulation begins, for people.
 const WALL_MS: i64 = 1_700_000_000_000;
@@ -95,9 +94,9 @@ pub fn trace(plan: &Plan) -> Report {
 /// # Panics
 /// If the file can't be written.
 pub fn trace_to(plan: &Plan, file: &Path) {
-    let sim = RefCell::new(Sim::new(plan, Some(String::new())));
-    let played = catch_unwind(AssertUnwindSafe(|| sim.borrow_mut().play(plan)));
-    let mut text = sim.into_inner().trace.unwrap_or_default();
+    let mut sim = Sim::new(plan, Some(String::new()));
+    let played = catch_unwind(AssertUnwindSafe(|| sim.play(plan)));
+    let mut text = sim.trace.unwrap_or_default();
     if played.is_err() {
         text.push_str("failed\n");
     }

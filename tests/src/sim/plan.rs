@@ -117,10 +117,4 @@ impl Plan {
         self.setup.bug = Some(bug);
         self
     }
-
-    /// Tells whether a step of a kind is in it.
-    #[must_use]
-    pub fn has(&self, kind: impl Fn(&What) -> bool) -> bool {
-        self.steps.iter().any(|step| kind(&step.what))
-    }
 }

@@ -1,6 +1,5 @@
 //! Makes a plan that fails short.
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Duration;
 
 use super::plan::Plan;
 use super::run;
@@ -54,10 +53,4 @@ pub fn shrink(plan: &Plan) -> Option<Failure> {
         size = if size == 1 { 1 } else { size / 2 };
     }
     Some(best)
-}
-
-/// How fast a number of events was simulated, for people.
-#[must_use]
-pub fn per_second(events: u64, took: Duration) -> u64 {
-    u64::try_from(u128::from(events) * 1000 / took.as_millis().max(1)).unwrap_or(u64::MAX)
 }
