@@ -45,7 +45,8 @@ fn run(script: &Script, seed: u64, workers: usize, log: Arc<dyn RoomLog>) {
         let mix = Mix { mean_bytes: [450, 32 * 1024], ..Mix::default() };
         let proxy = Proxy::start(direct, Plan::Seeded(seed, mix));
         let heal = || proxy.heal();
-        let figures = replay_steadily((proxy.address(), direct), script, options, heal).await;
+        let figures =
+            replay_steadily((proxy.address(), direct, workers), script, options, heal).await;
         let counters = proxy.counters();
         println!("{figures:?}\n{counters:?}");
         assert!(counters.cuts() >= CUTS, "the proxy has cut too little: {counters:?}");
