@@ -39,6 +39,13 @@ impl Roster {
         Arc::ptr_eq(&self.chunks, &other.chunks)
     }
 
+    /// Returns a number that this snapshot shares with no other one that still exists: the same for
+    /// two rosters just if [`Self::is_same`].
+    #[must_use]
+    pub fn snapshot_id(&self) -> usize {
+        Arc::as_ptr(&self.chunks).addr()
+    }
+
     /// Returns them in order.
     pub fn iter(&self) -> impl Iterator<Item = ConnId> + '_ {
         self.chunks.iter().flat_map(|chunk| chunk.iter().copied())

@@ -1,37 +1,32 @@
 //! One frame to many outboxes.
 use bytes::{Buf, Bytes, BytesMut};
 use chat_proto::{CloseCode, Dialect, LeaveReason, ServerFrame};
-use chat_state::{ConnId, Event, Recipients, Roster};
+use chat_state::{ConnId, Event, Recipients};
 
 use super::Worker;
+use super::gathered::Space;
 use super::slots::Phase;
 use crate::transport::Framing;
 
-/// Frames for the same members that are pushed together: a batch of entries costs each member one
-/// shared buffer, not one for each entry.
-#[derive(Debug)]
-pub(super) struct Group {
-    to: Roster,
-    frames: Vec<ServerFrame>,
-    /// About how many bytes they have.
-    bytes: usize,
-}
-
-/// Bytes of one group: a part of a shared buffer that is on its way keeps all of it, and control
-/// frames have to wait until it is written.
-const GROUP_BYTES_MAX: usize = 16 * 1024;
-
 impl Worker {
-    /// Encodes a frame once per dialect and pushes the shared bytes to each outbox.
+    /// Encodes a frame once per dialect and pushes the shared bytes to each outbox; what goes to
+    /// all members waits for the end of the turn.
     pub(super) fn send(&mut self, to: &Recipients, frame: ServerFrame) {
         match to {
-            Recipients::All(roster) => self.gather(roster, frame),
+            Recipients::All(roster) => {
+                if self.gathered.add(roster, frame) == Space::None {
+                    self.push_gathered();
+                }
+            }
             Recipients::One(conn) => {
-                self.push_group();
+                // An ack and what is said in rooms come in either order.
+                if !matches!(frame, ServerFrame::Ack { .. }) {
+                    self.push_gathered();
+                }
                 self.send_one(*conn, &mut Forms::new(&[frame]));
             }
             Recipients::AllBut(roster, but) => {
-                self.push_group();
+                self.push_gathered();
                 let frames = [frame];
                 let mut forms = Forms::new(&frames);
                 for conn in roster.iter().filter(|conn| conn != but) {
@@ -41,28 +36,19 @@ impl Worker {
         }
     }
 
-    /// Adds a frame to those that go to the same members.
-    fn gather(&mut self, to: &Roster, frame: ServerFrame) {
-        let bytes = size_hint(&frame);
-        match &mut self.group {
-            Some(group) if group.to.is_same(to) && group.bytes + bytes <= GROUP_BYTES_MAX => {
-                group.frames.push(frame);
-                group.bytes += bytes;
-            }
-            _ => {
-                self.push_group();
-                self.group = Some(Group { to: to.clone(), frames: vec![frame], bytes });
-            }
-        }
-    }
-
     /// Pushes the frames that were gathered. Whatever else goes to anybody comes after them.
-    pub(super) fn push_group(&mut self) {
-        let Some(group) = self.group.take() else { return };
-        let mut forms = Forms::new(&group.frames);
-        for conn in group.to.iter() {
-            self.send_one(conn, &mut forms);
+    pub(super) fn push_gathered(&mut self) {
+        if self.gathered.is_empty() {
+            return;
         }
+        let groups = self.gathered.take();
+        for group in &groups {
+            let mut forms = Forms::new(&group.frames);
+            for conn in group.to.iter() {
+                self.send_one(conn, &mut forms);
+            }
+        }
+        self.gathered.reuse(groups);
     }
 
     fn send_one(&mut self, conn: ConnId, forms: &mut Forms<'_>) {
@@ -96,19 +82,11 @@ impl Worker {
 
     /// Ends a connection from this side, for a reason that the Hub does not know.
     pub(super) fn cut_off(&mut self, conn: ConnId, code: CloseCode, why: LeaveReason) {
+        self.push_gathered();
         self.begin_close(conn, code);
         // The Hub's answers queue up behind the actions that are being performed.
         let now = self.clock.now();
         self.hub.handle(now, Event::Disconnected { conn, why }, &mut self.actions);
-    }
-}
-
-/// About how many bytes a frame has; only what has a text of any length can be long.
-fn size_hint(frame: &ServerFrame) -> usize {
-    const OTHERS: usize = 256;
-    match frame {
-        ServerFrame::Entry(entry) => OTHERS + entry.size(),
-        _ => OTHERS,
     }
 }
 

@@ -9,6 +9,7 @@
 //! *Invariant:* nothing waits between an event and the end of its actions.
 mod connection;
 mod fanout;
+mod gathered;
 mod inbox;
 mod slots;
 mod timer;
@@ -32,6 +33,7 @@ use crate::log::{LogFuture, RoomBatch, RoomLog};
 use crate::random;
 use crate::server::attach::NewConnection;
 
+use gathered::Gathered;
 pub(crate) use inbox::{Inbox, WorkerHandle, channel};
 use slots::{Phase, Slot, Slots};
 
@@ -55,8 +57,8 @@ pub(crate) struct Worker {
     id: HubId,
     limits: Limits,
     actions: Actions,
-    /// Frames that wait for others to the same members.
-    group: Option<fanout::Group>,
+    /// Frames that wait for others to the same members, until the end of the turn at the latest.
+    gathered: Gathered,
     slots: Slots,
     log: Arc<dyn RoomLog>,
     broker: Arc<dyn Broker>,
@@ -110,7 +112,7 @@ impl Worker {
                 limits: config.limits.clone(),
                 hub: Hub::new(config),
                 actions: Actions::new(),
-                group: None,
+                gathered: Gathered::default(),
                 slots: Slots::default(),
                 log,
                 broker,
@@ -168,24 +170,14 @@ impl Worker {
     }
 
     fn perform_all(&mut self) {
-        loop {
-            while let Some(action) = self.actions.pop_front() {
-                self.perform(action);
-            }
-            if self.group.is_none() {
-                break;
-            }
-            // An outbox that is too full for it may give the Hub something to do.
-            self.push_group();
+        while let Some(action) = self.actions.pop_front() {
+            self.perform(action);
         }
         self.timer.expect(self.hub.poll_timeout());
         self.turn.raise();
     }
 
     fn perform(&mut self, action: Action) {
-        if !matches!(action, Action::Send { .. }) {
-            self.push_group();
-        }
         match action {
             Action::Send { to, frame } => self.send(&to, frame),
             Action::Probe { conn } => {
@@ -194,7 +186,10 @@ impl Worker {
                     self.slots.mark_dirty(conn);
                 }
             }
-            Action::Close { conn, code } => self.begin_close(conn, code),
+            Action::Close { conn, code } => {
+                self.push_gathered();
+                self.begin_close(conn, code);
+            }
             Action::Pause { conn } => {
                 if let Some(slot) = self.slots.get_mut(conn) {
                     slot.paused = true;
@@ -207,6 +202,7 @@ impl Worker {
                 }
             }
             Action::AwaitDrain { conn } => {
+                self.push_gathered();
                 if let Some(slot) = self.slots.get_mut(conn) {
                     slot.awaited = true;
                     self.slots.mark_dirty(conn);
@@ -222,6 +218,7 @@ impl Worker {
             Action::Unfollow { room } => self.broker.unfollow(self.id, &room),
             Action::Signal { to, signal } => self.broker.publish(self.id, &to, signal),
             Action::DrainedAll => {
+                self.push_gathered();
                 if let Some(drained) = self.drained.take() {
                     // Nobody waits any more if the server gave up on the drain.
                     let _ = drained.send(());

@@ -43,13 +43,28 @@ impl Worker {
     fn finish_turn(&mut self) -> Left {
         for _ in 0..ROUNDS {
             self.settle();
-            if !self.slots.has_dirty() {
+            self.push_rest();
+            if self.is_settled() && !self.slots.has_dirty() {
                 self.turn.set = false;
                 return Left::Nothing;
             }
             self.flush_all();
         }
         Left::Work
+    }
+
+    /// Tells whether nothing is left for the log or the Hub, nor for many at once.
+    fn is_settled(&self) -> bool {
+        self.appends.is_empty() && self.results.is_empty() && self.gathered.is_empty()
+    }
+
+    /// Pushes what was gathered for the same members; an outbox that is too full for it may give
+    /// the Hub something to do.
+    fn push_rest(&mut self) {
+        if !self.gathered.is_empty() {
+            self.push_gathered();
+            self.perform_all();
+        }
     }
 
     /// Offers this turn's drafts to the log and handles what comes back at once.
