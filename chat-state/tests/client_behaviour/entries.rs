@@ -235,3 +235,17 @@ fn what_the_log_has_forgotten_is_lost_and_no_more_than_that() {
     let got = test.joined("lobby", "e1", 6, &[5, 6]);
     assert_eq!(got, ["joined lobby e1 again", "lobby 3-4: lost", "lobby 5: c5", "lobby 6: c6"]);
 }
+
+#[test]
+fn a_page_of_another_room_is_none() {
+    let mut test = Test::in_lobby(Config::default());
+    assert_eq!(entry(&mut test, 4), [history(2)]);
+    let page = format!(
+        r#"{{"type":"page","id":"{}","room":"den","epoch":"e1","events":[],
+        "has_more_before":true,"has_more_after":false}}"#,
+        test.last
+    );
+    assert!(test.server(&page).is_empty());
+    let got = test.page("e1", &[message("lobby", 3, "u_bob", "")]);
+    assert_eq!(got, ["lobby 3: c3", "lobby 4: c4"]);
+}

@@ -141,3 +141,12 @@ fn an_answer_about_another_room_is_none() {
     assert!(test.joined("den", "e1", 0, &[]).is_empty());
     assert_eq!(test.joined("lobby", "e1", 0, &[]), ["joined lobby e1 fresh"]);
 }
+
+#[test]
+fn a_room_that_was_never_entered_is_not_left() {
+    let mut test = Test::online(Config::default());
+    test.join("lobby");
+    let id = test.last;
+    assert!(test.error(id, "rooms_exhausted", r#","retryable":true"#).is_empty());
+    assert_eq!(test.leave("lobby"), ["left lobby: Asked"]);
+}

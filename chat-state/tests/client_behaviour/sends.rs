@@ -226,3 +226,16 @@ fn a_message_that_had_to_wait_is_refused_without_doubt() {
     let id = test.last;
     assert_eq!(test.error(id, "too_large", r#","retryable":false"#), ["#1: refused: too_large"]);
 }
+
+#[test]
+fn a_session_that_is_not_a_member_again_waits_before_it_joins() {
+    let mut test = Test::in_lobby(Config::default());
+    test.send("lobby", 1, "hi");
+    for waits in [false, true] {
+        let id = test.last;
+        let got = test.error(id, "not_member", r#","retryable":false"#);
+        assert_eq!(got.is_empty(), waits, "{got:?}");
+        test.pass(500);
+        test.joined("lobby", "e1", 2, &[]);
+    }
+}
