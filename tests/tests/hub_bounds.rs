@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use chat_proto::{
     Body, ClientFrame, CloseCode, Decoder, Dialect, DisplayName, Entry, Epoch, ErrorCode,
-    HistoryRange, LeaveReason, Limits, Request, Resume, RoomName, Seq, ServerFrame, SessionId,
-    Timestamp, UserId,
+    HistoryRange, LeaveReason, Limits, Position, Request, Resume, RoomName, Seq, ServerFrame,
+    SessionId, Timestamp, UserId,
 };
 use chat_state::{
     Action, Appended, Config, ConnId, Event, Hub, HubId, Identity, Keep, LogHead, LogPage, Mono,
@@ -476,4 +476,24 @@ fn where_a_room_ends_is_asked_every_so_often() {
         let token = asked.expect("a question");
         test.handle(Event::Head { token, result: Ok(page(0, 0..0).head) });
     }
+}
+
+#[test]
+fn what_is_not_at_hand_is_read() {
+    let mut test = Test::joined(Limits::default(), 100);
+    let range = HistoryRange::After(seq(99));
+    let asks = test.request(CONN, Request::History { room: room(), range, limit: None });
+    assert_eq!(load(&asks).1.from, seq(100));
+}
+
+#[test]
+fn a_resume_that_waits_for_the_log_ends_though_the_timer_is_late() {
+    let mut test = Test::new(Limits::default());
+    test.connect(CONN, "s");
+    let rooms =
+        BTreeMap::from([(room(), Position { epoch: page(0, 0..0).head.epoch, seq: seq(1) })]);
+    load(&test.request(CONN, hello(Some(Resume { rooms, ..resume(1) }))));
+    let welcome =
+        |action: &Action| matches!(action, Action::Send { frame: ServerFrame::Welcome(_), .. });
+    assert!(test.pass(5100).iter().any(welcome));
 }

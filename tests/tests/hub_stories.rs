@@ -247,7 +247,7 @@ fn a_duplicate_shows_at_once_what_was_missed_of_it() {
 #[test]
 fn who_has_lost_the_connection_is_listed() {
     story(
-        "v1 a\n v1 b\n v1 c\n a joins den\n b joins den\n a cut\n b asks members den
+        "v1 a\n v1 b\n v1 c\n a joins den\n b joins den\n b cut\n a asks members den
          c joins den",
         "a: welcome a
          b: welcome b
@@ -255,9 +255,9 @@ fn who_has_lost_the_connection_is_listed() {
          a: joined den at 0 with 1(a)
          a: [den] join b
          b: joined den at 0 with 2(a,b)
-         b: members 2(b,a)
-         b: [den] join c
-         c: joined den at 0 with 3(b,c,a)",
+         a: members 2(a,b)
+         a: [den] join c
+         c: joined den at 0 with 3(a,c,b)",
     );
 }
 

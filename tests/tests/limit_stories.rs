@@ -307,3 +307,15 @@ fn nobody_enters_a_room_of_a_server_that_leaves_service() {
          b: error draining",
     );
 }
+
+#[test]
+fn a_pong_costs_little() {
+    let pongs = "a sends {\"type\":\"pong\"}\n".repeat(20);
+    story_with(
+        with(Limits { messages_per_10s: 2, ..Limits::default() }),
+        &format!("v1 a\n a joins den\n {pongs} a asks rooms"),
+        "a: welcome a
+         a: joined den at 0 with 1(a)
+         a: rooms den:1",
+    );
+}
