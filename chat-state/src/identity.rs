@@ -55,4 +55,11 @@ mod tests {
         assert!(!guest(&a).as_str().contains("s1"));
         assert_eq!(guest(&a).as_str().len(), 26);
     }
+
+    /// Guests are known by it after an update, too: what is said in a log has it for an author.
+    #[test]
+    fn an_id_is_for_ever() {
+        let session = SessionId::new("s3cret").unwrap();
+        assert_eq!(guest(&session).as_str(), "guest-ba5qrrz8wka55wajsuwr");
+    }
 }

@@ -94,6 +94,18 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    #[test]
+    fn a_snapshot_is_the_same_until_somebody_comes() {
+        let conn = ConnId { slot: 1, generation: 0 };
+        let (mut roster, mut other) = (Roster::default(), Roster::default());
+        roster.push(conn);
+        other.push(conn);
+        let snapshot = roster.clone();
+        assert!(roster.is_same(&snapshot) && !roster.is_same(&other));
+        roster.push(conn);
+        assert!(!roster.is_same(&snapshot));
+    }
+
     proptest! {
         #[test]
         fn it_is_a_vec_whose_snapshots_stand_still(

@@ -3,8 +3,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use chat_proto::{
-    Body, ClientFrame, CloseCode, Dialect, DisplayName, Entry, Epoch, ErrorCode, LeaveReason,
-    Limits, Request, Resume, RoomName, Seq, ServerFrame, SessionId, Timestamp, UserId,
+    Body, ClientFrame, CloseCode, Decoder, Dialect, DisplayName, Entry, Epoch, ErrorCode,
+    HistoryRange, LeaveReason, Limits, Position, Request, Resume, RoomName, Seq, ServerFrame,
+    SessionId, Timestamp, UserId,
 };
 use chat_state::{
     Action, Appended, Config, ConnId, Event, Hub, HubId, Identity, Keep, LogHead, LogPage, Mono,
@@ -363,4 +364,136 @@ fn what_waits_for_the_log_is_offered_together_but_not_too_much_of_it() {
     let long = batches(400, 8192);
     assert_eq!(long.iter().map(|(count, _)| count).sum::<usize>(), 400);
     assert!(long.len() <= 6 && long.iter().all(|(_, bytes)| *bytes <= 1 << 20), "{long:?}");
+}
+
+#[test]
+fn a_paused_connection_is_read_again_once_half_of_it_is_answered() {
+    let mut test = Test::joined(Limits { in_flight: 4, ..Limits::default() }, 100);
+    let range = HistoryRange::Before(seq(9));
+    let ask = || Request::History { room: room(), range, limit: Some(2) };
+    let mut tokens = Vec::new();
+    for n in 1..=4 {
+        let actions = test.request(CONN, ask());
+        tokens.push(load(&actions).0);
+        assert_eq!(actions.iter().any(|a| matches!(a, Action::Pause { .. })), n == 4);
+    }
+    for (n, token) in tokens.into_iter().enumerate() {
+        let actions = test.handle(Event::Loaded { token, result: Ok(page(100, 7..9)) });
+        assert_eq!(actions.iter().any(|a| matches!(a, Action::Unpause { .. })), n == 1);
+    }
+}
+
+#[test]
+fn a_room_has_the_spelling_of_its_log() {
+    let mut test = Test::new(Limits::default());
+    test.connect(CONN, "s");
+    test.request(CONN, hello(None));
+    let name = RoomName::new("DEN").expect("a name");
+    let opens = test.request(CONN, Request::Join { room: name, history: 0 });
+    let token = load(&opens).0;
+    let actions = test.handle(Event::Loaded { token, result: Ok(page(0, 0..0)) });
+    let told = actions.iter().find_map(|action| match action {
+        Action::Send { frame: ServerFrame::Joined(joined), .. } => Some(joined.room.as_str()),
+        _ => None,
+    });
+    assert_eq!(told, Some("den"));
+}
+
+#[test]
+fn nobody_is_gone_before_the_last_one_is() {
+    let drained = |actions: &VecDeque<Action>| {
+        actions.iter().any(|action| matches!(action, Action::DrainedAll))
+    };
+    let mut test = Test::new(Limits::default());
+    test.connect(CONN, "s");
+    test.request(CONN, hello(None));
+    assert!(!drained(&test.handle(Event::Drain { deadline: Mono(1000) })));
+    let gone = Event::Disconnected { conn: CONN, why: LeaveReason::Disconnected };
+    assert!(drained(&test.handle(gone.clone())));
+    // Whoever has lost the connection can't come back, and is not waited for.
+    let mut test = Test::joined(Limits::default(), 0);
+    test.handle(gone);
+    assert!(drained(&test.handle(Event::Drain { deadline: Mono(1000) })));
+}
+
+#[test]
+fn what_can_not_be_read_is_answered() {
+    let mut test = Test::joined(Limits::default(), 0);
+    let error = Decoder::new(Dialect::V1).decode("{}").expect_err("it has no type");
+    let actions = test.handle(Event::Malformed { conn: CONN, error, dialect: Dialect::V1 });
+    let told =
+        |action: &Action| matches!(action, Action::Send { frame: ServerFrame::Error(_), .. });
+    assert!(actions.iter().any(told), "{actions:?}");
+}
+
+#[test]
+fn no_more_sessions_are_kept_than_there_may_be_connections() {
+    let mut test = Test::new(Limits { connections: 2, ..Limits::default() });
+    for n in 0..4 {
+        let conn = ConnId { slot: 0, generation: n };
+        test.connect(conn, &format!("s{n}"));
+        test.request(conn, hello(None));
+        test.handle(Event::Disconnected { conn, why: LeaveReason::Disconnected });
+        assert_eq!(test.hub.stats().away, 2.min(n as usize + 1));
+    }
+}
+
+#[test]
+fn a_welcome_names_the_features_that_both_have() {
+    for (asked, both) in [("typing", 1), ("other", 0)] {
+        let mut test = Test::new(Limits::default());
+        test.connect(CONN, "s");
+        let features = vec![asked.into()];
+        let hello = Request::Hello { name: None, token: None, features, resume: None };
+        let actions = test.request(CONN, hello);
+        let told = actions.iter().find_map(|action| match action {
+            Action::Send { frame: ServerFrame::Welcome(welcome), .. } => Some(&welcome.features),
+            _ => None,
+        });
+        assert_eq!(told.expect("a welcome").len(), both, "{asked}");
+    }
+}
+
+#[test]
+fn of_the_rooms_of_other_hubs_no_more_are_known_than_there_may_be() {
+    let mut test = Test::new(Limits { rooms_total: 2, ..Limits::default() });
+    for (name, count, known) in [("a", 1, 1), ("b", 1, 2), ("c", 1, 2), ("a", 0, 1), ("c", 1, 2)] {
+        let room = RoomName::new(name).expect("a name");
+        test.handle(Event::Signal { from: HubId(7), signal: Signal::Census { room, count } });
+        assert_eq!(test.hub.stats().elsewhere, known, "{name} {count}");
+    }
+}
+
+#[test]
+fn where_a_room_ends_is_asked_every_so_often() {
+    let mut test = Test::joined(Limits::default(), 0);
+    for _ in 0..3 {
+        let actions = test.pass(5000);
+        let asked = actions.iter().find_map(|action| match action {
+            Action::Head { token, .. } => Some(*token),
+            _ => None,
+        });
+        let token = asked.expect("a question");
+        test.handle(Event::Head { token, result: Ok(page(0, 0..0).head) });
+    }
+}
+
+#[test]
+fn what_is_not_at_hand_is_read() {
+    let mut test = Test::joined(Limits::default(), 100);
+    let range = HistoryRange::After(seq(99));
+    let asks = test.request(CONN, Request::History { room: room(), range, limit: None });
+    assert_eq!(load(&asks).1.from, seq(100));
+}
+
+#[test]
+fn a_resume_that_waits_for_the_log_ends_though_the_timer_is_late() {
+    let mut test = Test::new(Limits::default());
+    test.connect(CONN, "s");
+    let rooms =
+        BTreeMap::from([(room(), Position { epoch: page(0, 0..0).head.epoch, seq: seq(1) })]);
+    load(&test.request(CONN, hello(Some(Resume { rooms, ..resume(1) }))));
+    let welcome =
+        |action: &Action| matches!(action, Action::Send { frame: ServerFrame::Welcome(_), .. });
+    assert!(test.pass(5100).iter().any(welcome));
 }

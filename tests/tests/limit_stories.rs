@@ -273,3 +273,49 @@ fn no_list_of_members_is_longer_whatever_hub_they_are_on() {
          c: members 3(c,a)",
     );
 }
+
+#[test]
+fn that_typing_has_ended_does_not_put_off_the_next_beginning() {
+    story(
+        "v1 a\n v1 b\n a joins den\n b joins den\n a types den\n wait 2000\n a stops den
+         a types den\n wait 1000\n a types den",
+        "a: welcome a
+         b: welcome b
+         a: joined den at 0 with 1(a)
+         a: [den] join b
+         b: joined den at 0 with 2(a,b)
+         a: ack
+         b: [den] a types
+         a: ack
+         b: [den] a stops typing
+         a: ack
+         a: ack
+         b: [den] a types",
+    );
+}
+
+#[test]
+fn nobody_enters_a_room_of_a_server_that_leaves_service() {
+    story(
+        "v1 a\n v1 b\n b joins attic\n drain 0 10000\n b joins den\n b joins attic",
+        "a: welcome a
+         b: welcome b
+         b: joined attic at 0 with 1(b)
+         a: bye draining 0
+         b: bye draining 4500
+         b: error draining
+         b: error draining",
+    );
+}
+
+#[test]
+fn a_pong_costs_little() {
+    let pongs = "a sends {\"type\":\"pong\"}\n".repeat(20);
+    story_with(
+        with(Limits { messages_per_10s: 2, ..Limits::default() }),
+        &format!("v1 a\n a joins den\n {pongs} a asks rooms"),
+        "a: welcome a
+         a: joined den at 0 with 1(a)
+         a: rooms den:1",
+    );
+}

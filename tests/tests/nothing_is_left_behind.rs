@@ -164,6 +164,16 @@ fn a_frame_of_another_dialect_means_nothing() {
     assert!(actions.is_empty(), "{actions:?}");
 }
 
+#[test]
+fn a_peer_that_can_not_be_asked_whether_it_lives_is_left_in_peace() {
+    let mut hub = Hub::new(Config::default());
+    let session = SessionId::new("s").expect("a plain value");
+    let (dialect, identity) = (Dialect::Basic, Identity::Guest { name: None });
+    let (conn, probe) = (conn(1), Probe::None);
+    handle(&mut hub, 0, Event::Connected { conn, session, dialect, identity, probe });
+    assert_eq!(hub.poll_timeout(), None);
+}
+
 /// The work of a leave does not grow with those who have left before it.
 #[test]
 fn thousands_can_say_farewell_while_the_log_is_slow() {

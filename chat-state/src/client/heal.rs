@@ -211,6 +211,20 @@ mod tests {
     }
 
     #[test]
+    fn a_room_that_was_whole_has_a_new_link_to_try() {
+        let mut heal = Heal::default();
+        heal.review(Mono(0), &times(), false, (Moved::No, Evidence::Claim));
+        for tries in 0..4 {
+            heal.review(Mono(0), &times(), true, (Moved::No, Evidence::Proof));
+            heal.ask(7, Seq::ZERO);
+            heal.answered(7);
+            let what = (Fruitless::Contradiction, true);
+            let got = heal.fruitless(what, (Mono(0), 0), &times());
+            assert_eq!(got, if tries < 3 { Remedy::Again } else { Remedy::Relink });
+        }
+    }
+
+    #[test]
     fn what_is_not_there_yet_is_doubted_or_awaited_but_never_lost() {
         for is_proven in [false, true] {
             let mut heal = Heal::default();

@@ -144,6 +144,14 @@ mod tests {
     }
 
     #[test]
+    fn a_position_is_as_long_as_it_is_written() {
+        let position = Position { epoch: Epoch::new("e1").unwrap(), seq: Seq::new(7).unwrap() };
+        let written = r#""a \"b\\c":{"epoch":"e1","seq":9007199254740991},"#;
+        let room = RoomName::new(r#"a "b\c"#).unwrap();
+        assert_eq!(encoded_len(&room, &position), written.len());
+    }
+
+    #[test]
     fn the_latest_user_is_the_present_one() {
         let mut session = Session::new(None, 0);
         assert_eq!(session.user(), None);

@@ -210,3 +210,42 @@ fn a_join_whose_history_ends_early_is_completed() {
     assert_eq!(got, ["joined lobby e1 fresh", "lobby 1: c1", &history(1)]);
     assert_eq!(test.page("e1", &messages(&[2, 3])), ["lobby 2: c2", "lobby 3: c3"]);
 }
+
+#[test]
+fn a_page_that_another_log_may_answer_is_asked_for_again_after_the_join() {
+    let mut test = Test::in_lobby(Config::default());
+    assert_eq!(entry(&mut test, 4), [history(2)]);
+    // That was not so: it is still the one log.
+    test.server(r#"{"type":"ping","heads":{"lobby":{"epoch":"e2","seq":9}}}"#);
+    let entry = message("lobby", 5, "u_bob", "");
+    let got = test.server(&format!(
+        r#"{{"type":"joined","id":"{}","room":"lobby","epoch":"e1","head":5,
+        "members":{{"count":0,"members":[]}},"events":[{entry}],"has_more_before":true}}"#,
+        test.last
+    ));
+    assert_eq!(got, ["joined lobby e1 again".to_owned(), history(2)]);
+}
+
+#[test]
+fn what_the_log_has_forgotten_is_lost_and_no_more_than_that() {
+    let mut test = Test::in_lobby(Config::default());
+    test.again();
+    let rooms = r#""lobby":{"recovered":false,"reason":"unavailable"}"#;
+    test.welcome("u_ada", &format!(r#","rooms":{{{rooms}}}"#));
+    let got = test.joined("lobby", "e1", 6, &[5, 6]);
+    assert_eq!(got, ["joined lobby e1 again", "lobby 3-4: lost", "lobby 5: c5", "lobby 6: c6"]);
+}
+
+#[test]
+fn a_page_of_another_room_is_none() {
+    let mut test = Test::in_lobby(Config::default());
+    assert_eq!(entry(&mut test, 4), [history(2)]);
+    let page = format!(
+        r#"{{"type":"page","id":"{}","room":"den","epoch":"e1","events":[],
+        "has_more_before":true,"has_more_after":false}}"#,
+        test.last
+    );
+    assert!(test.server(&page).is_empty());
+    let got = test.page("e1", &[message("lobby", 3, "u_bob", "")]);
+    assert_eq!(got, ["lobby 3: c3", "lobby 4: c4"]);
+}

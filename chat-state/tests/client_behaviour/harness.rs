@@ -210,7 +210,8 @@ fn line_of(delivery: Delivery) -> String {
                 (false, true) => "again",
                 (false, false) => "recovered",
             };
-            format!("joined {room} {} {how}", epoch.as_str())
+            let more = if has_more_before { " more" } else { "" };
+            format!("joined {room} {} {how}{more}", epoch.as_str())
         }
         Delivery::Entry(entry) => match &entry.body {
             Body::Message { content, .. } => format!("{} {}: {content}", entry.room, entry.seq),

@@ -124,3 +124,29 @@ fn a_room_keeps_the_spelling_of_the_server() {
     test.leave("Lobby");
     assert_eq!(left(&mut test), ["left lobby: Asked"]);
 }
+
+#[test]
+fn a_room_is_not_recovered_with_another_log() {
+    let mut test = Test::in_lobby(Config::default());
+    test.again();
+    let rooms = r#""lobby":{"recovered":true,"epoch":"e2","head":9}"#;
+    let got = test.welcome("u_ada", &format!(r#","rooms":{{{rooms}}}"#));
+    assert_eq!(got, ["online", "welcome u_ada", JOIN]);
+}
+
+#[test]
+fn an_answer_about_another_room_is_none() {
+    let mut test = Test::online(Config::default());
+    test.join("lobby");
+    assert!(test.joined("den", "e1", 0, &[]).is_empty());
+    assert_eq!(test.joined("lobby", "e1", 0, &[]), ["joined lobby e1 fresh"]);
+}
+
+#[test]
+fn a_room_that_was_never_entered_is_not_left() {
+    let mut test = Test::online(Config::default());
+    test.join("lobby");
+    let id = test.last;
+    assert!(test.error(id, "rooms_exhausted", r#","retryable":true"#).is_empty());
+    assert_eq!(test.leave("lobby"), ["left lobby: Asked"]);
+}

@@ -82,6 +82,17 @@ fn what_the_server_would_not_take_is_refused_without_asking() {
     // Escaped, it takes six times the bytes.
     assert_eq!(test.send("lobby", 3, &"\u{1}".repeat(50)), ["#3: refused: too_large"]);
     assert_eq!(test.send("lobby", 4, &"\u{1}".repeat(20)).len(), 1);
+    // What is sent leaves room for its id, and no more than that.
+    let mut longest = 0;
+    for n in 0..100 {
+        let id = test.last;
+        test.ack(id, n + 2);
+        let got =
+            test.send("lobby", n + 5, &format!("{}{}", "\u{1}".repeat(30), "x".repeat(n as usize)));
+        let sent = got.iter().filter(|line| line.starts_with('{')).map(String::len);
+        longest = sent.max().unwrap_or(0).max(longest);
+    }
+    assert_eq!(longest, 300 - 32);
 }
 
 #[test]
@@ -191,4 +202,40 @@ fn an_ack_of_a_link_that_is_gone_settles_nothing() {
     let frame = chat_proto::ServerFrame::decode(&frame).expect("a frame");
     assert!(test.handle(Event::Received { link, frame }).is_empty());
     assert_eq!(test.client.stats().outbox_entries, 1);
+}
+
+#[test]
+fn a_message_expires_by_the_steady_clock_long_after_the_other_was_set_back() {
+    let mut test = Test::in_lobby(Config::default());
+    test.closed(Some(4300));
+    test.send("lobby", 1, "hi");
+    // A device that was busy with something else: the Client is called too late.
+    test.now.wall.0 -= 3_600_000;
+    test.now.mono = test.now.mono.plus(86_400_001);
+    assert_eq!(test.handle(Event::Wake), ["#1: expired"]);
+}
+
+#[test]
+fn a_message_that_had_to_wait_is_refused_without_doubt() {
+    let mut test = Test::in_lobby(Config::default());
+    test.send("lobby", 1, "hi");
+    let id = test.last;
+    let more = r#","retryable":true,"retry_after_ms":1200"#;
+    test.error(id, "rate_limited", more);
+    assert_eq!(test.pass(1200).len(), 1);
+    let id = test.last;
+    assert_eq!(test.error(id, "too_large", r#","retryable":false"#), ["#1: refused: too_large"]);
+}
+
+#[test]
+fn a_session_that_is_not_a_member_again_waits_before_it_joins() {
+    let mut test = Test::in_lobby(Config::default());
+    test.send("lobby", 1, "hi");
+    for waits in [false, true] {
+        let id = test.last;
+        let got = test.error(id, "not_member", r#","retryable":false"#);
+        assert_eq!(got.is_empty(), waits, "{got:?}");
+        test.pass(500);
+        test.joined("lobby", "e1", 2, &[]);
+    }
 }
