@@ -144,7 +144,9 @@ async fn hand_over(state: HttpState, accepted: Accepted) {
         }
     };
     let transport = transport(upgraded, state.frame_bytes.get());
-    if let Err(refused) = state.attach.attach(NewConnection { transport, dialect, name }) {
+    if let Err(refused) =
+        state.attach.attach(NewConnection { transport, dialect, name, credentials: None })
+    {
         tracing::debug!(why = %refused.why, "a connection was refused after its handshake");
         refused.close().await;
     }

@@ -14,6 +14,7 @@ use tokio::sync::{oneshot, watch};
 use super::thread::{self, Listeners};
 use super::{RunningWorker, Server, Shared};
 use crate::accept::{HttpLimits, listen_reuseport};
+use crate::auth::{Authenticator, Gate};
 use crate::broker::{Broker, LocalBroker};
 use crate::clock::Clock;
 use crate::http::{self, FrameBytes, Hosts, HttpState, Origins, Page, Readiness, Ready};
@@ -34,6 +35,7 @@ pub struct Builder {
     page: Page,
     origins: Origins,
     hosts: Hosts,
+    authenticator: Option<Arc<dyn Authenticator>>,
     handshake_timeout: Duration,
     drain_timeout: Duration,
 }
@@ -50,6 +52,7 @@ impl Default for Builder {
             page: Page::Embedded,
             origins: Origins::SameHost,
             hosts: Hosts::Any,
+            authenticator: None,
             handshake_timeout: Duration::from_secs(10),
             drain_timeout: Duration::from_secs(10),
         }
@@ -120,6 +123,13 @@ impl Builder {
         self
     }
 
+    /// Lets in whom this knows. Default: everybody, under the name that they choose.
+    #[must_use]
+    pub fn authenticator(mut self, authenticator: Arc<dyn Authenticator>) -> Self {
+        self.authenticator = Some(authenticator);
+        self
+    }
+
     /// A request's head, and a `chat.v1` client's `hello`, may take this long. Default: 10 s.
     #[must_use]
     pub fn handshake_timeout(mut self, timeout: Duration) -> Self {
@@ -148,10 +158,13 @@ impl Builder {
         let (lines, line_listeners) = bind(self.listen_lines, self.workers)?;
         let (stop, stopping) = watch::channel(false);
         let (fail, failed) = watch::channel(false);
+        let clock = Clock::start();
+        let gate = self.authenticator.clone().map(|known| Arc::new(Gate::new(known, clock)));
         let common = Common {
             log: self.log.clone().unwrap_or_else(|| Arc::new(MemoryLog::default())),
             broker: Arc::new(LocalBroker::default()),
-            clock: Clock::start(),
+            clock,
+            gate,
             readiness: Readiness::default(),
             frame_bytes: FrameBytes::new(self.limits.frame_bytes),
             life: thread::Life { stopping, failed: fail },
@@ -173,8 +186,8 @@ impl Builder {
         }
         common.readiness.set(Ready::Ready);
         let handles = server.workers.iter().map(|worker| worker.handle.clone()).collect();
-        let Common { readiness, frame_bytes, .. } = common;
-        server.shared = Arc::new(Shared { handles, next: 0.into(), readiness, frame_bytes });
+        let Common { readiness, frame_bytes, gate, .. } = common;
+        server.shared = Arc::new(Shared { handles, next: 0.into(), readiness, frame_bytes, gate });
         Ok(server)
     }
 
@@ -198,6 +211,7 @@ impl Builder {
             log: Arc::clone(&common.log),
             broker: Arc::clone(&common.broker),
             clock: common.clock,
+            gate: common.gate.clone(),
             drained: drained_tx,
         };
         let mut listeners = Listeners::default();
@@ -235,6 +249,7 @@ struct Common {
     log: Arc<dyn RoomLog>,
     broker: Arc<dyn Broker>,
     clock: Clock,
+    gate: Option<Arc<Gate>>,
     readiness: Readiness,
     frame_bytes: FrameBytes,
     life: thread::Life,
