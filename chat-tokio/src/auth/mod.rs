@@ -5,6 +5,8 @@
 //! header, a cookie. The rules that follow from a grant are the Hub's.
 //!
 //! *Invariant:* a credential is never logged, and not kept once it is checked.
+#[cfg(feature = "jwt")]
+pub mod jwt;
 mod revoked;
 
 use std::future::Future;
