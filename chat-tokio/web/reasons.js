@@ -37,7 +37,7 @@ export function stopReasonOf({ name, code, error }) {
     case "refused":
       return error.message || error.code;
     case "unauthorized":
-      return "the server did not accept this name";
+      return "the server wants to know who you are, by a token that this page does not have";
     default:
       return "";
   }

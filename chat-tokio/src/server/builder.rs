@@ -17,7 +17,7 @@ use crate::accept::{HttpLimits, listen_reuseport};
 use crate::auth::{Authenticator, Gate};
 use crate::broker::{Broker, LocalBroker};
 use crate::clock::Clock;
-use crate::http::{self, FrameBytes, Hosts, HttpState, Origins, Page, Readiness, Ready};
+use crate::http::{self, FrameBytes, Hosts, HttpState, Identify, Origins, Page, Readiness, Ready};
 use crate::log::{MemoryLog, RoomLog};
 use crate::worker::{self, Parts, WorkerHandle};
 
@@ -36,6 +36,7 @@ pub struct Builder {
     origins: Origins,
     hosts: Hosts,
     authenticator: Option<Arc<dyn Authenticator>>,
+    auth_cookie: Option<Arc<str>>,
     handshake_timeout: Duration,
     drain_timeout: Duration,
 }
@@ -53,6 +54,7 @@ impl Default for Builder {
             origins: Origins::SameHost,
             hosts: Hosts::Any,
             authenticator: None,
+            auth_cookie: None,
             handshake_timeout: Duration::from_secs(10),
             drain_timeout: Duration::from_secs(10),
         }
@@ -127,6 +129,14 @@ impl Builder {
     #[must_use]
     pub fn authenticator(mut self, authenticator: Arc<dyn Authenticator>) -> Self {
         self.authenticator = Some(authenticator);
+        self
+    }
+
+    /// Takes the credential from the cookie of this name, too, from pages whose origin is allowed.
+    /// It counts only with an [`authenticator`](Self::authenticator).
+    #[must_use]
+    pub fn auth_cookie(mut self, name: &str) -> Self {
+        self.auth_cookie = Some(name.into());
         self
     }
 
@@ -228,12 +238,21 @@ impl Builder {
         Ok(RunningWorker { handle, drained: Some(drained), thread: Some(thread) })
     }
 
+    fn identify(&self) -> Identify {
+        match (&self.authenticator, &self.auth_cookie) {
+            (None, _) => Identify::ByName,
+            (Some(_), None) => Identify::ByHeader,
+            (Some(_), Some(name)) => Identify::ByCookie(name.clone()),
+        }
+    }
+
     /// A worker's connections stay on its thread, so each worker has a router of its own.
     fn router(&self, common: &Common, handle: &WorkerHandle) -> Result<Router, StartError> {
         let state = HttpState {
             attach: Arc::new(handle.clone()),
             origins: Arc::new(self.origins.clone()),
             hosts: Arc::new(self.hosts.clone()),
+            identify: self.identify(),
             frame_bytes: common.frame_bytes.clone(),
             readiness: common.readiness.clone(),
         };

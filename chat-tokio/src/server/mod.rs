@@ -17,7 +17,7 @@ pub use builder::{Builder, StartError};
 
 use self::attach::{Attach, AttachError, NewConnection, Refused};
 use crate::auth::Gate;
-use crate::http::{FrameBytes, HttpState, Readiness, Ready};
+use crate::http::{FrameBytes, HttpState, Identify, Readiness, Ready};
 use crate::worker::WorkerHandle;
 
 /// A running server. Dropping it ends it at once; [`Server::shutdown`] ends it well.
@@ -168,6 +168,10 @@ impl Handle {
         HttpState {
             frame_bytes: self.shared.frame_bytes.clone(),
             readiness: self.shared.readiness.clone(),
+            identify: match self.shared.gate {
+                Some(_) => Identify::ByHeader,
+                None => Identify::ByName,
+            },
             ..HttpState::new(Arc::new(self.clone()))
         }
     }
