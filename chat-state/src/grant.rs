@@ -104,7 +104,7 @@ pub enum Revoke {
     User(UserId),
     /// One session, by its secret name.
     Session(SessionId),
-    /// All sessions that a credential has let in.
+    /// All sessions whose present credential this is.
     Token(TokenId),
 }
 

@@ -251,9 +251,10 @@ async fn keys_of_a_file_change_while_it_runs() {
 
 /// Asks again until it is so. The server looks at the file once a second at most.
 async fn until(mut is_so: impl AsyncFnMut() -> bool) {
+    let mut again = tokio::time::interval(std::time::Duration::from_millis(20));
     let asked = tokio::time::timeout(std::time::Duration::from_secs(20), async {
         while !is_so().await {
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            again.tick().await;
         }
     });
     asked.await.expect("it never was so");

@@ -9,6 +9,7 @@ use chat_tests::client::{Ending, Socket, V1Client, name};
 use chat_tests::process::{Home, Server, Spec};
 use chat_tests::wait::within;
 use chat_tokio::auth::jwt::{Hmac, Issuer, Jwt, Key, Keys, SigningKey, TokenSpec};
+use chat_tokio::client::{Delivery, State};
 
 const SECRET: &str = "a secret of more than 32 bytes, for tests";
 const V1: (&str, Option<&str>) = ("", Some(SUBPROTOCOL));
@@ -259,6 +260,36 @@ async fn what_is_revoked_ends_at_once_on_every_worker() {
     assert_eq!(client.socket.ending().await, Ending::Closed(4001));
     kept.join("lobby", 0).await;
     v1(address, &eve).await;
+}
+
+/// It outlives its first token by far, on one connection.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_brings_fresh_tokens_by_itself() {
+    let (_server, address) = within_this_process();
+    let (made, mut count) = tokio::sync::mpsc::channel(16);
+    let tokens = move || {
+        let told = made.try_send(());
+        std::future::ready(told.ok().map(|()| Token(token("ada", 4).into())))
+    };
+    let url = format!("ws://{address}/ws");
+    let options = chat_tokio::client::Client::options().tokens(tokens);
+    let (client, mut events) = options.start(&url).expect("an address");
+    for n in 0..4 {
+        within(format!("token {n}"), count.recv()).await.expect("the client goes on");
+    }
+    let mut welcomes = 0;
+    while let Some(event) = events.try_next() {
+        match event {
+            Delivery::Welcome(welcome) => {
+                assert_eq!(welcome.user.as_str(), "ada");
+                welcomes += 1;
+            }
+            Delivery::State(State::Connecting | State::Online) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(welcomes, 1, "the first connection goes on");
+    client.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -228,7 +228,8 @@ pub(super) const OPTIONS: &[Opt] = &[
         name: "auth_cookie",
         group: "Identity",
         value: "NAME",
-        help: "The cookie of --auth cookie. Whoever sets it makes it HttpOnly, Secure and SameSite.",
+        help: "The cookie of --auth cookie. Whoever sets it makes it HttpOnly, Secure and \
+               SameSite.",
         set: Set::One(set_cookie),
         show: |config| string(&config.auth.cookie),
     },

@@ -17,8 +17,9 @@ pub enum Identify {
     ByName,
     /// In `Authorization: Bearer`.
     ByHeader,
-    /// In `Authorization: Bearer`, or in the cookie of this name. A browser sends a cookie whichever
-    /// page asks it to connect, so the handshake has to have an `Origin` that is allowed by name.
+    /// In `Authorization: Bearer`, or in the cookie of this name. A browser sends a cookie
+    /// whichever page asks it to connect, so the handshake has to have an `Origin` that is allowed
+    /// by name.
     ByCookie(Arc<str>),
 }
 

@@ -1,8 +1,8 @@
 //! Identities by JSON Web Tokens.
 //!
-//! A token names its issuer, and only an issuer of the configuration counts; that one's own keys are
-//! asked for the token's `kid`, so that equal names of two issuers have nothing in common. The key
-//! decides over the algorithm: what the token's header says only has to agree.
+//! A token names its issuer, and only an issuer of the configuration counts; that one's own keys
+//! are asked for the token's `kid`, so that equal names of two issuers have nothing in common. The
+//! key decides over the algorithm: what the token's header says only has to agree.
 mod claims;
 mod fetch;
 mod jwks;

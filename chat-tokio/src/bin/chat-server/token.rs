@@ -22,7 +22,7 @@ Options of the server say which tokens these are: --jwt-secret-file, --jwt-algor
 `make` takes besides:
   --user ID            whose token it is: a-z, 0-9, `.`, `_` and `-`
   --name NAME          what the user is called; without it the user chooses
-  --room PATTERN       a room that it allows, `*` stands for any text; may be repeated; without it: all
+  --room PATTERN       a room that it allows, `*` stands for any text; may be repeated; default: all
   --role ROLE          a role of the user; may be repeated
   --id ID              the token's own name, by which it can be revoked
   --minutes N          how long it counts [default: 60]
