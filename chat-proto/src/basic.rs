@@ -71,6 +71,8 @@ pub(crate) fn encode(frame: &ServerFrame) -> Option<Encoded> {
         | ServerFrame::Bye { .. }
         | ServerFrame::Hole { .. }
         | ServerFrame::Ping { .. }
+        | ServerFrame::Authenticated { .. }
+        | ServerFrame::AuthExpiring { .. }
         | ServerFrame::Unknown => None,
     }
 }

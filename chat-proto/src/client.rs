@@ -41,6 +41,11 @@ pub enum Request {
         /// An earlier session that is to go on.
         resume: Option<Box<Resume>>,
     },
+    /// Brings a fresh credential for the same user. Reply: `authenticated`.
+    Auth {
+        /// The credential.
+        token: Token,
+    },
     /// Enters a room. Reply: `joined`.
     Join {
         /// Which room.
@@ -138,6 +143,7 @@ impl Request {
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Hello { .. } => "hello",
+            Self::Auth { .. } => "auth",
             Self::Join { .. } => "join",
             Self::Leave { .. } => "leave",
             Self::Message { .. } => "message",
@@ -195,6 +201,7 @@ impl Serialize for Wire<'_> {
                 map.serialize_entry("features", features)?;
                 optional(&mut map, "resume", resume.as_ref())?;
             }
+            Request::Auth { token } => map.serialize_entry("token", &token.0)?,
             Request::Join { room, history } => {
                 map.serialize_entry("room", room)?;
                 map.serialize_entry("history", history)?;

@@ -88,6 +88,9 @@ close_codes! {
     Unauthorized = 4001, "unauthorized";
     /// Too many frames that can't be read.
     BadFrames = 4002, "bad_frames";
+    /// The credential has expired, or the session has a room that the fresh one does not allow:
+    /// come back with a credential, and resume.
+    AuthExpired = 4003, "auth_expired";
     /// The server leaves service.
     Draining = 4100, "draining";
     /// The server can't do its work at the moment (log unavailable, no room for connections).

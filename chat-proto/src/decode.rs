@@ -97,6 +97,10 @@ fn request(flat: Flat<'_>) -> Result<Request, DecodeError> {
             features: flat.features.map_or_else(Vec::new, |f| f.0),
             resume: flat.resume.map(resume).transpose()?,
         },
+        Some("auth") => {
+            let token = flat.token.ok_or_else(|| missing("token"))?;
+            Request::Auth { token: Token(token.as_str().into()) }
+        }
         Some("join") => Request::Join { room: room()?, history: count(flat.history, "history")? },
         Some("leave") => Request::Leave { room: room()? },
         Some("message") => Request::Message {

@@ -49,6 +49,10 @@ error_codes! {
     AlreadyWelcome = "already_welcome", false;
     /// The server does not take this identity.
     Unauthorized = "unauthorized", false;
+    /// The identity may not do this, such as enter this room.
+    Forbidden = "forbidden", false;
+    /// The identity can't be checked at the moment.
+    AuthUnavailable = "auth_unavailable", true;
     /// A name, id or key breaks its grammar.
     InvalidName = "invalid_name", false;
     /// The session has not joined the room.

@@ -25,6 +25,15 @@ use crate::{basic, tables};
 pub enum ServerFrame {
     /// Reply to `hello`.
     Welcome(Box<Welcome>),
+    /// Reply to `auth`: the session goes on with the fresh credential.
+    Authenticated {
+        /// The request's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        id: Option<RequestId>,
+        /// How long it counts from now, in milliseconds; `None`: it does not end.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        expires_in_ms: Option<u64>,
+    },
     /// Reply to `join`.
     Joined(Box<Joined>),
     /// Reply to `leave`.
@@ -128,6 +137,11 @@ pub enum ServerFrame {
         from: Seq,
         /// The last of them.
         to: Seq,
+    },
+    /// Event: the credential ends soon; bring a fresh one by `auth`, or the connection is closed.
+    AuthExpiring {
+        /// When, in milliseconds from now.
+        expires_in_ms: u64,
     },
     /// Event: the server will close this connection.
     Bye {

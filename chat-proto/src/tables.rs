@@ -3,6 +3,7 @@
 /// Each request's `type` and the `type` of its reply.
 pub const REQUESTS: &[(&str, &str)] = &[
     ("hello", "welcome"),
+    ("auth", "authenticated"),
     ("join", "joined"),
     ("leave", "left"),
     ("message", "ack"),
@@ -17,6 +18,7 @@ pub const REQUESTS: &[(&str, &str)] = &[
 /// Each server frame's `type` and whether it is a reply, an event or control.
 pub const SERVER_FRAMES: &[(&str, &str)] = &[
     ("welcome", "reply"),
+    ("authenticated", "reply"),
     ("joined", "reply"),
     ("left", "reply"),
     ("ack", "reply"),
@@ -31,6 +33,7 @@ pub const SERVER_FRAMES: &[(&str, &str)] = &[
     ("typing", "ephemeral event"),
     ("gap", "control"),
     ("hole", "control"),
+    ("auth_expiring", "control"),
     ("bye", "control"),
     ("ping", "control"),
 ];

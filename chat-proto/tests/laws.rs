@@ -92,6 +92,7 @@ fn request() -> impl Strategy<Value = Request> {
         }),
         (room(), any::<u32>()).prop_map(|(room, history)| Request::Join { room, history }),
         room().prop_map(|room| Request::Leave { room }),
+        text().prop_map(|text| Request::Auth { token: Token(text.into()) }),
         (room(), option::of(key()), content(), option::of(seq())).prop_map(
             |(room, key, content, reply_to)| Request::Message { room, key, content, reply_to }
         ),
@@ -240,6 +241,9 @@ fn events() -> impl Strategy<Value = ServerFrame> {
         (room(), seq(), seq()).prop_map(|(room, from, to)| ServerFrame::Gap { room, from, to }),
         (text(), any::<bool>(), 0..=SEQ_MAX)
             .prop_map(|(code, reconnect, after_ms)| ServerFrame::Bye { code, reconnect, after_ms }),
+        (option::of(request_id()), option::of(0..=SEQ_MAX))
+            .prop_map(|(id, expires_in_ms)| { ServerFrame::Authenticated { id, expires_in_ms } }),
+        (0..=SEQ_MAX).prop_map(|expires_in_ms| ServerFrame::AuthExpiring { expires_in_ms }),
         positions().prop_map(|heads| ServerFrame::Ping { heads }),
         (room(), seq(), seq()).prop_map(|(room, from, to)| ServerFrame::Hole { room, from, to }),
     ]

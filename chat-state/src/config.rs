@@ -50,6 +50,11 @@ pub enum Peers {
 pub struct Times {
     /// How long a `chat.v1` connection may take to say `hello`; then it is closed, to come back.
     pub hello_ms: u64,
+    /// How long the check of a credential may take; then the client is told to come back later.
+    pub auth_ms: u64,
+    /// How long before a credential ends its session is told, or half of the time that it has if
+    /// that is less.
+    pub auth_warn_ms: u64,
     /// How often a `chat.v1` peer gets a `ping`. Proxies cut connections that are idle for 60 s.
     pub heartbeat_ms: u64,
     /// A `chat.v1` peer of which nothing was heard for this long is gone.
@@ -86,6 +91,8 @@ impl Default for Times {
     fn default() -> Self {
         Self {
             hello_ms: 10_000,
+            auth_ms: 10_000,
+            auth_warn_ms: 60_000,
             heartbeat_ms: 25_000,
             heartbeat_dead_ms: 35_000,
             basic_heartbeat_ms: 54_000,

@@ -1,12 +1,14 @@
 //! All that can happen to a Hub, and all that it can ask for.
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use chat_proto::{
     ClientFrame, CloseCode, DecodeError, Dialect, DisplayName, Entry, Epoch, LeaveReason, Limits,
-    Member, RoomName, Seq, ServerFrame, SessionId,
+    Member, RoomName, Seq, ServerFrame, SessionId, Token as Credentials,
 };
 
+use crate::grant::{AuthError, Grant, Revoke};
 use crate::ids::{ConnId, HubId, MemberId, Mono, Token};
 use crate::log::{AppendError, Appended, Draft, LogHead, LogPage, ReadError, ReadRange};
 use crate::roster::Roster;
@@ -86,6 +88,16 @@ pub enum Event {
         /// The entries.
         result: Result<LogPage, ReadError>,
     },
+    /// The authority answered an [`Action::Authenticate`].
+    Authenticated {
+        /// Which.
+        token: Token,
+        /// Who it is, or why it is not taken.
+        result: Result<Box<Grant>, AuthError>,
+    },
+    /// A user, a session or a credential counts no more: what is live of it is closed, and its
+    /// sessions are forgotten. It is for the authority to refuse the credential from now on.
+    Revoke(Revoke),
     /// Another Hub said something.
     Signal {
         /// Who.
@@ -110,6 +122,7 @@ pub enum Event {
 /// Something to be done, in order.
 ///
 /// Every question to the log ([`Append`](Self::Append), [`Head`](Self::Head), [`Load`](Self::Load))
+/// and each [`Authenticate`](Self::Authenticate)
 /// has to be answered once, if only by an error: those who wait for a read wait until then. An
 /// append alone is given up after a time, since people wait for it.
 #[derive(Clone, Debug)]
@@ -148,6 +161,15 @@ pub enum Action {
     AwaitDrain {
         /// Which.
         conn: ConnId,
+    },
+    /// Ask the authority whose credentials these are.
+    Authenticate {
+        /// Returned in [`Event::Authenticated`].
+        token: Token,
+        /// Who brings them.
+        conn: ConnId,
+        /// The credentials.
+        credentials: Credentials,
     },
     /// Offer drafts to the log. A room has at most one batch in flight.
     Append {
@@ -301,6 +323,8 @@ pub enum Signal {
         /// The client's count of its connections, this one included.
         attempt: u64,
     },
+    /// This counts no more, see [`Event::Revoke`].
+    Revoked(Revoke),
     /// The room's log has grown to here.
     Grown {
         /// Which log.
@@ -320,6 +344,12 @@ pub enum Identity {
     Guest {
         /// The name, if it was given with the connection.
         name: Option<DisplayName>,
+    },
+    /// The authority decides, see [`Action::Authenticate`]: over the credentials of `hello`, or
+    /// over these that came with the connection. A `basic` connection has no others.
+    Wanted {
+        /// What came with the connection.
+        credentials: Option<Credentials>,
     },
 }
 

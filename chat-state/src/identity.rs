@@ -29,7 +29,23 @@ pub fn guest(session: &SessionId) -> UserId {
 
 /// Returns the name that Hubs have for a session among themselves.
 pub(crate) fn member(session: &SessionId) -> MemberId {
-    let digest = digest("member", session);
+    short(&digest("member", session))
+}
+
+/// Returns the name that Hubs have among themselves for the session of a user who is known.
+pub(crate) fn member_of(session: &SessionId, user: &UserId) -> MemberId {
+    let mut hash = Sha256::new();
+    hash.update("member of");
+    hash.update([0]);
+    hash.update(session.as_str());
+    // In neither name.
+    hash.update([0]);
+    hash.update(user.as_str());
+    let digest: [u8; 32] = hash.finalize().into();
+    short(&digest)
+}
+
+fn short(digest: &[u8; 32]) -> MemberId {
     MemberId(digest[..8].iter().fold(0, |id, byte| id << 8 | u64::from(*byte)))
 }
 
@@ -52,6 +68,10 @@ mod tests {
         assert_eq!(guest(&a), guest(&a));
         assert_ne!(guest(&a), guest(&b));
         assert_ne!(member(&a), member(&b));
+        let [u, v] = ["u", "v"].map(|u| UserId::new(u).unwrap());
+        assert_ne!(member_of(&a, &u), member_of(&a, &v));
+        assert_ne!(member_of(&a, &u), member_of(&b, &u));
+        assert_ne!(member_of(&a, &u), member(&a));
         assert!(!guest(&a).as_str().contains("s1"));
         assert_eq!(guest(&a).as_str().len(), 26);
     }

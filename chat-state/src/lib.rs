@@ -47,6 +47,7 @@ mod bug;
 pub mod client;
 mod config;
 mod event;
+mod grant;
 mod hub;
 mod identity;
 mod ids;
@@ -65,6 +66,10 @@ mod timers;
 pub use bug::Bug;
 pub use config::{Config, Peers, Times};
 pub use event::{Action, Event, Identity, Probe, Recipients, Signal, SignalTo};
+pub use grant::{
+    AuthError, Grant, ROLES_MAX, ROOM_PATTERNS_MAX, Revoke, RightsError, RoomPattern, RoomRights,
+    TOKEN_ID_BYTES_MAX, TokenId,
+};
 pub use hub::{Actions, Hub, Stats};
 pub use identity::guest;
 pub use ids::{ConnId, HubId, MemberId, Mono, Now, Token};

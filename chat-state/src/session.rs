@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use chat_proto::{Dialect, DisplayName, Member, Position, RequestId, Seq, SessionId, UserId};
 
-use crate::hub::Resuming;
+use crate::hub::{Auth, Resuming};
 use crate::ids::{ConnId, MemberId, Mono, Token};
 use crate::rate::Bucket;
 use crate::room::RoomId;
@@ -43,6 +43,8 @@ pub(crate) struct Session {
     pub(crate) in_flight: u32,
     pub(crate) paused: Paused,
     pub(crate) outbox: OutboxState,
+    /// The way to an identity, where one is wanted.
+    pub(crate) auth: Option<Box<Auth>>,
     /// What the `welcome` of a resume waits for.
     pub(crate) resuming: Option<Box<Resuming>>,
 }
@@ -52,6 +54,8 @@ pub(crate) struct Session {
 pub(crate) enum Stage {
     /// `hello` is due.
     Fresh,
+    /// The first frame has come, and the authority has been asked who it is from.
+    Checking,
     /// `hello` asked to resume; `welcome` is due.
     Resuming,
     Active,
@@ -66,11 +70,13 @@ pub(crate) struct Paused {
     pub(crate) budget: bool,
     /// Its room has too many drafts that wait for the log (`basic` only).
     pub(crate) drafts: bool,
+    /// Its identity is being checked (`basic` only).
+    pub(crate) identity: bool,
 }
 
 impl Paused {
     pub(crate) fn any(self) -> bool {
-        self.in_flight || self.budget || self.drafts
+        self.in_flight || self.budget || self.drafts || self.identity
     }
 }
 

@@ -7,8 +7,10 @@ use crate::room::RoomId;
 /// A rule that waits. Whatever it finds when it is called, a call too many changes nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Timer {
-    /// The connection has to have said `hello`.
+    /// The connection has to have said `hello`, or the authority to have answered.
     Hello(ConnId),
+    /// A grant ends soon, or has ended.
+    Auth(ConnId),
     /// A ping is due, or the peer is dead.
     Heartbeat(ConnId),
     /// A slowed-down connection may be read again.

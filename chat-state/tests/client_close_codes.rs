@@ -48,6 +48,7 @@ const TABLE: &[(Option<u16>, Then)] = &[
     (Some(4000), FIX_FIRST),
     (Some(4001), Then::Token),
     (Some(4002), FIX_FIRST),
+    (Some(4003), Then::Token),
     (Some(4050), FIX_FIRST),
     (Some(4099), FIX_FIRST),
     (Some(4100), BACK_OFF),

@@ -216,6 +216,7 @@ where
         transport: Box::new(Lines::new(io, frame_bytes)),
         dialect: Dialect::Basic,
         name: DisplayName::new("anonymous").ok(),
+        credentials: None,
     };
     if let Err(refused) = attach.attach(new) {
         tracing::debug!(why = %refused.why, "a connection was refused");

@@ -18,6 +18,7 @@
 //! * [`transport::Transport`]: how frames travel.
 //! * [`log::RoomLog`]: where entries get their place and survive.
 //! * [`broker::Broker`]: what carries hints between Hubs.
+//! * [`auth::Authenticator`]: whose a credential is.
 //! * [`server::attach::Attach`]: who takes a connection; [`Handle`] does.
 //! * `client::Link`: how frames travel, seen from the other end, that of the `client` (feature
 //!   `client`).
@@ -29,6 +30,7 @@
 //! Rules of the chat live in `chat-state`, spelling in `chat-proto`. Only [`clock`] reads a clock.
 
 pub mod accept;
+pub mod auth;
 pub mod broker;
 #[cfg(feature = "client")]
 pub mod client;
@@ -43,5 +45,6 @@ pub mod server;
 pub mod transport;
 mod worker;
 
+pub use chat_state::Revoke;
 pub use outbox::Outbox;
 pub use server::{Builder, Drained, Handle, Server, StartError};

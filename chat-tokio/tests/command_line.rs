@@ -82,6 +82,9 @@ fn what_keeps_it_from_starting_is_one_line_and_ends_with_1() {
         if flag != "listen" {
             all.extend(["--listen", "127.0.0.1:0"]);
         }
+        if flag == "listen" {
+            all.extend(["--open-to-everyone", "yes"]);
+        }
         if flag != "data-dir" {
             all.extend(["--log", "memory"]);
         }
@@ -93,6 +96,74 @@ fn what_keeps_it_from_starting_is_one_line_and_ends_with_1() {
         assert!(message.ends_with(&format!(" with --{flag}\n")), "{message}");
         assert_eq!(message.lines().count(), 1, "{message}");
     }
+}
+
+#[cfg(feature = "jwt")]
+#[test]
+fn tokens_are_made_and_checked() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let file = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).expect("a file");
+        path.to_str().expect("a plain path").to_owned()
+    };
+    let secret = file("secret", "a secret of more than 32 bytes, for tests\n");
+    let other = file("other", "another secret of more than 32 bytes here\n");
+    let about = ["--jwt-issuer", "us", "--jwt-audience", "chat", "--jwt-secret-file"];
+    let who = ["token", "make", "--user", "ada", "--name", "Ada", "--room", "team-*", "--id", "t1"];
+    let args: Vec<&str> = who.into_iter().chain(about).chain([secret.as_str()]).collect();
+    let made = output(&args);
+    assert_eq!(made.status.code(), Some(0), "{made:?}");
+    let check = |secret: &str, more: &[&str]| {
+        let mut args = vec!["token", "check"];
+        args.extend(about);
+        args.push(secret);
+        args.extend(more);
+        let mut child = chat_server(&args).stdin(Stdio::piped()).spawn().expect("it runs");
+        let mut stdin = child.stdin.take().expect("a pipe");
+        std::io::Write::write_all(&mut stdin, &made.stdout).expect("it reads");
+        drop(stdin);
+        let output = child.wait_with_output().expect("it ends");
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(text).expect("text"))
+    };
+    let (code, text) = check(&secret, &[]);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(["ada", "Ada", "team-*", "t1"].iter().all(|part| text.contains(part)), "{text}");
+    let token = String::from_utf8(made.stdout.clone()).expect("text");
+    for (secret, more, why) in [
+        (&other, &[][..], "the token is refused: its signature is wrong"),
+        (&secret, &["--jwt-algorithm", "HS512"], "the token is refused: no key of its issuer"),
+    ] {
+        let (code, text) = check(secret, more);
+        assert_eq!(code, Some(1), "{text}");
+        assert!(text.contains(why) && !text.contains(token.trim()), "{text}");
+    }
+}
+
+#[cfg(feature = "jwt")]
+#[test]
+fn keys_that_can_not_be_used_are_told() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("short");
+    std::fs::write(&path, "too short\n").expect("a file");
+    let short = path.to_str().expect("a plain path");
+    let about = ["--jwt-issuer", "us", "--jwt-audience", "chat", "--jwt-secret-file", short];
+    let server = ["--auth", "jwt", "--log", "memory", "--listen", "127.0.0.1:0"];
+    let make = ["token", "make", "--user", "ada"];
+    for args in [&server[..], &make] {
+        let (code, text) = failure(&[args, &about].concat());
+        assert_eq!(code, Some(1), "{args:?}");
+        assert!(text.contains("--jwt-secret-file") && text.contains("needs 32"), "{text}");
+    }
+    let (code, text) = failure(&server);
+    assert_eq!(code, Some(1));
+    assert!(text.contains("--auth needs exactly one of --jwt-secret-file"), "{text}");
+    std::fs::write(&path, "a secret of more than 32 bytes, for tests\n").expect("a file");
+    let wrong = ["token", "make", "--user", "Ada L"];
+    let (code, text) = failure(&[&wrong[..], &about].concat());
+    assert_eq!(code, Some(2));
+    assert!(text.contains("`sub` is no user id"), "{text}");
 }
 
 #[cfg(unix)]

@@ -4,6 +4,8 @@ const REASONS = {
   too_large: "it is longer than the server takes.",
   invalid_content: "the server does not take this text.",
   idempotency_conflict: "the server takes it for another message.",
+  forbidden: "you may not be in this room.",
+  auth_unavailable: "the server can't check who you are at the moment.",
   not_member: "you are not in this room.",
   room_full: "the room is full.",
   rooms_exhausted: "the server has no place for another room.",
@@ -35,7 +37,7 @@ export function stopReasonOf({ name, code, error }) {
     case "refused":
       return error.message || error.code;
     case "unauthorized":
-      return "the server did not accept this name";
+      return "the server wants to know who you are, by a token that this page does not have";
     default:
       return "";
   }

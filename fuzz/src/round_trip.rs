@@ -81,12 +81,13 @@ fn request(input: &mut Input<'_>) -> Request {
         6 => Request::Rooms { after: input.maybe(Input::room) },
         7 => Request::Typing { room: input.room(), active: input.flag() },
         8 => Request::Ping,
+        9 => Request::Auth { token: Token(input.text().into()) },
         _ => Request::Pong,
     }
 }
 
 fn frame(input: &mut Input<'_>) -> ServerFrame {
-    match input.byte() % 17 {
+    match input.byte() % 19 {
         0 => ServerFrame::Welcome(Box::new(welcome(input))),
         1 => ServerFrame::Joined(Box::new(Joined {
             id: input.id(),
@@ -138,6 +139,11 @@ fn frame(input: &mut Input<'_>) -> ServerFrame {
             after_ms: input.integer(),
         },
         15 => ServerFrame::Hole { room: input.room(), from: input.seq(), to: input.seq() },
+        16 => ServerFrame::Authenticated {
+            id: input.id(),
+            expires_in_ms: input.maybe(Input::integer),
+        },
+        17 => ServerFrame::AuthExpiring { expires_in_ms: input.integer() },
         _ => ServerFrame::Ping { heads: positions(input) },
     }
 }

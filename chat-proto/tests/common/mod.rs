@@ -21,6 +21,7 @@ pub(crate) fn of_request(id: Option<&RequestId>, request: &Request) -> Value {
                 "session": resume.session, "attempt": resume.attempt, "rooms": resume.rooms,
             })),
         }),
+        Request::Auth { token } => json!({"token": &*token.0}),
         Request::Join { room, history } => json!({"room": room, "history": history}),
         Request::Leave { room } | Request::Members { room } => json!({"room": room}),
         Request::Message { room, key, content, reply_to } => json!({
@@ -76,6 +77,7 @@ fn spelled_out(frame: &ServerFrame) -> Value {
     let mut value = written(frame);
     let absent: &[&str] = match value["type"].as_str() {
         Some("ack") => &["id", "seq", "ts"],
+        Some("authenticated") => &["id", "expires_in_ms"],
         Some("error") => &["id", "retry_after_ms", "room"],
         Some("welcome" | "joined" | "left" | "page" | "members" | "rooms" | "pong") => &["id"],
         _ => &[],

@@ -62,7 +62,7 @@ pub(super) fn after(
     };
     let advice = Advice::of(code);
     match (advice, bye) {
-        (Advice::FixFirst, _) if code == CloseCode::Unauthorized.number() => Next::Token,
+        (Advice::FixFirst, _) if wants_token(code) => Next::Token,
         (Advice::FixFirst | Advice::StayAway, _) => Next::Stop(StopReason::Closed { code, advice }),
         (_, Some(bye)) if !bye.reconnect => Next::Stop(StopReason::Bye { code: bye.code.clone() }),
         (_, Some(bye)) => {
@@ -72,6 +72,11 @@ pub(super) fn after(
         (Advice::ResumeNow, None) => Next::Wait(jitter(spread(times, losses), random)),
         (Advice::BackOff, None) => Next::Wait(growing()),
     }
+}
+
+/// Tells whether another credential is what has to be fixed.
+fn wants_token(code: u16) -> bool {
+    [CloseCode::Unauthorized, CloseCode::AuthExpired].iter().any(|wants| wants.number() == code)
 }
 
 /// Returns how long to wait before a request that was refused, or did not help, is sent again;

@@ -27,6 +27,8 @@ pub(super) struct Connection {
     losses: u32,
     /// The credential was replaced since the last sound connection.
     token_replaced: bool,
+    /// The credential ends soon, and a fresh one is awaited for this connection.
+    renewing: bool,
     pub(super) bye: Option<Bye>,
     /// When something was last heard, and until when something has to be.
     pub(super) heard: Mono,
@@ -129,15 +131,28 @@ impl Client {
         let is_awaited = matches!(self.connection.phase, Phase::Token);
         match token {
             Some(token) => {
-                self.config.token = Some(token);
+                self.config.token = Some(token.clone());
                 if is_awaited {
                     self.open(turn);
+                }
+                if let Some(link) = self.connection.online()
+                    && self.connection.renewing
+                {
+                    self.request(link, Purpose::Auth, Request::Auth { token }, turn);
                 }
             }
             None if is_awaited => {
                 self.enter(Phase::Stopped(StopReason::Unauthorized), turn);
             }
             None => {}
+        }
+        self.connection.renewing = false;
+    }
+
+    /// The credential ends soon: another one is to be had in time.
+    pub(super) fn auth_expiring(&mut self, turn: &mut Turn<'_>) {
+        if !core::mem::replace(&mut self.connection.renewing, true) {
+            turn.out.push_back(Action::NeedToken);
         }
     }
 
@@ -310,6 +325,7 @@ impl Client {
     fn let_go(&mut self, turn: &mut Turn<'_>) {
         self.connection.bye = None;
         self.connection.probe = None;
+        self.connection.renewing = false;
         self.timers.clear(&Timer::Heard);
         for request in self.requests.clear() {
             self.timers.clear(&Timer::Request(request));

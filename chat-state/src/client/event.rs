@@ -60,6 +60,7 @@ pub enum Event {
     /// The device woke up, or the network came back: ask for a sign of life, or skip the wait.
     Wake,
     /// A credential, in answer to [`Action::NeedToken`] or at any other time for the next `hello`.
+    /// Where the one of the present connection ends soon, it takes its place at once.
     Token {
         /// `None`: there is none to be had.
         token: Option<Token>,
@@ -151,7 +152,8 @@ pub enum Action {
         /// The close code for the server.
         code: u16,
     },
-    /// Get a fresh credential and answer [`Event::Token`].
+    /// Get a fresh credential and answer [`Event::Token`]: the one before was refused, or ends
+    /// soon.
     NeedToken,
     /// Hand this to the application.
     Deliver(Delivery),

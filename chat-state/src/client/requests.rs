@@ -20,6 +20,7 @@ const IN_FLIGHT_MAX: usize = 32;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
     Hello,
+    Auth,
     Join(RoomName),
     Leave(RoomName),
     Send(RoomName),
@@ -103,7 +104,8 @@ impl Client {
             }
             Some(Purpose::Send(room)) => self.send_unanswered(&room, request, turn),
             Some(Purpose::Page(room)) => self.page_unanswered(&room, request, turn),
-            Some(Purpose::Hello | Purpose::Ask(_)) | None => {}
+            // Without an answer the credential ends, and the connection with it.
+            Some(Purpose::Hello | Purpose::Auth | Purpose::Ask(_)) | None => {}
         }
     }
 
@@ -158,6 +160,7 @@ impl Client {
             ServerFrame::Bye { code, reconnect, after_ms } => {
                 self.connection.bye = Some(Bye { code, reconnect, after_ms });
             }
+            ServerFrame::AuthExpiring { .. } => self.auth_expiring(turn),
             ServerFrame::Join { room, member } if self.is_in(&room) => {
                 turn.deliver(Delivery::Came { room, member });
             }
@@ -184,6 +187,7 @@ impl Client {
                 self.answered(request);
                 self.joined(&room, request, *joined, turn);
             }
+            (Purpose::Auth, ServerFrame::Authenticated { .. }) => self.answered(request),
             (Purpose::Leave(room), ServerFrame::Left { .. }) => {
                 self.answered(request);
                 self.parted(&room, request, turn);
@@ -244,7 +248,8 @@ impl Client {
             Purpose::Send(room) => self.send_refused(&room, request, error, turn),
             Purpose::Page(room) => self.page_refused(&room, request, &error, turn),
             Purpose::Ask(ticket) => self.ask_refused(ticket, error, turn),
-            Purpose::Hello => {}
+            // The server closes when the old one ends, and then another one is asked for.
+            Purpose::Hello | Purpose::Auth => {}
         }
     }
 }
@@ -254,7 +259,8 @@ fn id_of(reply: &ServerFrame) -> Option<&RequestId> {
         ServerFrame::Joined(joined) => joined.id.as_ref(),
         ServerFrame::Page(page) => page.id.as_ref(),
         ServerFrame::Error(error) => error.id.as_ref(),
-        ServerFrame::Left { id, .. }
+        ServerFrame::Authenticated { id, .. }
+        | ServerFrame::Left { id, .. }
         | ServerFrame::Ack { id, .. }
         | ServerFrame::Members { id, .. }
         | ServerFrame::Rooms { id, .. } => id.as_ref(),

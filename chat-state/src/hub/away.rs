@@ -2,11 +2,12 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
-use chat_proto::{CloseCode, DisplayName, LeaveReason, Member};
+use chat_proto::{CloseCode, DisplayName, LeaveReason, Member, SessionId, UserId};
 
-use super::{Actions, Hub};
+use super::{Actions, Auth, Hub};
 use crate::bug::Bug;
 use crate::event::Action;
+use crate::grant::TokenId;
 use crate::ids::{ConnId, MemberId, Mono};
 use crate::rate::Bucket;
 use crate::room::{Departure, RoomId};
@@ -20,6 +21,9 @@ pub(super) struct Kept {
     pub(super) attempt: u64,
     pub(super) budget: Bucket,
     pub(super) strikes: (u16, Mono),
+    pub(super) user: UserId,
+    pub(super) session: SessionId,
+    pub(super) token_id: Option<TokenId>,
     until: Mono,
 }
 
@@ -48,6 +52,11 @@ impl Away {
         let kept = self.sessions.remove(&member)?;
         self.order.remove(&(kept.until, member));
         Some(kept)
+    }
+
+    /// Finds the sessions of which this is true.
+    pub(super) fn find(&self, is: impl Fn(&Kept) -> bool) -> Vec<MemberId> {
+        self.sessions.iter().filter(|(_, kept)| is(kept)).map(|(member, _)| *member).collect()
     }
 
     /// The time of a session is over.
@@ -114,6 +123,9 @@ impl Hub {
             attempt: session.attempt,
             budget: session.budget,
             strikes: session.strikes,
+            user: session.user.clone(),
+            session: session.id.clone(),
+            token_id: session.auth.as_deref().and_then(Auth::token_id).cloned(),
             until,
         };
         self.take_away(session.member_id);

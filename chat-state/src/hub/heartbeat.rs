@@ -5,7 +5,7 @@ use chat_proto::{CloseCode, Dialect, LeaveReason, Position, RoomName, ServerFram
 
 use super::{Actions, Hub};
 use crate::event::Action;
-use crate::ids::{ConnId, Mono};
+use crate::ids::{ConnId, Mono, Now};
 use crate::room::LogState;
 use crate::session::{Session, Stage, State};
 use crate::timers::Timer;
@@ -88,7 +88,7 @@ impl Hub {
         self.timers.arm(session.heartbeat_at, Timer::Heartbeat(conn));
     }
 
-    /// Gives a `chat.v1` peer its time to say `hello`.
+    /// Gives a peer its time to say `hello`, or who it is.
     pub(super) fn await_hello(&mut self, now: Mono, conn: ConnId) {
         let at = now.plus(self.config.times.hello_ms);
         if let Some(session) = self.sessions.get_mut(conn) {
@@ -99,9 +99,13 @@ impl Hub {
 
     /// A `hello` did not come in time. Nothing is wrong with a client whose link is slow, so it may
     /// come back.
-    pub(super) fn hello_due(&mut self, conn: ConnId, out: &mut Actions) {
-        if self.sessions.get(conn).is_some_and(|s| s.stage == Stage::Fresh) {
-            self.close(conn, CloseCode::HeartbeatTimeout, LeaveReason::TimedOut, out);
+    pub(super) fn hello_due(&mut self, now: Now, conn: ConnId, out: &mut Actions) {
+        match self.sessions.get(conn).map(|session| session.stage) {
+            Some(Stage::Fresh) => {
+                self.close(conn, CloseCode::HeartbeatTimeout, LeaveReason::TimedOut, out);
+            }
+            Some(Stage::Checking | Stage::Active) => self.authority_due(now, conn, out),
+            Some(Stage::Resuming) | None => {}
         }
     }
 }

@@ -98,7 +98,10 @@ impl Hub {
                 self.ended(now, conn, out);
                 self.page_read(conn, at, load, result, out);
             }
-            Some(Pending::Append(_) | Pending::LateAppend(_) | Pending::Head(_)) | None => {}
+            Some(
+                Pending::Append(_) | Pending::LateAppend(_) | Pending::Head(_) | Pending::Auth(_),
+            )
+            | None => {}
         }
     }
 

@@ -40,7 +40,7 @@ impl Hub {
         if session.subscriptions.len() >= rooms {
             return Err((ErrorCode::TooManyRooms, "leave a room first: limit `rooms`"));
         }
-        self.has_place(&name)?;
+        self.may_enter(session, &name)?;
         let at = found.unwrap_or_else(|| self.open(name, out));
         self.begin_joining((conn, at), joining, out);
         Ok(())

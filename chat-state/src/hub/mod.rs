@@ -4,8 +4,10 @@
 //! rooms, `append` takes messages to the log, `door` takes entries from the log to the members,
 //! `delivery` feeds those who lag, `history` reads back, `signals` talks to other Hubs, `heartbeat`
 //! notices the dead, `pause` stops reading, `away` keeps sessions that have lost their connection,
+//! `auth` knows who they are,
 //! `resume` gives them a new one, `drain` leaves service.
 mod append;
+mod auth;
 mod away;
 mod delivery;
 mod door;
@@ -40,6 +42,7 @@ use crate::room::{Queued, RoomId, Rooms};
 use crate::session::{OutboxState, Paused, Session, Stage};
 use crate::timers::{Timer, Timers};
 
+pub(crate) use self::auth::Auth;
 use self::away::{Away, Lingering};
 use self::drain::Draining;
 use self::history::HistoryLoad;
@@ -106,6 +109,8 @@ enum Pending {
     CatchUp(ConnId, RoomId),
     /// The history of a join.
     Join(ConnId, RoomId, HistoryLoad),
+    /// Who a connection is.
+    Auth(ConnId),
     /// A page.
     Page(ConnId, RoomId, HistoryLoad),
 }
@@ -159,6 +164,8 @@ impl Hub {
             Event::Appended { token, result } => self.appended(now.mono, token, result, out),
             Event::Head { token, result } => self.head_read(now.mono, token, result, out),
             Event::Loaded { token, result } => self.loaded(now.mono, token, result, out),
+            Event::Authenticated { token, result } => self.authenticated(now, token, result, out),
+            Event::Revoke(what) => self.revoke(what, out),
             Event::Signal { from, signal } => self.signalled(now.mono, from, signal, out),
             Event::SignalsLost => self.signals_lost(now.mono, out),
             Event::Drain { deadline } => self.drain(now.mono, deadline, out),
@@ -174,7 +181,8 @@ impl Hub {
         self.now = now.mono;
         while let Some(timer) = self.pop_due(now.mono) {
             match timer {
-                Timer::Hello(conn) => self.hello_due(conn, out),
+                Timer::Hello(conn) => self.hello_due(now, conn, out),
+                Timer::Auth(conn) => self.grant_due(now.mono, conn, out),
                 Timer::Heartbeat(conn) => self.heartbeat_due(now.mono, conn, out),
                 Timer::Budget(conn) => self.budget_due(now.mono, conn, out),
                 Timer::DrainClose(conn) => self.drain_close_due(now.mono, conn, out),
@@ -245,10 +253,13 @@ impl Hub {
             out.push_back(Action::Close { conn, code: CloseCode::Draining });
             return;
         }
-        let Identity::Guest { name } = identity;
-        let stage = match dialect {
-            Dialect::Basic => Stage::Active,
-            Dialect::V1 => Stage::Fresh,
+        let (name, auth) = match identity {
+            Identity::Guest { name } => (name, None),
+            Identity::Wanted { credentials } => (None, Some(Auth::wanted(credentials))),
+        };
+        let stage = match (dialect, &auth) {
+            (Dialect::Basic, None) => Stage::Active,
+            (Dialect::Basic, Some(_)) | (Dialect::V1, _) => Stage::Fresh,
         };
         let session = Session {
             conn,
@@ -272,10 +283,11 @@ impl Hub {
             in_flight: 0,
             paused: Paused::default(),
             outbox: OutboxState::Open,
+            auth,
             resuming: None,
         };
         self.sessions.insert(session);
-        if dialect == Dialect::V1 {
+        if stage == Stage::Fresh {
             self.await_hello(now, conn);
         }
         if probe == Probe::Transport && dialect == Dialect::Basic {
@@ -325,17 +337,20 @@ impl Hub {
     fn part(&mut self, conn: ConnId, why: LeaveReason, keep: bool, out: &mut Actions) {
         let Some(session) = self.sessions.remove(conn) else { return };
         self.timers.disarm(session.heartbeat_at, Timer::Heartbeat(conn));
+        let auth_at = session.auth.as_deref().and_then(Auth::due);
         let resume_at = session.resuming.as_ref().map(|resuming| resuming.due);
         for (at, timer) in [
             (session.hello_at, Timer::Hello(conn)),
             (session.budget_at, Timer::Budget(conn)),
+            (auth_at, Timer::Auth(conn)),
             (resume_at, Timer::Resume(conn)),
         ] {
             if let Some(at) = at {
                 self.timers.disarm(at, timer);
             }
         }
-        let lasting = session.dialect == Dialect::V1 && session.stage != Stage::Fresh;
+        let greeted = matches!(session.stage, Stage::Resuming | Stage::Active);
+        let lasting = session.dialect == Dialect::V1 && greeted;
         if keep && lasting && self.draining.is_none() {
             self.detach(session, why, out);
         } else {

@@ -12,6 +12,7 @@ pub(super) enum Reason {
     InFlight,
     Budget,
     Drafts,
+    Identity,
 }
 
 impl Hub {
@@ -76,5 +77,6 @@ fn flag(paused: &mut Paused, reason: Reason) -> &mut bool {
         Reason::InFlight => &mut paused.in_flight,
         Reason::Budget => &mut paused.budget,
         Reason::Drafts => &mut paused.drafts,
+        Reason::Identity => &mut paused.identity,
     }
 }

@@ -15,10 +15,9 @@ use chat_proto::{
     RoomName, Seq, ServerFrame,
 };
 
-use super::{Actions, Hub};
+use super::{Actions, Hub, auth};
 use crate::bug::Bug;
 use crate::event::{Signal, SignalTo};
-use crate::identity;
 use crate::ids::{ConnId, Mono};
 use crate::room::{LogState, RoomId};
 use crate::session::{Feed, Joining, Recovering, Stage, State};
@@ -44,7 +43,8 @@ impl Hub {
         resume: Resume,
         out: &mut Actions,
     ) {
-        let member = identity::member(&resume.session);
+        let Some(session) = self.sessions.get(conn) else { return };
+        let member = auth::member_of(session, &resume.session);
         let kept = self.away.get(member).map(|kept| kept.attempt);
         let held = self.sessions.of(member).map(|session| session.attempt);
         if kept.max(held).is_some_and(|newest| resume.attempt < newest) {
@@ -55,7 +55,7 @@ impl Hub {
         let kept = self.take_away(member);
         let due = self.now.plus(self.config.times.resume_ms);
         let Some(session) = self.sessions.get_mut(conn) else { return };
-        session.user = identity::guest(&resume.session);
+        session.user = auth::user_of(session, &resume.session);
         session.id = resume.session;
         session.member_id = member;
         session.attempt = resume.attempt;
@@ -93,7 +93,8 @@ impl Hub {
         let lingers = found
             .and_then(|at| self.rooms.get(at))
             .is_some_and(|room| room.away.contains_key(&member));
-        if rooms >= limit || !(lingers || self.has_place(&name).is_ok()) {
+        let may = auth::allows(session, &name) && (lingers || self.has_place(&name).is_ok());
+        if rooms >= limit || !may {
             return self.decide(conn, &name, Recovery::Lost(LostReason::NotMember));
         }
         let at = found.unwrap_or_else(|| self.open(name, out));

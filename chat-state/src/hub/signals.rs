@@ -46,6 +46,7 @@ impl Hub {
                 self.presence_changed(now, (from, at), change, frame, out);
             }
             Signal::Resumed { member, attempt } => self.resumed_elsewhere(member, attempt, out),
+            Signal::Revoked(what) => self.end_revoked(&what, out),
             Signal::AskRoster { room } => self.tell_roster(from, &room, out),
             Signal::Roster { room, count, members, version } => {
                 let Some((at, part)) = self.remote(&room, from) else { return };

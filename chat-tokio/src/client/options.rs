@@ -50,10 +50,10 @@ impl Options {
         self
     }
 
-    /// Shows credentials that this makes: before the first connection (unless
-    /// one was given), and again when the server
-    /// refuses one. `None` means that there is none to be had: then the client connects without
-    /// one, or stops if it was refused.
+    /// Shows credentials that this makes: before the first connection (unless one was given), and
+    /// again when the server refuses one, or one ends soon: then the fresh one takes its place on
+    /// the same connection. `None` means that there is none to be had: then the client connects
+    /// without one, or stops if it was refused.
     #[must_use]
     pub fn tokens<F, R>(mut self, make: F) -> Self
     where

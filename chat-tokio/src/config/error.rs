@@ -80,6 +80,15 @@ pub enum ConfigError {
         /// What is allowed.
         allowed: String,
     },
+    /// An option does not go with the others.
+    Conflict {
+        /// What gave it, if anything did.
+        origin: Origin,
+        /// The option, as the file spells it.
+        key: String,
+        /// What is wrong, and what to do.
+        why: String,
+    },
     /// A limit is out of its bounds, or doesn't fit another one.
     Limit {
         /// Which one, and its bounds.
@@ -114,6 +123,11 @@ impl fmt::Display for ConfigError {
             Self::Invalid { origin, key: _, value, allowed } => {
                 write!(f, "{origin} is `{value}`, but has to be {allowed}")
             }
+            Self::Conflict { origin: Origin::Default, key, why } => write!(f, "`{key}`: {why}"),
+            Self::Conflict { origin: Origin::File { path, line }, key, why } => {
+                write!(f, "{} line {line}: `{key}`: {why}", path.display())
+            }
+            Self::Conflict { origin, key: _, why } => write!(f, "{origin}: {why}"),
             Self::Limit { error, origin: Origin::Default, flag } => {
                 write!(f, "{error} (nobody set it; do so, e.g. with {flag})")
             }

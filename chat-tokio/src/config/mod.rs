@@ -22,6 +22,7 @@
 //! assert_eq!(settings.config.limits.rooms, 64);
 //! ```
 mod args;
+mod auth;
 mod environment;
 mod error;
 mod file;
@@ -41,6 +42,7 @@ use std::time::Duration;
 
 use chat_proto::Limits;
 
+pub use auth::{AuthConfig, AuthMode};
 pub use error::{ConfigError, Origin};
 use options::Setting;
 
@@ -64,6 +66,8 @@ pub struct Config {
     /// Origins of pages that may connect: `scheme://host[:port]`, or `*` for any. Empty: those of
     /// the server's own host.
     pub allow_origins: Vec<String>,
+    /// Who may come in.
+    pub auth: AuthConfig,
     /// How long a connection has for its handshake: from 100 ms to 10 min, in whole milliseconds.
     pub handshake_timeout: Duration,
     /// How long a session outlives its connection: at most 24 h, in whole milliseconds.
@@ -93,6 +97,7 @@ impl Default for Config {
             workers: 1,
             web_dir: None,
             allow_origins: Vec::new(),
+            auth: AuthConfig::default(),
             handshake_timeout: Duration::from_secs(10),
             session_timeout: Duration::from_secs(120),
             leave_grace: Duration::from_secs(10),
@@ -173,7 +178,8 @@ impl Settings {
         self.config.limits.check().map_err(|error| {
             let setting = Setting::limit(error.name).expect("each limit is in the table");
             ConfigError::Limit { error, origin: self.origin(setting), flag: setting.flag() }
-        })
+        })?;
+        auth::check(&self.config, |name| self.origins.get(name).cloned().unwrap_or(Origin::Default))
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use chat_proto::Limits;
 use toml::Value;
 
+use super::auth;
 use super::values::{address, duration, filter, origin, show_duration, word};
 use super::{Config, Durability, LogFormat, LogKind};
 
@@ -20,17 +21,17 @@ type Limit = (&'static str, &'static str, u64, u64, u64);
 
 /// An option that is not a limit.
 pub(super) struct Opt {
-    name: &'static str,
-    group: &'static str,
+    pub(super) name: &'static str,
+    pub(super) group: &'static str,
     /// What the help calls its value.
-    value: &'static str,
-    help: &'static str,
-    set: Set,
-    show: fn(&Config) -> Value,
+    pub(super) value: &'static str,
+    pub(super) help: &'static str,
+    pub(super) set: Set,
+    pub(super) show: fn(&Config) -> Value,
 }
 
 /// How an option takes its values. An error says what is allowed.
-enum Set {
+pub(super) enum Set {
     /// It has one value.
     One(fn(&mut Config, &str) -> Result<(), String>),
     /// It has any number of values; a later source replaces them all.
@@ -40,12 +41,16 @@ enum Set {
 impl Setting {
     /// Returns all options, then all limits.
     pub(super) fn all() -> impl Iterator<Item = Self> {
-        OPTIONS.iter().map(Self::Option).chain(Limits::TABLE.iter().map(Self::Limit))
+        Self::options().chain(Limits::TABLE.iter().map(Self::Limit))
+    }
+
+    fn options() -> impl Iterator<Item = Self> {
+        OPTIONS.iter().chain(auth::OPTIONS).map(Self::Option)
     }
 
     /// Finds an option that is no limit.
     pub(super) fn option(name: &str) -> Option<Self> {
-        OPTIONS.iter().map(Self::Option).find(|setting| setting.name() == name)
+        Self::options().find(|setting| setting.name() == name)
     }
 
     /// Finds a limit.
@@ -150,7 +155,7 @@ fn set_limit(
     }
 }
 
-fn put<T>(slot: &mut T, value: Result<T, String>) -> Result<(), String> {
+pub(super) fn put<T>(slot: &mut T, value: Result<T, String>) -> Result<(), String> {
     *slot = value?;
     Ok(())
 }
@@ -188,7 +193,7 @@ fn integer(number: u64) -> Value {
     Value::Integer(i64::try_from(number).unwrap_or(i64::MAX))
 }
 
-fn string(text: &impl ToString) -> Value {
+pub(super) fn string(text: &impl ToString) -> Value {
     Value::String(text.to_string())
 }
 
@@ -215,7 +220,7 @@ const DURABILITIES: &[(&str, Durability)] =
     &[("full", Durability::Full), ("normal", Durability::Normal)];
 const FORMATS: &[(&str, LogFormat)] = &[("human", LogFormat::Human), ("json", LogFormat::Json)];
 
-fn show_word<T: PartialEq>(value: &T, words: &[(&str, T)]) -> Value {
+pub(super) fn show_word<T: PartialEq>(value: &T, words: &[(&str, T)]) -> Value {
     let found = words.iter().find(|(_, candidate)| candidate == value);
     string(&found.map_or("", |(word, _)| *word))
 }

@@ -61,6 +61,12 @@ fn samples(setting: Setting) -> [String; 3] {
         (_, "session_timeout") => ["0", "2.5", "24h"],
         (_, "leave_grace") => ["0", "500ms", "10m"],
         (_, "drain_timeout") => ["0", "2.5", "1h"],
+        (_, "auth") => ["jwt", "cookie", "jwt"],
+        (_, "open_to_everyone") => ["yes"; 3],
+        (_, "jwt_algorithm") => ["HS384", "HS512", "HS384"],
+        (_, "jwt_leeway") => ["0", "1", "1m"],
+        (_, "auth_warning") => ["0", "2.5", "1h"],
+        (_, "auth_cookie") => ["a", "b-c", "__Host-token"],
         (_, "allow_origin") => ["*", "http://a.example,https://b.example", "app://x"],
         _ => ["./a", "/b", "c d"],
     };
@@ -308,4 +314,26 @@ fn off_and_built_in_take_an_option_back() {
 fn version_is_printed() {
     let version = format!("chat-server {}\n", env!("CARGO_PKG_VERSION"));
     assert_eq!(printed("", &[], &["--version"]), version);
+}
+
+#[test]
+fn open_servers_stay_at_home_unless_told() {
+    for far in ["0.0.0.0:80", "[::]:80", "192.0.2.1:80"] {
+        for flag in ["--listen", "--lines"] {
+            let why = refusal("", &[], &[flag, far]);
+            assert!(why.starts_with(&format!("{flag}: other machines could come in")), "{why}");
+            config("", &[], &[flag, far, "--open-to-everyone", "yes"]);
+            config("", &[], &[flag, far, "--auth", "jwt"]);
+        }
+    }
+    let why = refusal("listen = \"0.0.0.0:80\"\n", &[], &[]);
+    assert!(why.starts_with("chat.toml line 1: `listen`: other machines"), "{why}");
+    config("", &[], &["--listen", "127.8.8.8:80", "--lines", "[::1]:81"]);
+}
+
+#[test]
+fn a_cookie_is_not_for_pages_of_everywhere() {
+    let why = refusal("", &[("CHAT_AUTH", "cookie")], &["--allow-origin", "*"]);
+    assert!(why.starts_with("--allow-origin: with --auth cookie any page"), "{why}");
+    config("", &[], &["--auth", "jwt", "--allow-origin", "*"]);
 }

@@ -20,10 +20,12 @@ use tower_http::services::ServeDir;
 use crate::server::attach::Attach;
 
 mod assets;
+mod credentials;
 mod origin;
 mod upgrade;
 
 pub use assets::CONTENT_SECURITY_POLICY_VALUE;
+pub use credentials::Identify;
 pub use origin::{Hosts, NotAnOrigin, Origin, Origins};
 
 /// What the handlers share. Cloning shares it.
@@ -35,6 +37,8 @@ pub struct HttpState {
     pub origins: Arc<Origins>,
     /// By which names the server may be called.
     pub hosts: Arc<Hosts>,
+    /// Where a handshake may bring a credential.
+    pub identify: Identify,
     /// Bytes of the longest message that a new connection takes.
     pub frame_bytes: FrameBytes,
     /// What `/readyz` answers.
@@ -42,13 +46,15 @@ pub struct HttpState {
 }
 
 impl HttpState {
-    /// Makes the state with its defaults: pages of the same host, any name, 16 KiB, starting.
+    /// Makes the state with its defaults: pages of the same host, any name, names that are chosen,
+    /// 16 KiB, starting.
     #[must_use]
     pub fn new(attach: Arc<dyn Attach>) -> Self {
         Self {
             attach,
             origins: Arc::default(),
             hosts: Arc::default(),
+            identify: Identify::default(),
             frame_bytes: FrameBytes::default(),
             readiness: Readiness::default(),
         }
@@ -60,6 +66,7 @@ impl std::fmt::Debug for HttpState {
         f.debug_struct("HttpState")
             .field("origins", &self.origins)
             .field("hosts", &self.hosts)
+            .field("identify", &self.identify)
             .field("frame_bytes", &self.frame_bytes)
             .field("readiness", &self.readiness)
             .finish_non_exhaustive()

@@ -2,7 +2,7 @@
 use axum::body::Body;
 use axum::extract::{Query, Request, State};
 use axum::response::Response;
-use chat_proto::{Dialect, DisplayName, SUBPROTOCOL};
+use chat_proto::{Dialect, DisplayName, SUBPROTOCOL, Token};
 use http::header::{
     CONNECTION, HOST, HeaderName, HeaderValue, ORIGIN, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
     SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
@@ -13,7 +13,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use super::{HttpState, text};
+use super::{HttpState, Identify, credentials, text};
 use crate::server::attach::NewConnection;
 use crate::transport::{Transport, WebSocket};
 
@@ -36,17 +36,20 @@ struct Accepted {
     upgrade: OnUpgrade,
     dialect: Dialect,
     name: Option<DisplayName>,
+    credentials: Option<Token>,
 }
 
-type Refusal = Box<Response>;
+pub(super) type Refusal = Box<Response>;
 
 fn accept(state: &HttpState, request: &mut Request) -> Result<(Response, Accepted), Refusal> {
     let key = check_upgrade(request)?;
     check_origin(state, request.headers())?;
     let dialect = if offers_v1(request.headers()) { Dialect::V1 } else { Dialect::Basic };
-    let name = match dialect {
-        Dialect::Basic => Some(display_name(request)?),
-        Dialect::V1 => None,
+    let credentials = credentials::find(state, request.headers())?;
+    // Where it is known who somebody is, the name comes with that.
+    let name = match (dialect, &state.identify) {
+        (Dialect::Basic, Identify::ByName) => Some(display_name(request)?),
+        (Dialect::Basic | Dialect::V1, _) => None,
     };
     if let Err(why) = state.attach.would_attach() {
         return refuse(StatusCode::SERVICE_UNAVAILABLE, &format!("{why}; try again later"));
@@ -60,7 +63,8 @@ fn accept(state: &HttpState, request: &mut Request) -> Result<(Response, Accepte
     if dialect == Dialect::V1 {
         headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
     }
-    Ok((response, Accepted { upgrade: hyper::upgrade::on(request), dialect, name }))
+    let upgrade = hyper::upgrade::on(request);
+    Ok((response, Accepted { upgrade, dialect, name, credentials }))
 }
 
 /// Checks what RFC 6455 §4.2.1 asks of a handshake; answers with the accept key.
@@ -135,7 +139,7 @@ fn display_name(request: &Request) -> Result<DisplayName, Refusal> {
 
 /// Waits for the connection itself and gives it to its worker.
 async fn hand_over(state: HttpState, accepted: Accepted) {
-    let Accepted { upgrade, dialect, name } = accepted;
+    let Accepted { upgrade, dialect, name, credentials } = accepted;
     let upgraded = match upgrade.await {
         Ok(upgraded) => upgraded,
         Err(error) => {
@@ -144,7 +148,9 @@ async fn hand_over(state: HttpState, accepted: Accepted) {
         }
     };
     let transport = transport(upgraded, state.frame_bytes.get());
-    if let Err(refused) = state.attach.attach(NewConnection { transport, dialect, name }) {
+    if let Err(refused) =
+        state.attach.attach(NewConnection { transport, dialect, name, credentials })
+    {
         tracing::debug!(why = %refused.why, "a connection was refused after its handshake");
         refused.close().await;
     }
@@ -162,7 +168,7 @@ fn refusal(status: StatusCode, why: &str) -> Refusal {
     Box::new(text(status, format!("{why}\n")))
 }
 
-fn refuse<T>(status: StatusCode, why: &str) -> Result<T, Refusal> {
+pub(super) fn refuse<T>(status: StatusCode, why: &str) -> Result<T, Refusal> {
     Err(refusal(status, why))
 }
 

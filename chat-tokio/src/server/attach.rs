@@ -3,7 +3,7 @@ use std::fmt;
 use std::future::poll_fn;
 use std::time::Duration;
 
-use chat_proto::{CloseCode, Dialect, DisplayName};
+use chat_proto::{CloseCode, Dialect, DisplayName, Token};
 
 use crate::transport::Transport;
 
@@ -15,6 +15,8 @@ pub struct NewConnection {
     pub dialect: Dialect,
     /// What the peer wants to be called, where that is told by the handshake.
     pub name: Option<DisplayName>,
+    /// The credential that came with the handshake, if one did.
+    pub credentials: Option<Token>,
 }
 
 impl fmt::Debug for NewConnection {

@@ -14,9 +14,10 @@ use tokio::sync::{oneshot, watch};
 use super::thread::{self, Listeners};
 use super::{RunningWorker, Server, Shared};
 use crate::accept::{HttpLimits, listen_reuseport};
+use crate::auth::{Authenticator, Gate};
 use crate::broker::{Broker, LocalBroker};
 use crate::clock::Clock;
-use crate::http::{self, FrameBytes, Hosts, HttpState, Origins, Page, Readiness, Ready};
+use crate::http::{self, FrameBytes, Hosts, HttpState, Identify, Origins, Page, Readiness, Ready};
 use crate::log::{MemoryLog, RoomLog};
 use crate::worker::{self, Parts, WorkerHandle};
 
@@ -34,6 +35,8 @@ pub struct Builder {
     page: Page,
     origins: Origins,
     hosts: Hosts,
+    authenticator: Option<Arc<dyn Authenticator>>,
+    auth_cookie: Option<Arc<str>>,
     handshake_timeout: Duration,
     drain_timeout: Duration,
 }
@@ -50,6 +53,8 @@ impl Default for Builder {
             page: Page::Embedded,
             origins: Origins::SameHost,
             hosts: Hosts::Any,
+            authenticator: None,
+            auth_cookie: None,
             handshake_timeout: Duration::from_secs(10),
             drain_timeout: Duration::from_secs(10),
         }
@@ -120,6 +125,21 @@ impl Builder {
         self
     }
 
+    /// Lets in whom this knows. Default: everybody, under the name that they choose.
+    #[must_use]
+    pub fn authenticator(mut self, authenticator: Arc<dyn Authenticator>) -> Self {
+        self.authenticator = Some(authenticator);
+        self
+    }
+
+    /// Takes the credential from the cookie of this name, too, from pages whose origin is allowed.
+    /// It counts only with an [`authenticator`](Self::authenticator).
+    #[must_use]
+    pub fn auth_cookie(mut self, name: &str) -> Self {
+        self.auth_cookie = Some(name.into());
+        self
+    }
+
     /// A request's head, and a `chat.v1` client's `hello`, may take this long. Default: 10 s.
     #[must_use]
     pub fn handshake_timeout(mut self, timeout: Duration) -> Self {
@@ -148,10 +168,13 @@ impl Builder {
         let (lines, line_listeners) = bind(self.listen_lines, self.workers)?;
         let (stop, stopping) = watch::channel(false);
         let (fail, failed) = watch::channel(false);
+        let clock = Clock::start();
+        let gate = self.authenticator.clone().map(|known| Arc::new(Gate::new(known, clock)));
         let common = Common {
             log: self.log.clone().unwrap_or_else(|| Arc::new(MemoryLog::default())),
             broker: Arc::new(LocalBroker::default()),
-            clock: Clock::start(),
+            clock,
+            gate,
             readiness: Readiness::default(),
             frame_bytes: FrameBytes::new(self.limits.frame_bytes),
             life: thread::Life { stopping, failed: fail },
@@ -173,8 +196,8 @@ impl Builder {
         }
         common.readiness.set(Ready::Ready);
         let handles = server.workers.iter().map(|worker| worker.handle.clone()).collect();
-        let Common { readiness, frame_bytes, .. } = common;
-        server.shared = Arc::new(Shared { handles, next: 0.into(), readiness, frame_bytes });
+        let Common { readiness, frame_bytes, gate, .. } = common;
+        server.shared = Arc::new(Shared { handles, next: 0.into(), readiness, frame_bytes, gate });
         Ok(server)
     }
 
@@ -198,6 +221,7 @@ impl Builder {
             log: Arc::clone(&common.log),
             broker: Arc::clone(&common.broker),
             clock: common.clock,
+            gate: common.gate.clone(),
             drained: drained_tx,
         };
         let mut listeners = Listeners::default();
@@ -214,12 +238,21 @@ impl Builder {
         Ok(RunningWorker { handle, drained: Some(drained), thread: Some(thread) })
     }
 
+    fn identify(&self) -> Identify {
+        match (&self.authenticator, &self.auth_cookie) {
+            (None, _) => Identify::ByName,
+            (Some(_), None) => Identify::ByHeader,
+            (Some(_), Some(name)) => Identify::ByCookie(name.clone()),
+        }
+    }
+
     /// A worker's connections stay on its thread, so each worker has a router of its own.
     fn router(&self, common: &Common, handle: &WorkerHandle) -> Result<Router, StartError> {
         let state = HttpState {
             attach: Arc::new(handle.clone()),
             origins: Arc::new(self.origins.clone()),
             hosts: Arc::new(self.hosts.clone()),
+            identify: self.identify(),
             frame_bytes: common.frame_bytes.clone(),
             readiness: common.readiness.clone(),
         };
@@ -235,6 +268,7 @@ struct Common {
     log: Arc<dyn RoomLog>,
     broker: Arc<dyn Broker>,
     clock: Clock,
+    gate: Option<Arc<Gate>>,
     readiness: Readiness,
     frame_bytes: FrameBytes,
     life: thread::Life,

@@ -3,18 +3,21 @@ pub mod attach;
 mod builder;
 mod thread;
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use chat_proto::{Limits, LimitsError};
+use chat_state::Revoke;
 use tokio::sync::{oneshot, watch};
 
 pub use builder::{Builder, StartError};
 
 use self::attach::{Attach, AttachError, NewConnection, Refused};
-use crate::http::{FrameBytes, HttpState, Readiness, Ready};
+use crate::auth::Gate;
+use crate::http::{FrameBytes, HttpState, Identify, Readiness, Ready};
 use crate::worker::WorkerHandle;
 
 /// A running server. Dropping it ends it at once; [`Server::shutdown`] ends it well.
@@ -38,12 +41,22 @@ struct RunningWorker {
 }
 
 /// What the server's handles share.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Shared {
     handles: Vec<WorkerHandle>,
     next: AtomicUsize,
     readiness: Readiness,
     frame_bytes: FrameBytes,
+    gate: Option<Arc<Gate>>,
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared")
+            .field("workers", &self.handles.len())
+            .field("readiness", &self.readiness)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Server {
@@ -155,7 +168,26 @@ impl Handle {
         HttpState {
             frame_bytes: self.shared.frame_bytes.clone(),
             readiness: self.shared.readiness.clone(),
+            identify: match self.shared.gate {
+                Some(_) => Identify::ByHeader,
+                None => Identify::ByName,
+            },
             ..HttpState::new(Arc::new(self.clone()))
+        }
+    }
+
+    /// Ends a user's sessions, one session, or the sessions of one credential, on all workers: live
+    /// connections are closed with 4001, sessions that could come back are forgotten. From then on
+    /// the credential is refused, or those of the user that were made until now: for a week, and
+    /// the newest 100 000 of such orders. Of a session, the credential may begin another one.
+    ///
+    /// Resolves when every worker has been told.
+    pub async fn revoke(&self, what: &Revoke) {
+        if let Some(gate) = &self.shared.gate {
+            gate.revoke(what);
+        }
+        for worker in &self.shared.handles {
+            worker.revoke(what.clone()).await;
         }
     }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use chat_proto::Limits;
-use chat_state::{Event, HubId};
+use chat_state::{Event, HubId, Revoke};
 use tokio::sync::{Notify, mpsc};
 
 use super::Worker;
@@ -26,6 +26,7 @@ enum Message {
     Signal(HubId, chat_state::Signal),
     Drain(Duration),
     Reconfigure(Box<Limits>),
+    Revoke(Revoke),
 }
 
 /// A worker as other threads see it.
@@ -68,6 +69,14 @@ impl WorkerHandle {
     }
 }
 
+impl WorkerHandle {
+    /// Ends what is revoked.
+    pub(crate) async fn revoke(&self, what: Revoke) {
+        // A worker that is gone has nobody to end.
+        let _ = self.sender.send(Message::Revoke(what)).await;
+    }
+}
+
 impl Attach for WorkerHandle {
     fn attach(&self, new: NewConnection) -> Result<(), Refused> {
         let (why, message) = match self.sender.try_send(Message::Attach(new)) {
@@ -77,7 +86,10 @@ impl Attach for WorkerHandle {
         };
         match message {
             Message::Attach(connection) => Err(Refused { why, connection }),
-            Message::Signal(..) | Message::Drain(_) | Message::Reconfigure(_) => {
+            Message::Signal(..)
+            | Message::Drain(_)
+            | Message::Reconfigure(_)
+            | Message::Revoke(_) => {
                 unreachable!("a channel gives back what it was given")
             }
         }
@@ -138,6 +150,7 @@ impl Worker {
                 let deadline = self.clock.now().mono.plus(within);
                 self.handle(Event::Drain { deadline });
             }
+            Message::Revoke(what) => self.revoke(what),
             Message::Reconfigure(limits) => {
                 self.limits = (*limits).clone();
                 self.handle(Event::Reconfigure { limits: *limits });

@@ -22,11 +22,13 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use chat_proto::{CloseCode, Dialect, LeaveReason, Limits, RoomName};
+use chat_proto::{CloseCode, Dialect, LeaveReason, Limits, RoomName, Token as Credentials};
 use chat_state::{
-    Action, Actions, Config, ConnId, Draft, Event, Hub, HubId, Identity, Probe, ReadRange, Token,
+    Action, Actions, AuthError, Config, ConnId, Draft, Event, Hub, HubId, Identity, Probe,
+    ReadRange, Revoke, Token,
 };
 
+use crate::auth::Gate;
 use crate::broker::Broker;
 use crate::clock::Clock;
 use crate::log::{LogFuture, RoomBatch, RoomLog};
@@ -46,6 +48,8 @@ pub(crate) struct Parts {
     pub(crate) log: Arc<dyn RoomLog>,
     pub(crate) broker: Arc<dyn Broker>,
     pub(crate) clock: Clock,
+    /// Who says whose a credential is; `None`: everybody chooses a name.
+    pub(crate) gate: Option<Arc<Gate>>,
     /// Told once, when a drain is over.
     pub(crate) drained: tokio::sync::oneshot::Sender<()>,
 }
@@ -63,6 +67,7 @@ pub(crate) struct Worker {
     log: Arc<dyn RoomLog>,
     broker: Arc<dyn Broker>,
     clock: Clock,
+    gate: Option<Arc<Gate>>,
     /// Drafts of this turn: the log gets all rooms' at once.
     appends: Vec<(Token, RoomBatch)>,
     /// Events that came out of this turn's work, for the end of it.
@@ -104,7 +109,7 @@ impl Flag {
 
 impl Worker {
     pub(crate) fn new(parts: Parts) -> Rc<RefCell<Self>> {
-        let Parts { config, log, broker, clock, drained } = parts;
+        let Parts { config, log, broker, clock, gate, drained } = parts;
         Rc::new_cyclic(|me| {
             RefCell::new(Self {
                 me: me.clone(),
@@ -117,6 +122,7 @@ impl Worker {
                 log,
                 broker,
                 clock,
+                gate,
                 appends: Vec::new(),
                 results: VecDeque::new(),
                 turn: Flag::default(),
@@ -150,11 +156,14 @@ impl Worker {
 
     /// Takes a new connection in and starts its task.
     pub(crate) fn attach(&mut self, new: NewConnection) {
-        let NewConnection { transport, dialect, name } = new;
+        let NewConnection { transport, dialect, name, credentials } = new;
         let properties = transport.properties();
         let conn = self.slots.insert(Slot::new(transport, dialect, properties.framing));
         let probe = if properties.pings { Probe::Transport } else { Probe::None };
-        let identity = Identity::Guest { name };
+        let identity = match self.gate {
+            None => Identity::Guest { name },
+            Some(_) => Identity::Wanted { credentials },
+        };
         let session = random::session();
         self.handle(Event::Connected { conn, session, dialect, identity, probe });
         if let Some(me) = self.me.upgrade() {
@@ -208,10 +217,11 @@ impl Worker {
                     self.slots.mark_dirty(conn);
                 }
             }
+            Action::Authenticate { token, credentials, .. } => self.check(token, credentials),
             Action::Append { token, room, drafts } => self.append(token, room, drafts),
             Action::Head { token, room } => {
                 let answer = self.log.head(room);
-                self.await_log(answer, move |result| Event::Head { token, result });
+                self.await_answer(answer, move |result| Event::Head { token, result });
             }
             Action::Load { token, room, range } => self.read(token, room, range),
             Action::Follow { room } => self.broker.follow(self.id, &room),
@@ -231,13 +241,30 @@ impl Worker {
         self.appends.push((token, RoomBatch { room, drafts }));
     }
 
-    fn read(&mut self, token: Token, room: RoomName, range: ReadRange) {
-        let answer = self.log.read(room, range);
-        self.await_log(answer, move |result| Event::Loaded { token, result });
+    fn check(&mut self, token: Token, credentials: Credentials) {
+        let answer = match &self.gate {
+            Some(gate) => gate.check(credentials),
+            None => Box::pin(std::future::ready(Err(AuthError::Invalid))),
+        };
+        self.await_answer(answer, move |result| Event::Authenticated {
+            token,
+            result: result.map(Box::new),
+        });
     }
 
-    /// Takes the log's answer now if it is there, else when it comes.
-    fn await_log<T: 'static>(
+    /// Ends what is revoked, in its turn: whoever was let in before is known to the Hub by then.
+    fn revoke(&mut self, what: Revoke) {
+        self.results.push_back(Event::Revoke(what));
+        self.turn.raise();
+    }
+
+    fn read(&mut self, token: Token, room: RoomName, range: ReadRange) {
+        let answer = self.log.read(room, range);
+        self.await_answer(answer, move |result| Event::Loaded { token, result });
+    }
+
+    /// Takes an answer now if it is there, else when it comes.
+    fn await_answer<T: 'static>(
         &mut self,
         mut answer: LogFuture<T>,
         event: impl FnOnce(T) -> Event + 'static,

@@ -16,7 +16,8 @@ export function adviceOf(code) {
 }
 
 const CODE_LOST = 1006;
-const CODE_UNAUTHORIZED = 4001;
+/** Another credential is what has to be fixed. */
+const CODES_TOKEN = [4001, 4003];
 export const CODE_NORMAL = 1000;
 export const CODE_TOO_BIG = 1009;
 export const CODE_HEARTBEAT_TIMEOUT = 4201;
@@ -39,7 +40,7 @@ export function after(cause, bye, losses, times, random) {
   }
   const code = cause.givenUp ? CODE_HEARTBEAT_TIMEOUT : (cause.closed ?? CODE_LOST);
   const advice = adviceOf(code);
-  if (code === CODE_UNAUTHORIZED) return { token: true };
+  if (CODES_TOKEN.includes(code)) return { token: true };
   if (advice === "fix_first" || advice === "stay_away") {
     return { stop: { name: "closed", code, advice } };
   }

@@ -22,6 +22,8 @@ export class Connection {
   losses = 0;
   /** The credential was replaced since the last sound connection. */
   tokenReplaced = false;
+  /** The credential ends soon, and a fresh one is awaited for this connection. */
+  renewing = false;
   /** The server's parting words. */
   bye = null;
   /** When something was last heard, and until when something has to be. */
@@ -81,9 +83,21 @@ export function token(client, token, turn) {
   if (token !== null) {
     client.config.token = token;
     if (isAwaited) open(client, turn);
+    const link = onlineLink(client.connection);
+    if (link !== null && client.connection.renewing) {
+      request(client, link, { type: "auth" }, { type: "auth", token }, turn);
+    }
   } else if (isAwaited) {
     enter(client, { name: "stopped", why: { name: "unauthorized" } }, turn);
   }
+  client.connection.renewing = false;
+}
+
+/** The credential ends soon: another one is to be had in time. */
+export function authExpiring(client, turn) {
+  if (client.connection.renewing) return;
+  client.connection.renewing = true;
+  turn.push({ type: "need_token" });
 }
 
 export function open(client, turn) {
@@ -211,6 +225,7 @@ function lose(client, cause, turn) {
 function letGo(client, turn) {
   client.connection.bye = null;
   client.connection.probe = null;
+  client.connection.renewing = false;
   client.timers.clear("heard");
   for (const number of client.requests.clear()) client.timers.clear("request", number);
   client.asks.cut();

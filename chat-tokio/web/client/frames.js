@@ -14,7 +14,8 @@ export const DEFAULT_LIMITS = Object.freeze({
 });
 
 export const ERROR_CODES = Object.freeze([
-  "bad_frame", "unknown_type", "hello_expected", "already_welcome", "unauthorized", "invalid_name",
+  "bad_frame", "unknown_type", "hello_expected", "already_welcome", "unauthorized", "forbidden",
+  "auth_unavailable", "invalid_name",
   "not_member", "too_many_rooms", "rooms_exhausted", "room_full", "too_large", "invalid_content",
   "rate_limited", "idempotency_conflict", "log_unavailable", "unknown_outcome", "draining",
 ]);
@@ -135,6 +136,8 @@ const SHAPES = {
     features: listOf(string), rooms: roomsOf(recovery) },
   joined: { id, room, epoch, head: count, members: object(VIEW), events: listOf(entry),
     has_more_before: flag },
+  authenticated: { id, expires_in_ms: optional(count) },
+  auth_expiring: { expires_in_ms: count },
   left: { id, room },
   ack: { id, room, seq: optional(count), ts: optional(count), duplicate: optional(flag, false) },
   page: { id, room, epoch, events: listOf(entry), has_more_before: flag, has_more_after: flag },

@@ -2,7 +2,7 @@
 
 import { askAnswered, askRefused } from "./asks.js";
 import { retry } from "./backoff.js";
-import { unwelcome, welcomed } from "./connection.js";
+import { authExpiring, unwelcome, welcomed } from "./connection.js";
 import { entry, gap, head, hole, paged, pageRefused, pageUnanswered } from "./door.js";
 import { isEntry } from "./frames.js";
 import { heard } from "./liveness.js";
@@ -17,7 +17,7 @@ const IN_FLIGHT_MAX = 32;
 export class Requests {
   /** Over all connections, so that a reply of an earlier one fits nothing. */
   #last = 0;
-  /** Number → purpose: `{ type, room }` (hello, join, leave, send, page) or `{ type, ticket }`. */
+  /** Number → purpose: `{ type, room }` (hello, auth, join, leave, send, page) or `{ type, ticket }`. */
   #open = new Map();
 
   get size() {
@@ -131,6 +131,8 @@ function receivedOnline(client, link, frame, turn) {
     case "bye":
       client.connection.bye = frame;
       return;
+    case "auth_expiring":
+      return authExpiring(client, turn);
     case "join":
       return tell({ type: "came", member: memberOf(frame) });
     case "leave":
@@ -164,6 +166,8 @@ function replied(client, reply, turn) {
   if (kind === "join joined" && about()) {
     answered(client, number);
     joined(client, purpose.room, number, reply, turn);
+  } else if (kind === "auth authenticated") {
+    answered(client, number);
   } else if (kind === "leave left") {
     answered(client, number);
     parted(client, purpose.room, number, turn);

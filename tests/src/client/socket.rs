@@ -50,6 +50,33 @@ impl Socket {
         Self::over(tcp, server, query, None).await
     }
 
+    /// Connects with headers of one's own, or returns the status of the refusal.
+    ///
+    /// # Errors
+    /// The status, if the server does not take the handshake.
+    ///
+    /// # Panics
+    /// If it answers with something else.
+    pub async fn open_with(
+        server: SocketAddr,
+        (query, subprotocol): (&str, Option<&str>),
+        headers: &[(&'static str, &str)],
+    ) -> Result<Self, u16> {
+        let tcp = within("a connection", TcpStream::connect(server)).await.expect("it connects");
+        let uri = format!("ws://{server}/ws{query}");
+        let mut request = uri.into_client_request().expect("a request");
+        let protocol = subprotocol.map(|name| ("Sec-WebSocket-Protocol", name));
+        for (name, value) in headers.iter().copied().chain(protocol) {
+            let value = HeaderValue::from_str(value).expect("a header");
+            request.headers_mut().append(name, value);
+        }
+        match within("the handshake", client_async_with_config(request, tcp, None)).await {
+            Ok((stream, _)) => Ok(Self { stream, ending: None }),
+            Err(Error::Http(answer)) => Err(answer.status().as_u16()),
+            Err(other) => panic!("{other}"),
+        }
+    }
+
     async fn over(
         tcp: TcpStream,
         server: SocketAddr,

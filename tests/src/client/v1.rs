@@ -31,6 +31,12 @@ impl V1Client {
         Self { socket, requests: 0, waiting: VecDeque::new() }
     }
 
+    /// Speaks over a connection that was made by other means.
+    #[must_use]
+    pub fn over(socket: Socket) -> Self {
+        Self { socket, requests: 0, waiting: VecDeque::new() }
+    }
+
     /// Connects and says hello.
     ///
     /// # Panics
@@ -281,7 +287,8 @@ pub fn id_of(frame: &ServerFrame) -> Option<&RequestId> {
         ServerFrame::Joined(reply) => reply.id.as_ref(),
         ServerFrame::Page(reply) => reply.id.as_ref(),
         ServerFrame::Error(reply) => reply.id.as_ref(),
-        ServerFrame::Left { id, .. }
+        ServerFrame::Authenticated { id, .. }
+        | ServerFrame::Left { id, .. }
         | ServerFrame::Ack { id, .. }
         | ServerFrame::Members { id, .. }
         | ServerFrame::Rooms { id, .. }

@@ -178,6 +178,7 @@ impl Sim {
                     self.links[link].awaits_drain = true;
                     self.water(link);
                 }
+                Action::Authenticate { conn, .. } => unreachable!("{conn:?} is a guest"),
                 Action::Append { token, room, drafts } => {
                     self.one_batch_at_a_time(node, &room, token);
                     self.ask(node, Question::Append(token, room, drafts));

@@ -201,6 +201,7 @@ impl World {
                     let index = self.known(hub, conn);
                     self.conns[index].awaiting = true;
                 }
+                Action::Authenticate { conn, .. } => unreachable!("{conn:?} is a guest"),
                 Action::Append { token, room, drafts } => {
                     self.one_batch_at_a_time(hub, &room, token);
                     self.ask(hub, Question::Append(token, room, drafts));

@@ -34,7 +34,7 @@ impl Attach for Echo {
 }
 
 async fn echo(new: NewConnection) {
-    let NewConnection { mut transport, dialect, name } = new;
+    let NewConnection { mut transport, dialect, name, .. } = new;
     let mut outbox = Outbox::default();
     let framing = transport.properties().framing;
     let hello = format!("{dialect:?} {}", name.as_deref().unwrap_or("-"));

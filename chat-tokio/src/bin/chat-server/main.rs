@@ -1,10 +1,15 @@
 //! The reference server.
 //!
 //! It ends with 0 after a drain, 1 if it can't start or a worker has failed, 2 if its settings are
-//! wrong, and with 128 and the signal's number if a second signal comes during the drain.
+//! wrong (or a token is, see `token`), and with 128 and the signal's number if a second signal
+//! comes during the drain.
+#[cfg(feature = "jwt")]
+mod identity;
 mod logging;
 mod serve;
 mod signals;
+#[cfg(feature = "jwt")]
+mod token;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -12,6 +17,10 @@ use std::process::ExitCode;
 use chat_tokio::config::{Config, ConfigError, Loaded, Settings};
 
 fn main() -> ExitCode {
+    #[cfg(feature = "jwt")]
+    if std::env::args_os().nth(1).is_some_and(|word| word == "token") {
+        return token::run(std::env::args_os().skip(2).collect());
+    }
     let read_file = |path: &std::path::Path| std::fs::read_to_string(path);
     match Config::load(std::env::args_os(), std::env::vars_os(), read_file) {
         Ok(Loaded::Run(settings)) => run(&settings),

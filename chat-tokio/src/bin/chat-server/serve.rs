@@ -9,7 +9,8 @@ use std::thread::available_parallelism;
 use std::time::Duration;
 
 use chat_state::Times;
-use chat_tokio::config::{Config, Durability, LogKind};
+use chat_tokio::auth::Authenticator;
+use chat_tokio::config::{AuthMode, Config, Durability, LogKind};
 use chat_tokio::http::{NotAnOrigin, Origins, Page};
 use chat_tokio::log::{
     MemoryLog, RoomLog, SqliteDurability, SqliteLog, SqliteOpenError, SqliteOptions,
@@ -38,7 +39,8 @@ fn run(config: &Config, log: &Log) -> Result<(), Failed> {
     runtime.block_on(async {
         // Before the start-up line: who reads it may send a signal at once.
         let mut signals = Signals::listen().map_err(Failed::System)?;
-        let server = start(config, log.share())?;
+        let authority = authority(config).await?;
+        let server = start(config, log.share(), authority)?;
         announce(&server);
         let signal = tokio::select! {
             signal = signals.next() => Some(signal),
@@ -56,7 +58,32 @@ fn run(config: &Config, log: &Log) -> Result<(), Failed> {
     })
 }
 
-fn start(config: &Config, log: Arc<dyn RoomLog>) -> Result<Server, Failed> {
+#[cfg(feature = "jwt")]
+async fn authority(config: &Config) -> Result<Option<Arc<dyn Authenticator>>, Failed> {
+    match config.auth.mode {
+        AuthMode::Open => Ok(None),
+        AuthMode::Jwt | AuthMode::Cookie => {
+            let jwt = super::identity::authority(&config.auth).await.map_err(Failed::Auth)?;
+            Ok(Some(Arc::new(jwt)))
+        }
+    }
+}
+
+#[cfg(not(feature = "jwt"))]
+async fn authority(config: &Config) -> Result<Option<Arc<dyn Authenticator>>, Failed> {
+    match config.auth.mode {
+        AuthMode::Open => Ok(None),
+        AuthMode::Jwt | AuthMode::Cookie => {
+            Err(Failed::Auth("--auth: this server was built without the feature `jwt`".into()))
+        }
+    }
+}
+
+fn start(
+    config: &Config,
+    log: Arc<dyn RoomLog>,
+    authority: Option<Arc<dyn Authenticator>>,
+) -> Result<Server, Failed> {
     let workers = match config.workers {
         0 => available_parallelism().map_or(1, usize::from),
         workers => workers,
@@ -65,6 +92,7 @@ fn start(config: &Config, log: Arc<dyn RoomLog>) -> Result<Server, Failed> {
     let times = Times {
         session_ms: ms(config.session_timeout),
         grace_ms: ms(config.leave_grace),
+        auth_warn_ms: ms(config.auth.warning),
         ..Times::default()
     };
     let mut builder = Server::builder()
@@ -79,6 +107,12 @@ fn start(config: &Config, log: Arc<dyn RoomLog>) -> Result<Server, Failed> {
         .drain_timeout(config.drain_timeout);
     if let Some(lines) = config.lines {
         builder = builder.listen_lines(lines);
+    }
+    if let Some(authority) = authority {
+        builder = builder.authenticator(authority);
+    }
+    if config.auth.mode == AuthMode::Cookie {
+        builder = builder.auth_cookie(&config.auth.cookie);
     }
     builder.start().map_err(|error| Failed::from_server(error, config))
 }
@@ -176,6 +210,8 @@ pub(crate) enum Failed {
     DataDir(PathBuf, io::Error),
     /// The page's folder can't be used.
     WebDir(PathBuf, io::Error),
+    /// It can't be known who somebody is; with the flag.
+    Auth(String),
     /// An allowed origin is none.
     Origin(NotAnOrigin),
     /// The system refuses something that the server can't do without.
@@ -225,6 +261,7 @@ impl fmt::Display for Failed {
                     "cannot serve the page from {dir}: {error}; choose another with --web-dir"
                 )
             }
+            Self::Auth(why) => f.write_str(why),
             Self::Origin(error) => write!(f, "--allow-origin: {error}"),
             Self::System(error) => write!(f, "cannot start: {error}"),
             Self::Start(error) => write!(f, "cannot start: {error}"),

@@ -1,0 +1,392 @@
+//! Who a connection is, where the server wants to know: asking the authority, and the end of what
+//! it granted.
+//!
+//! What is rare is kept out of line, so that a message costs no more for it.
+//!
+//! *Invariant:* a session is in no room that its grant does not allow.
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use chat_proto::{
+    BasicRequest, CloseCode, Dialect, DisplayName, ErrorCode, LeaveReason, RequestId, Resume,
+    RoomName, ServerFrame, SessionId, Token as Credentials, UserId,
+};
+
+use super::membership::Refusal;
+use super::pause::Reason;
+use super::{Actions, Hub, Pending};
+use crate::event::{Action, Signal, SignalTo};
+use crate::grant::{AuthError, Grant, Revoke, TokenId};
+use crate::identity;
+use crate::ids::{ConnId, MemberId, Mono, Now, Token};
+use crate::session::{Session, Stage};
+use crate::timers::Timer;
+
+/// A connection's way to an identity, where one is wanted.
+#[derive(Debug)]
+pub(crate) struct Auth {
+    /// What came with the handshake, until it is used.
+    credentials: Option<Credentials>,
+    /// What waits for the authority: one question at a time.
+    asked: Option<(Token, Waiting)>,
+    grant: Option<Granted>,
+}
+
+/// What the authority granted, and when that ends.
+#[derive(Debug)]
+struct Granted {
+    grant: Grant,
+    ends: Option<Mono>,
+    /// When the timer is set for, before the end or at it.
+    due: Option<Mono>,
+}
+
+/// What is done once the authority has answered.
+#[derive(Debug)]
+enum Waiting {
+    Hello(Hello),
+    /// The first frame of a `basic` connection; further ones are not read.
+    Basic(BasicRequest),
+    Renew(Option<RequestId>),
+}
+
+/// What a `hello` says.
+#[derive(Debug)]
+pub(super) struct Hello {
+    pub(super) id: Option<RequestId>,
+    pub(super) features: Vec<String>,
+    pub(super) name: Option<DisplayName>,
+    pub(super) resume: Option<Box<Resume>>,
+}
+
+impl Auth {
+    pub(super) fn wanted(credentials: Option<Credentials>) -> Box<Self> {
+        Box::new(Self { credentials, asked: None, grant: None })
+    }
+
+    /// When the timer is set for.
+    pub(super) fn due(&self) -> Option<Mono> {
+        self.grant.as_ref()?.due
+    }
+
+    #[inline(never)]
+    fn allows(&self, room: &RoomName) -> bool {
+        self.grant().is_some_and(|grant| grant.rooms.allow(room))
+    }
+
+    pub(super) fn token_id(&self) -> Option<&TokenId> {
+        self.grant()?.token_id.as_ref()
+    }
+
+    /// The session's own budget, in place of the limit.
+    #[inline(never)]
+    pub(super) fn messages_per_10s(&self) -> Option<u32> {
+        self.grant()?.messages_per_10s
+    }
+
+    pub(super) fn grant(&self) -> Option<&Grant> {
+        self.grant.as_ref().map(|granted| &granted.grant)
+    }
+}
+
+/// Returns the name that Hubs have for the session of this secret name. With a grant it is bound
+/// to the user: to anybody else the same secret name is another session.
+pub(super) fn member_of(session: &Session, id: &SessionId) -> MemberId {
+    match session.auth.as_deref().and_then(Auth::grant) {
+        Some(grant) => identity::member_of(id, &grant.user),
+        None => identity::member(id),
+    }
+}
+
+/// Returns the user of the session of this secret name.
+pub(super) fn user_of(session: &Session, id: &SessionId) -> UserId {
+    match session.auth.as_deref().and_then(Auth::grant) {
+        Some(grant) => grant.user.clone(),
+        None => identity::guest(id),
+    }
+}
+
+impl Hub {
+    /// Asks the authority before a `hello` counts.
+    #[inline(never)]
+    pub(super) fn check_hello(
+        &mut self,
+        conn: ConnId,
+        (hello, token): (Hello, Option<Credentials>),
+        out: &mut Actions,
+    ) {
+        let Some(session) = self.sessions.get_mut(conn) else { return };
+        let Some(auth) = session.auth.as_mut() else { return };
+        let Some(credentials) = token.or(auth.credentials.take()) else {
+            let why = "this server wants a `token`";
+            Self::refuse(conn, hello.id, ErrorCode::Unauthorized, why, out);
+            return self.refuse_identity(conn, AuthError::Invalid, out);
+        };
+        session.stage = Stage::Checking;
+        self.ask_authority(conn, (Waiting::Hello(hello), credentials), out);
+    }
+
+    /// Asks the authority before the first `basic` frame counts; meanwhile nothing is read.
+    #[inline(never)]
+    pub(super) fn check_basic(&mut self, conn: ConnId, request: BasicRequest, out: &mut Actions) {
+        let Some(session) = self.sessions.get_mut(conn) else { return };
+        if session.stage == Stage::Checking {
+            // It was read before the pause, like any frame that can't be done it is dropped.
+            return;
+        }
+        let Some(auth) = session.auth.as_mut() else { return };
+        let Some(credentials) = auth.credentials.take() else {
+            return self.refuse_identity(conn, AuthError::Invalid, out);
+        };
+        session.stage = Stage::Checking;
+        self.ask_authority(conn, (Waiting::Basic(request), credentials), out);
+        self.pause(conn, Reason::Identity, out);
+    }
+
+    /// Takes a fresh credential for a session that goes on.
+    #[inline(never)]
+    pub(super) fn renew(
+        &mut self,
+        conn: ConnId,
+        (id, credentials): (Option<RequestId>, Credentials),
+        out: &mut Actions,
+    ) {
+        let Some(session) = self.sessions.get_mut(conn) else { return };
+        match &session.auth {
+            None => {
+                let why = "this server takes no tokens";
+                Self::refuse(conn, id, ErrorCode::Unauthorized, why, out);
+            }
+            Some(auth) if auth.asked.is_some() => {
+                let why = "an `auth` is being checked already";
+                Self::refuse(conn, id, ErrorCode::AuthUnavailable, why, out);
+            }
+            Some(_) => self.ask_authority(conn, (Waiting::Renew(id), credentials), out),
+        }
+    }
+
+    fn ask_authority(
+        &mut self,
+        conn: ConnId,
+        (waiting, credentials): (Waiting, Credentials),
+        out: &mut Actions,
+    ) {
+        let token = self.token(Pending::Auth(conn));
+        let until = self.now.plus(self.config.times.auth_ms);
+        let Some(session) = self.sessions.get_mut(conn) else { return };
+        let Some(auth) = session.auth.as_mut() else { return };
+        auth.asked = Some((token, waiting));
+        if let Some(before) = session.hello_at.replace(until) {
+            self.timers.disarm(before, Timer::Hello(conn));
+        }
+        self.timers.arm(until, Timer::Hello(conn));
+        out.push_back(Action::Authenticate { token, conn, credentials });
+    }
+
+    /// The authority has not answered in time.
+    #[inline(never)]
+    pub(super) fn authority_due(&mut self, now: Now, conn: ConnId, out: &mut Actions) {
+        let asked = self.sessions.get_mut(conn).and_then(|session| session.auth.as_mut());
+        let token = asked.and_then(|auth| auth.asked.as_ref()).map(|(token, _)| *token);
+        let Some(token) = token else { return };
+        self.authenticated(now, token, Err(AuthError::Unavailable), out);
+    }
+
+    /// Does what has waited for the authority's answer.
+    #[inline(never)]
+    pub(super) fn authenticated(
+        &mut self,
+        now: Now,
+        token: Token,
+        result: Result<Box<Grant>, AuthError>,
+        out: &mut Actions,
+    ) {
+        let Some(Pending::Auth(conn)) = self.pending.answer(token) else { return };
+        let Some(session) = self.sessions.get_mut(conn) else { return };
+        let asked = session.auth.as_mut().and_then(|auth| auth.asked.take());
+        let Some((_, waiting)) = asked.filter(|(asked, _)| *asked == token) else { return };
+        if let Some(at) = session.hello_at.take() {
+            self.timers.disarm(at, Timer::Hello(conn));
+        }
+        let result = result.and_then(|grant| match grant.expires {
+            Some(end) if end <= now.wall => Err(AuthError::Expired),
+            Some(_) | None => Ok(grant),
+        });
+        match (waiting, result) {
+            (Waiting::Hello(mut hello), Ok(grant)) => {
+                // What the authority calls somebody counts more than what they call themselves.
+                hello.name = grant.name.clone().or(hello.name);
+                self.admit_as(now, conn, *grant);
+                self.greet(conn, hello, out);
+            }
+            (Waiting::Hello(hello), Err(error)) => {
+                Self::refuse(conn, hello.id, code(error), reason(error), out);
+                self.refuse_identity(conn, error, out);
+            }
+            (Waiting::Basic(request), Ok(grant)) => {
+                self.admit_as(now, conn, *grant);
+                if let Some(session) = self.sessions.get_mut(conn) {
+                    session.stage = Stage::Active;
+                }
+                self.basic(now, conn, request, out);
+                self.unpause(now.mono, conn, Reason::Identity, out);
+            }
+            (Waiting::Basic(_), Err(error)) => self.refuse_identity(conn, error, out),
+            (Waiting::Renew(id), Ok(grant)) => self.renewed(now, conn, (id, *grant), out),
+            (Waiting::Renew(id), Err(error)) => {
+                Self::refuse(conn, id, code(error), reason(error), out);
+            }
+        }
+    }
+
+    fn renewed(
+        &mut self,
+        now: Now,
+        conn: ConnId,
+        (id, grant): (Option<RequestId>, Grant),
+        out: &mut Actions,
+    ) {
+        let Some(session) = self.sessions.get(conn) else { return };
+        if session.user != grant.user {
+            let why = "the credential is another user's: make a connection of its own for it";
+            return Self::refuse(conn, id, ErrorCode::Unauthorized, why, out);
+        }
+        let rooms = session.subscriptions.iter().filter_map(|s| self.rooms.get(s.room));
+        let covers = rooms.into_iter().all(|room| grant.rooms.allow(&room.name));
+        let expires_in_ms = grant.expires.map(|end| end.0.saturating_sub(now.wall.0));
+        self.set_grant(now, conn, grant);
+        Self::reply(conn, ServerFrame::Authenticated { id, expires_in_ms }, out);
+        if !covers {
+            // It comes back and is told of each room whether it may be there.
+            self.end_grant(conn, out);
+        }
+    }
+
+    /// Takes the identity of a connection that had none.
+    fn admit_as(&mut self, now: Now, conn: ConnId, grant: Grant) {
+        let Some(session) = self.sessions.get_mut(conn) else { return };
+        session.user = grant.user.clone();
+        session.member_id = identity::member_of(&session.id, &grant.user);
+        let name = grant.name.clone().or_else(|| DisplayName::new(grant.user.as_str()).ok());
+        session.name = name.unwrap_or_else(|| self.anonymous.clone());
+        session.stage = Stage::Fresh;
+        self.set_grant(now, conn, grant);
+    }
+
+    fn set_grant(&mut self, now: Now, conn: ConnId, grant: Grant) {
+        let warn_ms = self.config.times.auth_warn_ms;
+        let Some(session) = self.sessions.get_mut(conn) else { return };
+        let Some(auth) = session.auth.as_mut() else { return };
+        if let Some(before) = auth.due() {
+            self.timers.disarm(before, Timer::Auth(conn));
+        }
+        let left = grant.expires.map(|end| end.0.saturating_sub(now.wall.0));
+        // One that is short from the beginning is not asked to be renewed at once, again and again.
+        let due = left.map(|left| now.mono.plus(left.saturating_sub(warn_ms.min(left / 2))));
+        let ends = left.map(|left| now.mono.plus(left));
+        auth.grant = Some(Granted { grant, ends, due });
+        if let Some(due) = due {
+            self.timers.arm(due, Timer::Auth(conn));
+        }
+    }
+
+    /// A grant ends soon, or has ended.
+    #[inline(never)]
+    pub(super) fn grant_due(&mut self, now: Mono, conn: ConnId, out: &mut Actions) {
+        let Some(session) = self.sessions.get_mut(conn) else { return };
+        let dialect = session.dialect;
+        let granted = session.auth.as_mut().and_then(|auth| auth.grant.as_mut());
+        let Some(granted) = granted else { return };
+        let Some(ends) = granted.ends else { return };
+        if now >= ends {
+            granted.due = None;
+            return self.end_grant(conn, out);
+        }
+        granted.due = Some(ends);
+        self.timers.arm(ends, Timer::Auth(conn));
+        if dialect == Dialect::V1 {
+            let expires_in_ms = ends.since(now);
+            Self::reply(conn, ServerFrame::AuthExpiring { expires_in_ms }, out);
+        }
+    }
+
+    /// Closes a connection whose credential counts no more; its session may come back with another.
+    #[inline(never)]
+    fn end_grant(&mut self, conn: ConnId, out: &mut Actions) {
+        out.push_back(Action::Close { conn, code: CloseCode::AuthExpired });
+        self.part(conn, LeaveReason::Disconnected, true, out);
+    }
+
+    /// Closes a connection whose identity is not taken.
+    #[inline(never)]
+    fn refuse_identity(&mut self, conn: ConnId, error: AuthError, out: &mut Actions) {
+        let code = match error {
+            AuthError::Invalid | AuthError::Expired => CloseCode::Unauthorized,
+            AuthError::Unavailable => CloseCode::Overloaded,
+        };
+        self.close(conn, code, LeaveReason::Disconnected, out);
+    }
+
+    /// Tells whether a connection's grant allows a room, and the room has place.
+    pub(super) fn may_enter(&self, session: &Session, name: &RoomName) -> Result<(), Refusal> {
+        if !allows(session, name) {
+            return Err((ErrorCode::Forbidden, "the credential does not allow this room"));
+        }
+        self.has_place(name)
+    }
+
+    /// Ends what is revoked, here and on other Hubs.
+    #[inline(never)]
+    pub(super) fn revoke(&mut self, what: Revoke, out: &mut Actions) {
+        self.end_revoked(&what, out);
+        self.signal(SignalTo::Everyone, || Signal::Revoked(what), out);
+    }
+
+    /// Closes the connections that are revoked and forgets the sessions.
+    #[inline(never)]
+    pub(super) fn end_revoked(&mut self, what: &Revoke, out: &mut Actions) {
+        for conn in self.sessions.conns() {
+            let Some(session) = self.sessions.get(conn) else { continue };
+            let token = session.auth.as_deref().and_then(Auth::token_id);
+            if is_revoked(what, &session.user, &session.id, token) {
+                self.close(conn, CloseCode::Unauthorized, LeaveReason::Disconnected, out);
+            }
+        }
+        for member in self
+            .away
+            .find(|kept| is_revoked(what, &kept.user, &kept.session, kept.token_id.as_ref()))
+        {
+            self.take_away(member);
+            self.end_lingering(member, Some(LeaveReason::Disconnected), out);
+        }
+    }
+}
+
+/// Tells whether a session's grant allows a room.
+pub(super) fn allows(session: &Session, room: &RoomName) -> bool {
+    session.auth.as_deref().is_none_or(|auth| auth.allows(room))
+}
+
+fn is_revoked(what: &Revoke, user: &UserId, id: &SessionId, token: Option<&TokenId>) -> bool {
+    match what {
+        Revoke::User(revoked) => user == revoked,
+        Revoke::Session(revoked) => id == revoked,
+        Revoke::Token(revoked) => token == Some(revoked),
+    }
+}
+
+fn code(error: AuthError) -> ErrorCode {
+    match error {
+        AuthError::Invalid | AuthError::Expired => ErrorCode::Unauthorized,
+        AuthError::Unavailable => ErrorCode::AuthUnavailable,
+    }
+}
+
+fn reason(error: AuthError) -> &'static str {
+    match error {
+        AuthError::Invalid => "the credential is not taken here",
+        AuthError::Expired => "the credential has expired",
+        AuthError::Unavailable => "the credential can't be checked at the moment",
+    }
+}

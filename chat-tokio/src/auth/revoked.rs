@@ -1,0 +1,96 @@
+//! What counts no more although its signature is right.
+use std::collections::{BTreeMap, BTreeSet};
+
+use chat_proto::{Timestamp, UserId};
+use chat_state::{Grant, Revoke, TokenId};
+
+/// Revocations that are remembered: beyond it the oldest are forgotten.
+const REVOKED_MAX: usize = 100_000;
+
+/// How long one is remembered, in milliseconds: a week. A credential that lives longer comes back
+/// to life, so none should.
+const REMEMBERED_MS: u64 = 7 * 24 * 60 * 60 * 1000;
+
+/// Users and credentials that were revoked, each with the time.
+#[derive(Debug, Default)]
+pub(super) struct Revoked {
+    since: BTreeMap<What, Timestamp>,
+    order: BTreeSet<(Timestamp, What)>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum What {
+    User(UserId),
+    Token(TokenId),
+}
+
+impl Revoked {
+    pub(super) fn note(&mut self, what: &Revoke, now: Timestamp) {
+        let what = match what {
+            Revoke::User(user) => What::User(user.clone()),
+            Revoke::Token(token) => What::Token(token.clone()),
+            // Its session is forgotten; the credential may begin another one.
+            Revoke::Session(_) => return,
+        };
+        if let Some(before) = self.since.insert(what.clone(), now) {
+            self.order.remove(&(before, what.clone()));
+        }
+        self.order.insert((now, what));
+        self.forget(now);
+    }
+
+    /// Tells whether a grant was made by a credential that is revoked. Of a user's, those are that
+    /// were made before, or do not say when.
+    pub(super) fn has(&mut self, grant: &Grant, now: Timestamp) -> bool {
+        self.forget(now);
+        let token = grant.token_id.clone().map(What::Token);
+        if token.is_some_and(|token| self.since.contains_key(&token)) {
+            return true;
+        }
+        let since = self.since.get(&What::User(grant.user.clone()));
+        since.is_some_and(|since| grant.issued.is_none_or(|issued| issued <= *since))
+    }
+
+    fn forget(&mut self, now: Timestamp) {
+        while let Some((at, _)) = self.order.first()
+            && (self.order.len() > REVOKED_MAX || now.0.saturating_sub(at.0) > REMEMBERED_MS)
+        {
+            let Some((_, what)) = self.order.pop_first() else { return };
+            self.since.remove(&what);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn user(name: &str) -> UserId {
+        UserId::new(name).unwrap()
+    }
+
+    #[test]
+    fn what_was_made_before_is_refused() {
+        let mut revoked = Revoked::default();
+        let now = Timestamp(10_000);
+        revoked.note(&Revoke::User(user("ada")), now);
+        revoked.note(&Revoke::Token(TokenId::new("t").unwrap()), now);
+        let ada = |issued| Grant { issued, ..Grant::new(user("ada")) };
+        assert!(revoked.has(&ada(None), now) && revoked.has(&ada(Some(now)), now));
+        assert!(!revoked.has(&ada(Some(Timestamp(10_001))), now));
+        let bob = |token| Grant { token_id: TokenId::new(token), ..Grant::new(user("bob")) };
+        assert!(revoked.has(&bob("t"), now) && !revoked.has(&bob("u"), now));
+        let later = Timestamp(10_001 + REMEMBERED_MS);
+        assert!(!revoked.has(&bob("t"), later) && !revoked.has(&ada(None), later));
+        assert!(revoked.since.is_empty() && revoked.order.is_empty());
+    }
+
+    #[test]
+    fn it_is_bounded() {
+        let mut revoked = Revoked::default();
+        for n in 0..=REVOKED_MAX {
+            revoked.note(&Revoke::Token(TokenId::new(&n.to_string()).unwrap()), Timestamp(1));
+        }
+        assert_eq!((revoked.since.len(), revoked.order.len()), (REVOKED_MAX, REVOKED_MAX));
+    }
+}
