@@ -95,6 +95,8 @@ impl Driver {
             "--disable-component-update".to_owned(),
             "--disable-sync".to_owned(),
             "--disable-dev-shm-usage".to_owned(),
+            // A click on what still slides in can land beside it.
+            "--force-prefers-reduced-motion".to_owned(),
             format!("--host-resolver-rules=MAP {PLAIN_HOST} 127.0.0.1"),
             format!("--window-size={width},{height}"),
             format!("--user-data-dir={}", profile.display()),
