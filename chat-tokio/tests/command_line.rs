@@ -157,7 +157,7 @@ fn keys_that_can_not_be_used_are_told() {
         assert!(text.contains("--jwt-secret-file") && text.contains("needs 32"), "{text}");
     }
     let (code, text) = failure(&server);
-    assert_eq!(code, Some(1));
+    assert_eq!(code, Some(2));
     assert!(text.contains("--auth needs exactly one of --jwt-secret-file"), "{text}");
     std::fs::write(&path, "a secret of more than 32 bytes, for tests\n").expect("a file");
     let wrong = ["token", "make", "--user", "Ada L"];

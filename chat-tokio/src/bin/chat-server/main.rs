@@ -14,7 +14,7 @@ mod token;
 use std::io::Write;
 use std::process::ExitCode;
 
-use chat_tokio::config::{Config, ConfigError, Loaded, Settings};
+use chat_tokio::config::{AuthMode, Config, ConfigError, Loaded, Settings};
 
 fn main() -> ExitCode {
     #[cfg(feature = "jwt")]
@@ -43,6 +43,13 @@ fn run(settings: &Settings) -> ExitCode {
     logging::init(settings.config.log_format, &settings.config.log_level);
     for (name, origin) in settings.given() {
         tracing::debug!("{name} is set by {origin}");
+    }
+    // Not when they are read: whoever makes tokens needs fewer of them.
+    if settings.config.auth.mode != AuthMode::Open
+        && let Err(why) = settings.config.auth.check_tokens()
+    {
+        eprintln!("chat-server: {why}");
+        return ExitCode::from(USAGE);
     }
     raise_open_files();
     match serve::serve(&settings.config) {
