@@ -105,6 +105,8 @@ close_codes! {
     LogReplaced = 4202, "log_replaced";
     /// A newer connection has taken the session over.
     Superseded = 4300, "superseded";
+    /// An operator has closed it, or keeps its user out.
+    Removed = 4301, "removed";
 }
 
 impl CloseCode {

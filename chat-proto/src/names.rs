@@ -107,6 +107,22 @@ impl RoomName {
         Ok(Self { spelled, folded })
     }
 
+    /// Makes the name of a room of the server's own, which nobody can name on the wire: `~` and 1
+    /// to 63 of `[a-z0-9._-]`.
+    ///
+    /// # Errors
+    /// Says why when the text does not fit the grammar.
+    pub fn reserved(text: &str) -> Result<Self, NameError> {
+        check_length(text, NAME_BYTES_MAX)?;
+        let rest = text.strip_prefix('~').unwrap_or_default();
+        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b);
+        if rest.is_empty() || !rest.bytes().all(plain) {
+            return Err(NameError::Forbidden);
+        }
+        let spelled: Arc<str> = text.into();
+        Ok(Self { folded: spelled.clone(), spelled })
+    }
+
     /// Returns the name as it was first spelled.
     #[must_use]
     pub fn as_str(&self) -> &str {

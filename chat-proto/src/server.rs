@@ -278,6 +278,8 @@ pub enum LeaveReason {
     TimedOut,
     /// The server leaves service.
     Draining,
+    /// An operator took it out.
+    Removed,
     /// A reason that this version does not know.
     #[serde(other)]
     Unknown,

@@ -11,6 +11,7 @@ use chat_proto::{
 use crate::grant::{AuthError, Grant, Revoke};
 use crate::ids::{ConnId, HubId, MemberId, Mono, Token};
 use crate::log::{AppendError, Appended, Draft, LogHead, LogPage, ReadError, ReadRange};
+use crate::operator::Order;
 use crate::roster::Roster;
 
 /// Something that happened.
@@ -98,6 +99,8 @@ pub enum Event {
     /// A user, a session or a credential counts no more: what is live of it is closed, and its
     /// sessions are forgotten. It is for the authority to refuse the credential from now on.
     Revoke(Revoke),
+    /// Somebody who runs the server wants this.
+    Operator(Order),
     /// Another Hub said something.
     Signal {
         /// Who.

@@ -53,6 +53,7 @@ mod identity;
 mod ids;
 mod live;
 mod log;
+mod operator;
 mod presence;
 mod rate;
 mod recent;
@@ -76,4 +77,5 @@ pub use ids::{ConnId, HubId, MemberId, Mono, Now, Token};
 pub use log::{
     AppendError, Appended, Draft, Keep, LogHead, LogPage, Outcome, ReadError, ReadRange,
 };
+pub use operator::{BANS_MAX, Order, RoomView, SessionView, Which, Whom};
 pub use roster::Roster;

@@ -62,6 +62,7 @@ const TABLE: &[(Option<u16>, Then)] = &[
     (Some(4250), RESUME_NOW),
     (Some(4299), RESUME_NOW),
     (Some(4300), STAY_AWAY),
+    (Some(4301), STAY_AWAY),
     (Some(4350), STAY_AWAY),
     (Some(4399), STAY_AWAY),
     (Some(4400), BACK_OFF),

@@ -30,8 +30,9 @@ export function reasonOf({ code, message = "" }) {
 export function stopReasonOf({ name, code, error }) {
   switch (name) {
     case "closed":
-      return code === 4300
-        ? "this session goes on in another window" : `the server closed (${code})`;
+      if (code === 4300) return "this session goes on in another window";
+      if (code === 4301) return "an operator has closed it";
+      return `the server closed (${code})`;
     case "bye":
       return "the server asked not to come back";
     case "refused":

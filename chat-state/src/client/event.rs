@@ -300,7 +300,7 @@ pub enum StopReason {
 pub enum LeftReason {
     /// The application asked for it.
     Asked,
-    /// The server refuses to let the session in.
+    /// The server refuses to let the session in, or has put it out.
     Refused(Box<ErrorBody>),
     /// More rooms than [`Config::rooms`](super::Config::rooms).
     TooMany,

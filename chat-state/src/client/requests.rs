@@ -173,6 +173,11 @@ impl Client {
             ServerFrame::Members { id: None, room, view } if self.is_in(&room) => {
                 turn.deliver(Delivery::Members { room, view });
             }
+            ServerFrame::Error(error)
+                if error.id.is_none() && error.code == ErrorCode::Forbidden =>
+            {
+                self.put_out(error, turn);
+            }
             reply => self.replied(reply, turn),
         }
     }

@@ -211,6 +211,12 @@ impl Client {
         self.let_pass(name, passed, Evidence::Proof, turn);
     }
 
+    /// An operator has taken the session out of a room.
+    pub(super) fn put_out(&mut self, error: Box<ErrorBody>, turn: &mut Turn<'_>) {
+        let Some(name) = error.room.clone().filter(|name| self.is_in(name)) else { return };
+        self.forget(&name, LeftReason::Refused(error), turn);
+    }
+
     /// The session is out of the room.
     pub(super) fn parted(&mut self, name: &RoomName, request: u64, turn: &mut Turn<'_>) {
         let Some(room) = self.rooms.get_mut(name) else { return };

@@ -14,6 +14,7 @@ use chat_proto::{
 };
 
 use super::membership::Refusal;
+use super::operate::KEPT_OUT;
 use super::pause::Reason;
 use super::{Actions, Hub, Pending};
 use crate::event::{Action, Signal, SignalTo};
@@ -225,7 +226,12 @@ impl Hub {
                 self.refuse_identity(conn, error, out);
             }
             (Waiting::Basic(request), Ok(grant)) => {
+                let banned = self.keeps_out(&grant.user, None);
                 self.admit_as(now, conn, *grant);
+                if banned {
+                    let why = LeaveReason::Disconnected;
+                    return self.close(conn, CloseCode::Removed, why, out);
+                }
                 if let Some(session) = self.sessions.get_mut(conn) {
                     session.stage = Stage::Active;
                 }
@@ -333,6 +339,9 @@ impl Hub {
         if !allows(session, name) {
             return Err((ErrorCode::Forbidden, "the credential does not allow this room"));
         }
+        if self.keeps_out(&session.user, Some(name)) {
+            return Err((ErrorCode::Forbidden, KEPT_OUT));
+        }
         self.has_place(name)
     }
 
@@ -355,7 +364,7 @@ impl Hub {
         }
         for member in self
             .away
-            .find(|kept| is_revoked(what, &kept.user, &kept.session, kept.token_id.as_ref()))
+            .find(|_, kept| is_revoked(what, &kept.user, &kept.session, kept.token_id.as_ref()))
         {
             self.take_away(member);
             self.end_lingering(member, Some(LeaveReason::Disconnected), out);

@@ -55,8 +55,9 @@ impl Away {
     }
 
     /// Finds the sessions of which this is true.
-    pub(super) fn find(&self, is: impl Fn(&Kept) -> bool) -> Vec<MemberId> {
-        self.sessions.iter().filter(|(_, kept)| is(kept)).map(|(member, _)| *member).collect()
+    pub(super) fn find(&self, is: impl Fn(MemberId, &Kept) -> bool) -> Vec<MemberId> {
+        let found = self.sessions.iter().filter(|(member, kept)| is(**member, kept));
+        found.map(|(member, _)| *member).collect()
     }
 
     /// The time of a session is over.

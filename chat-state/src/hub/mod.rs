@@ -5,7 +5,8 @@
 //! `delivery` feeds those who lag, `history` reads back, `signals` talks to other Hubs, `heartbeat`
 //! notices the dead, `pause` stops reading, `away` keeps sessions that have lost their connection,
 //! `auth` knows who they are,
-//! `resume` gives them a new one, `drain` leaves service.
+//! `resume` gives them a new one, `drain` leaves service, `operate` does what an operator orders,
+//! `view` shows what there is.
 mod append;
 mod auth;
 mod away;
@@ -15,12 +16,14 @@ mod drain;
 mod heartbeat;
 mod history;
 mod membership;
+mod operate;
 mod patience;
 mod pause;
 mod questions;
 mod requests;
 mod resume;
 mod signals;
+mod view;
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::sync::Arc;
@@ -46,6 +49,7 @@ pub(crate) use self::auth::Auth;
 use self::away::{Away, Lingering};
 use self::drain::Draining;
 use self::history::HistoryLoad;
+use self::operate::Bans;
 use self::patience::Patience;
 use self::questions::Questions;
 pub(crate) use self::resume::Resuming;
@@ -88,6 +92,8 @@ pub struct Hub {
     polled: Option<RoomName>,
     timers: Timers,
     draining: Option<Draining>,
+    /// Whom an operator keeps out.
+    bans: Bans,
     /// The fallback for guests without a name.
     anonymous: DisplayName,
 }
@@ -141,6 +147,7 @@ impl Hub {
             polled: None,
             timers: Timers::default(),
             draining: None,
+            bans: Bans::default(),
             anonymous: DisplayName::new("anonymous").expect("a plain word is a name"),
         }
     }
@@ -166,6 +173,7 @@ impl Hub {
             Event::Loaded { token, result } => self.loaded(now.mono, token, result, out),
             Event::Authenticated { token, result } => self.authenticated(now, token, result, out),
             Event::Revoke(what) => self.revoke(what, out),
+            Event::Operator(order) => self.operate(now, order, out),
             Event::Signal { from, signal } => self.signalled(now.mono, from, signal, out),
             Event::SignalsLost => self.signals_lost(now.mono, out),
             Event::Drain { deadline } => self.drain(now.mono, deadline, out),

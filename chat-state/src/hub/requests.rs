@@ -10,6 +10,7 @@ use chat_proto::{
 };
 
 use super::auth::{Auth, Hello};
+use super::operate::KEPT_OUT;
 use super::pause::Reason;
 use super::{Actions, Hub, auth};
 use crate::event::{Action, Recipients, Signal, SignalTo};
@@ -281,6 +282,13 @@ impl Hub {
         if let Some(at) = session.hello_at.take() {
             self.timers.disarm(at, Timer::Hello(conn));
         }
+        let known = resume.as_ref().map(|resume| auth::user_of(session, &resume.session));
+        let user = known.unwrap_or_else(|| session.user.clone());
+        if self.keeps_out(&user, None) {
+            Self::refuse(conn, id, ErrorCode::Forbidden, KEPT_OUT, out);
+            return self.close(conn, CloseCode::Removed, LeaveReason::Disconnected, out);
+        }
+        let Some(session) = self.sessions.get_mut(conn) else { return };
         if let Some(resume) = resume {
             return self.resume(conn, (id, features, name), *resume, out);
         }

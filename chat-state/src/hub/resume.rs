@@ -93,7 +93,9 @@ impl Hub {
         let lingers = found
             .and_then(|at| self.rooms.get(at))
             .is_some_and(|room| room.away.contains_key(&member));
-        let may = auth::allows(session, &name) && (lingers || self.has_place(&name).is_ok());
+        let may = auth::allows(session, &name)
+            && !self.keeps_out(&session.user, Some(&name))
+            && (lingers || self.has_place(&name).is_ok());
         if rooms >= limit || !may {
             return self.decide(conn, &name, Recovery::Lost(LostReason::NotMember));
         }

@@ -20,7 +20,7 @@ export const ERROR_CODES = Object.freeze([
   "rate_limited", "idempotency_conflict", "log_unavailable", "unknown_outcome", "draining",
 ]);
 const DURABILITIES = ["memory", "process", "disk", "replicated"];
-const LEAVE_REASONS = ["left", "disconnected", "slow_consumer", "timed_out", "draining"];
+const LEAVE_REASONS = ["left", "disconnected", "slow_consumer", "timed_out", "draining", "removed"];
 const LOST_REASONS = ["epoch_changed", "truncated", "too_far", "not_member", "unavailable"];
 
 class Malformed extends Error {}

@@ -7,7 +7,7 @@ import { entry, gap, head, hole, paged, pageRefused, pageUnanswered } from "./do
 import { isEntry } from "./frames.js";
 import { heard } from "./liveness.js";
 import { folded } from "./names.js";
-import { doorRefused, isIn, joined, parted } from "./rooms.js";
+import { doorRefused, isIn, joined, parted, putOut } from "./rooms.js";
 import { acked, sendRefused, sendUnanswered } from "./sending.js";
 
 /** Requests whose reply is due at a time, unless the server allows less: more would only wait. */
@@ -141,6 +141,9 @@ function receivedOnline(client, link, frame, turn) {
       return tell({ type: "typing", member: memberOf(frame), active: frame.active });
     case "members":
       if (frame.id === null) return tell({ type: "members", view: viewOf(frame) });
+      return replied(client, frame, turn);
+    case "error":
+      if (frame.id === null && frame.code === "forbidden") return putOut(client, frame, turn);
       return replied(client, frame, turn);
     default:
       if (isEntry(frame)) entry(client, frame, turn);

@@ -174,6 +174,12 @@ export function joined(client, name, number, reply, turn) {
   letPass(client, room, passed, "proof", turn);
 }
 
+/** An operator has taken the session out of a room. */
+export function putOut(client, error, turn) {
+  if (!isIn(client, error.room)) return;
+  forget(client, roomOf(client, error.room), { why: "refused", error }, turn);
+}
+
 /** The session is out of the room. */
 export function parted(client, name, number, turn) {
   const room = client.rooms.get(name);

@@ -1,0 +1,81 @@
+//! What an operator is shown of a Hub. It changes nothing.
+use alloc::vec::Vec;
+
+use chat_proto::RoomName;
+
+use super::Hub;
+use crate::operator::{RoomView, SessionView, Which};
+use crate::room::{LogState, Room};
+use crate::session::{Session, Stage};
+
+impl Hub {
+    /// Returns the rooms that this Hub has members in, after a name, in the order of their names:
+    /// at most `limit`.
+    #[must_use]
+    pub fn rooms_view(&self, after: Option<&RoomName>, limit: usize) -> Vec<RoomView> {
+        let rooms = self.rooms.after(after).filter(|room| room.members_here() > 0);
+        rooms.take(limit).map(view).collect()
+    }
+
+    /// Returns what this Hub has of one room; `None` if it has no members in it.
+    #[must_use]
+    pub fn room_view(&self, name: &RoomName) -> Option<RoomView> {
+        let room = self.rooms.find(name).and_then(|at| self.rooms.get(at))?;
+        (room.members_here() > 0).then(|| view(room))
+    }
+
+    /// Returns the sessions that are wanted among the connections of `count` slots from `slot` on,
+    /// at most `limit`, and the slot to go on from; `None` at the end. Sessions whose `hello` is
+    /// not answered yet are not shown.
+    #[must_use]
+    pub fn sessions_view(
+        &self,
+        which: &Which,
+        slot: usize,
+        (count, limit): (usize, usize),
+    ) -> (Vec<SessionView>, Option<usize>) {
+        let end = slot.saturating_add(count).min(self.sessions.slots.len());
+        let room = which.room.as_ref().map(|room| self.rooms.find(room));
+        let is_wanted = |session: &Session| {
+            let inside = |at: Option<_>| at.is_some_and(|at| session.is_in(at));
+            session.stage == Stage::Active
+                && which.user.as_ref().is_none_or(|user| *user == session.user)
+                && room.is_none_or(inside)
+        };
+        let (mut views, mut next) = (Vec::new(), slot);
+        while next < end && views.len() < limit {
+            let session = self.sessions.slots[next].as_deref();
+            views.extend(session.filter(|s| is_wanted(s)).map(|s| self.session_view(s)));
+            next += 1;
+        }
+        (views, (next < self.sessions.slots.len()).then_some(next))
+    }
+
+    /// Returns this Hub's memberships: the sum of the members of its rooms.
+    #[must_use]
+    pub fn members_here(&self) -> u64 {
+        self.rooms.after(None).map(Room::members_here).sum()
+    }
+
+    fn session_view(&self, session: &Session) -> SessionView {
+        let rooms = session.subscriptions.iter().filter(|s| s.state.is_known());
+        let rooms = rooms.filter_map(|s| self.rooms.get(s.room)).map(|room| room.name.clone());
+        let mut rooms: Vec<RoomName> = rooms.collect();
+        rooms.sort();
+        SessionView {
+            id: session.member_id,
+            user: session.user.clone(),
+            name: session.name.clone(),
+            dialect: session.dialect,
+            rooms,
+        }
+    }
+}
+
+fn view(room: &Room) -> RoomView {
+    let position = match &room.log {
+        LogState::Opening => None,
+        LogState::Open { epoch, cursor, .. } => Some((epoch.clone(), *cursor)),
+    };
+    RoomView { room: room.name.clone(), members: room.members_here(), position }
+}
