@@ -24,12 +24,15 @@
 //!   `client`).
 //!
 //! [`accept`] and [`http`] bring connections in; [`http::router`] mounts in an axum application.
+//! [`Handle`] is also for those who run a server; `api` (feature `api`) gives it to them over HTTP.
 //!
 //! # What is deliberately absent
 //!
 //! Rules of the chat live in `chat-state`, spelling in `chat-proto`. Only [`clock`] reads a clock.
 
 pub mod accept;
+#[cfg(feature = "api")]
+pub mod api;
 pub mod auth;
 pub mod broker;
 #[cfg(feature = "client")]
@@ -43,6 +46,8 @@ mod outbox;
 mod random;
 pub mod server;
 pub mod transport;
+#[cfg(feature = "webhooks")]
+pub mod webhooks;
 mod worker;
 
 pub use chat_state::Revoke;

@@ -197,3 +197,26 @@ fn start(data: &Path) -> Child {
         .spawn()
         .expect("the binary runs")
 }
+
+#[cfg(all(feature = "api", feature = "webhooks"))]
+#[test]
+fn files_of_secrets_that_can_not_be_used_are_told_without_the_secret() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("secrets");
+    std::fs::write(&path, "too-short\n").expect("a file");
+    let file = path.to_str().expect("a plain path");
+    let server = ["--log", "memory", "--listen", "127.0.0.1:0"];
+    let api = ["--api-listen", "127.0.0.1:0", "--api-key-file", file];
+    let hooks = ["--webhook-url", "http://localhost:1/", "--webhook-secret-file", file];
+    for (args, why) in [(api, "at least 32 are wanted"), (hooks, "`whsec_` and Base64")] {
+        let (code, text) = failure(&[&server[..], &args].concat());
+        assert_eq!(code, Some(1), "{text}");
+        assert!(text.contains(why) && text.contains(args[2]), "{text}");
+        assert!(!text.contains("too-short"), "{text}");
+    }
+    std::fs::write(&path, format!("whsec_{}\n", "A".repeat(32))).expect("a file");
+    let https = ["--webhook-url", "https://h/", "--webhook-secret-file", file];
+    let (code, text) = failure(&[&server[..], &https].concat());
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("--webhook-url: https is not spoken"), "{text}");
+}

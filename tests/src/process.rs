@@ -12,7 +12,11 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
+use crate::client::ApiClient;
 use crate::wait::within;
+
+/// The key of the API in tests.
+pub const API_KEY: &str = "a-key-of-more-than-32-characters-for-tests";
 
 /// Where the log of a server's rooms lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +33,7 @@ pub struct Spec {
     workers: u32,
     log: Log,
     lines: bool,
+    api: bool,
     listen: String,
     flags: Vec<String>,
 }
@@ -36,7 +41,7 @@ pub struct Spec {
 impl Default for Spec {
     fn default() -> Self {
         let listen = "127.0.0.1:0".into();
-        Self { workers: 1, log: Log::Memory, lines: false, listen, flags: Vec::new() }
+        Self { workers: 1, log: Log::Memory, lines: false, api: false, listen, flags: Vec::new() }
     }
 }
 
@@ -69,6 +74,13 @@ impl Spec {
         self
     }
 
+    /// Serves the API, which takes [`API_KEY`].
+    #[must_use]
+    pub fn api(mut self) -> Self {
+        self.api = true;
+        self
+    }
+
     /// Sets one of the limits by its name in [`Limits`].
     ///
     /// # Panics
@@ -97,6 +109,12 @@ impl Spec {
         all.extend(["--data-dir".into(), data.into()]);
         if self.lines {
             all.extend(["--lines".into(), "127.0.0.1:0".into()]);
+        }
+        if self.api {
+            let keys = data.with_file_name("api-keys");
+            fs::write(&keys, format!("# for tests\n{API_KEY}\n")).expect("a file of keys");
+            all.extend(["--api-listen".into(), "127.0.0.1:0".into()]);
+            all.extend(["--api-key-file".into(), keys.into()]);
         }
         all.extend(self.flags.iter().map(Into::into));
         all
@@ -154,6 +172,7 @@ pub struct Server {
     _stdout: Lines<BufReader<ChildStdout>>,
     http: SocketAddr,
     lines: Option<SocketAddr>,
+    api: Option<SocketAddr>,
 }
 
 impl Server {
@@ -182,7 +201,11 @@ impl Server {
             true => Some(announced(&mut stdout, "chat-server lines on ", home).await),
             false => None,
         };
-        Self { child, _stdout: stdout, http, lines }
+        let api = match spec.api {
+            true => Some(announced(&mut stdout, "chat-server api on http://", home).await),
+            false => None,
+        };
+        Self { child, _stdout: stdout, http, lines, api }
     }
 
     /// Returns the address for HTTP and WebSocket.
@@ -198,6 +221,15 @@ impl Server {
     #[must_use]
     pub fn lines(&self) -> SocketAddr {
         self.lines.expect("the server was started without --lines")
+    }
+
+    /// Returns a client of the API.
+    ///
+    /// # Panics
+    /// If the server was started without.
+    #[must_use]
+    pub fn api(&self) -> ApiClient {
+        ApiClient::new(self.api.expect("the server was started without an API"), API_KEY)
     }
 
     /// Returns the process id, as long as it runs.

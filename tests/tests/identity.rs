@@ -236,7 +236,7 @@ async fn what_is_revoked_ends_at_once_on_every_worker() {
     }
     let mut of_bob = v1(address, &bob).await;
     let user = Revoke::User(UserId::new("ada").expect("an id"));
-    within("the workers to be told", server.handle().revoke(&user)).await;
+    within("the workers to be told", server.handle().revoke(&user)).await.expect("a log");
     for mut client in of_ada {
         assert_eq!(client.socket.ending().await, Ending::Closed(4001));
     }
@@ -246,7 +246,7 @@ async fn what_is_revoked_ends_at_once_on_every_worker() {
     of_bob.join("lobby", 0).await;
 
     let id = TokenId::new("token of bob").expect("short");
-    server.handle().revoke(&Revoke::Token(id)).await;
+    server.handle().revoke(&Revoke::Token(id)).await.expect("a log");
     assert_eq!(of_bob.socket.ending().await, Ending::Closed(4001));
     let mut again = V1Client::connect(address).await;
     again.refused(&hello(Some(&bob))).await;
@@ -256,7 +256,7 @@ async fn what_is_revoked_ends_at_once_on_every_worker() {
     let mut kept = v1(address, &eve).await;
     let mut client = V1Client::connect(address).await;
     let ServerFrame::Welcome(welcome) = client.request(&hello(Some(&eve))).await else { panic!() };
-    server.handle().revoke(&Revoke::Session(welcome.session)).await;
+    server.handle().revoke(&Revoke::Session(welcome.session)).await.expect("a log");
     assert_eq!(client.socket.ending().await, Ending::Closed(4001));
     kept.join("lobby", 0).await;
     v1(address, &eve).await;

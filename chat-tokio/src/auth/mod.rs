@@ -14,12 +14,13 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use chat_proto::Token;
+use chat_proto::{Timestamp, Token};
 use chat_state::{AuthError, Grant, Revoke};
 use tokio::sync::Semaphore;
 
 use self::revoked::Revoked;
 use crate::clock::Clock;
+use crate::server::SERVICE_PREFIX;
 
 /// What [`Authenticator::authenticate`] answers, when it is ready.
 pub type AuthFuture = Pin<Box<dyn Future<Output = Result<Grant, AuthError>> + Send>>;
@@ -67,7 +68,8 @@ impl Gate {
             });
             let grant = checked.await.unwrap_or(Err(AuthError::Unavailable))?;
             let mut revoked = revoked.lock().unwrap_or_else(PoisonError::into_inner);
-            if revoked.has(&grant, clock.now().wall) {
+            let service = grant.user.as_str().starts_with(SERVICE_PREFIX);
+            if service || revoked.has(&grant, clock.now().wall) {
                 return Err(AuthError::Invalid);
             }
             Ok(grant)
@@ -76,7 +78,12 @@ impl Gate {
 
     /// From now on this is refused.
     pub(crate) fn revoke(&self, what: &Revoke) {
+        self.note_revoked(what, self.clock.now().wall);
+    }
+
+    /// Since that time this is refused.
+    pub(crate) fn note_revoked(&self, what: &Revoke, since: Timestamp) {
         let now = self.clock.now().wall;
-        self.revoked.lock().unwrap_or_else(PoisonError::into_inner).note(what, now);
+        self.revoked.lock().unwrap_or_else(PoisonError::into_inner).note(what, since, now);
     }
 }

@@ -25,17 +25,18 @@ enum What {
 }
 
 impl Revoked {
-    pub(super) fn note(&mut self, what: &Revoke, now: Timestamp) {
+    /// Notes that something counts no more since a time, which is not after `now`.
+    pub(super) fn note(&mut self, what: &Revoke, since: Timestamp, now: Timestamp) {
         let what = match what {
             Revoke::User(user) => What::User(user.clone()),
             Revoke::Token(token) => What::Token(token.clone()),
             // Its session is forgotten; the credential may begin another one.
             Revoke::Session(_) => return,
         };
-        if let Some(before) = self.since.insert(what.clone(), now) {
+        if let Some(before) = self.since.insert(what.clone(), since) {
             self.order.remove(&(before, what.clone()));
         }
-        self.order.insert((now, what));
+        self.order.insert((since, what));
         self.forget(now);
     }
 
@@ -73,8 +74,8 @@ mod tests {
     fn what_was_made_before_is_refused() {
         let mut revoked = Revoked::default();
         let now = Timestamp(10_000);
-        revoked.note(&Revoke::User(user("ada")), now);
-        revoked.note(&Revoke::Token(TokenId::new("t").unwrap()), now);
+        revoked.note(&Revoke::User(user("ada")), now, now);
+        revoked.note(&Revoke::Token(TokenId::new("t").unwrap()), now, now);
         let ada = |issued| Grant { issued, ..Grant::new(user("ada")) };
         assert!(revoked.has(&ada(None), now) && revoked.has(&ada(Some(now)), now));
         assert!(!revoked.has(&ada(Some(Timestamp(10_001))), now));
@@ -89,7 +90,8 @@ mod tests {
     fn it_is_bounded() {
         let mut revoked = Revoked::default();
         for n in 0..=REVOKED_MAX {
-            revoked.note(&Revoke::Token(TokenId::new(&n.to_string()).unwrap()), Timestamp(1));
+            let token = TokenId::new(&n.to_string()).unwrap();
+            revoked.note(&Revoke::Token(token), Timestamp(1), Timestamp(1));
         }
         assert_eq!((revoked.since.len(), revoked.order.len()), (REVOKED_MAX, REVOKED_MAX));
     }

@@ -2,7 +2,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::options::{Opt, Set, put, show_word as text_of, string};
+use super::options::{Opt, Set, path, put, show_path, show_word as text_of, string};
 use super::values::{duration, show_duration, word};
 use super::{Config, ConfigError, Origin};
 
@@ -109,15 +109,6 @@ pub(super) fn check(config: &Config, origin: impl Fn(&str) -> Origin) -> Result<
         return wrong("allow_origin", why);
     }
     Ok(())
-}
-
-fn path(slot: &mut Option<PathBuf>, text: &str) -> Result<(), String> {
-    *slot = Some(text).filter(|text| !text.is_empty()).map(PathBuf::from);
-    Ok(())
-}
-
-fn show_path(path: Option<&PathBuf>) -> toml::Value {
-    string(&path.map(|path| path.display().to_string()).unwrap_or_default())
 }
 
 fn set_cookie(config: &mut Config, text: &str) -> Result<(), String> {

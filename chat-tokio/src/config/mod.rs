@@ -21,6 +21,7 @@
 //! assert_eq!(settings.config.listen.port(), 9000);
 //! assert_eq!(settings.config.limits.rooms, 64);
 //! ```
+mod api;
 mod args;
 mod auth;
 mod environment;
@@ -42,6 +43,7 @@ use std::time::Duration;
 
 use chat_proto::Limits;
 
+pub use api::ApiConfig;
 pub use auth::{AuthConfig, AuthMode};
 pub use error::{ConfigError, Origin};
 use options::Setting;
@@ -68,6 +70,8 @@ pub struct Config {
     pub allow_origins: Vec<String>,
     /// Who may come in.
     pub auth: AuthConfig,
+    /// The API for backends and operators.
+    pub api: ApiConfig,
     /// How long a connection has for its handshake: from 100 ms to 10 min, in whole milliseconds.
     pub handshake_timeout: Duration,
     /// How long a session outlives its connection: at most 24 h, in whole milliseconds.
@@ -98,6 +102,7 @@ impl Default for Config {
             web_dir: None,
             allow_origins: Vec::new(),
             auth: AuthConfig::default(),
+            api: ApiConfig::default(),
             handshake_timeout: Duration::from_secs(10),
             session_timeout: Duration::from_secs(120),
             leave_grace: Duration::from_secs(10),
@@ -179,7 +184,9 @@ impl Settings {
             let setting = Setting::limit(error.name).expect("each limit is in the table");
             ConfigError::Limit { error, origin: self.origin(setting), flag: setting.flag() }
         })?;
-        auth::check(&self.config, |name| self.origins.get(name).cloned().unwrap_or(Origin::Default))
+        let origin = |name: &str| self.origins.get(name).cloned().unwrap_or(Origin::Default);
+        auth::check(&self.config, origin)?;
+        api::check(&self.config, origin)
     }
 }
 

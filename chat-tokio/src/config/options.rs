@@ -5,9 +5,8 @@ use std::time::Duration;
 use chat_proto::Limits;
 use toml::Value;
 
-use super::auth;
 use super::values::{address, duration, filter, origin, show_duration, word};
-use super::{Config, Durability, LogFormat, LogKind};
+use super::{Config, Durability, LogFormat, LogKind, api, auth};
 
 /// An option of the server: one of [`OPTIONS`] or one of the limits.
 #[derive(Clone, Copy)]
@@ -45,7 +44,7 @@ impl Setting {
     }
 
     fn options() -> impl Iterator<Item = Self> {
-        OPTIONS.iter().chain(auth::OPTIONS).map(Self::Option)
+        OPTIONS.iter().chain(auth::OPTIONS).chain(api::OPTIONS).map(Self::Option)
     }
 
     /// Finds an option that is no limit.
@@ -160,6 +159,16 @@ pub(super) fn put<T>(slot: &mut T, value: Result<T, String>) -> Result<(), Strin
     Ok(())
 }
 
+/// Takes the name of a file, or an empty text for none.
+pub(super) fn path(slot: &mut Option<PathBuf>, text: &str) -> Result<(), String> {
+    *slot = Some(text).filter(|text| !text.is_empty()).map(PathBuf::from);
+    Ok(())
+}
+
+pub(super) fn show_path(path: Option<&PathBuf>) -> Value {
+    string(&path.map(|path| path.display().to_string()).unwrap_or_default())
+}
+
 fn set_workers(config: &mut Config, text: &str) -> Result<(), String> {
     config.workers = text
         .parse()
@@ -212,7 +221,7 @@ const SESSION_BOUNDS: std::ops::RangeInclusive<Duration> =
 const GRACE_BOUNDS: std::ops::RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(600);
 
 /// What stands for "none" where an option can be without a value.
-const OFF: &str = "off";
+pub(super) const OFF: &str = "off";
 const BUILT_IN: &str = "built-in";
 
 const LOGS: &[(&str, LogKind)] = &[("sqlite", LogKind::Sqlite), ("memory", LogKind::Memory)];

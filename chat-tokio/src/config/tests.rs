@@ -337,3 +337,18 @@ fn a_cookie_is_not_for_pages_of_everywhere() {
     assert!(why.starts_with("--allow-origin: with --auth cookie any page"), "{why}");
     config("", &[], &["--auth", "jwt", "--allow-origin", "*"]);
 }
+
+#[test]
+fn what_belongs_together_is_given_together() {
+    for (args, why) in [
+        (["--api-listen", "127.0.0.1:0"], "--api-listen: nobody could ask: give --api-key-file"),
+        (["--api-key-file", "keys"], "--api-key-file: nothing is served: give --api-listen"),
+        (["--webhook-url", "http://h/"], "--webhook-url: nobody could tell who posts"),
+        (["--webhook-secret-file", "f"], "--webhook-secret-file: nothing is posted"),
+    ] {
+        let told = refusal("", &[], &args);
+        assert!(told.starts_with(why), "{told}");
+    }
+    let told = refusal("", &[], &["--webhook-events", "join,part"]);
+    assert!(told.contains("`connect` or `join` or `leave` or `message`"), "{told}");
+}

@@ -230,3 +230,11 @@ fn text(status: StatusCode, body: impl Into<Body>) -> Response {
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
+
+/// Tells whether an address is spoken to in plain HTTP on this machine.
+#[cfg(any(feature = "jwt", feature = "webhooks"))]
+pub(crate) fn is_loopback(uri: &http::Uri) -> bool {
+    let Some(host) = uri.host().filter(|_| uri.scheme_str() == Some("http")) else { return false };
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || bare.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}

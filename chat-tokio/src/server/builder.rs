@@ -11,15 +11,17 @@ use chat_proto::{Limits, LimitsError};
 use chat_state::{Config, HubId, Peers, Times};
 use tokio::sync::{oneshot, watch};
 
+use super::moderation::Moderation;
+use super::publish::Publishing;
 use super::thread::{self, Listeners};
 use super::{RunningWorker, Server, Shared};
 use crate::accept::{HttpLimits, listen_reuseport};
 use crate::auth::{Authenticator, Gate};
-use crate::broker::{Broker, LocalBroker};
+use crate::broker::LocalBroker;
 use crate::clock::Clock;
 use crate::http::{self, FrameBytes, Hosts, HttpState, Identify, Origins, Page, Readiness, Ready};
 use crate::log::{MemoryLog, RoomLog};
-use crate::worker::{self, Parts, WorkerHandle};
+use crate::worker::{self, Inbox, Parts, WorkerHandle};
 
 /// Workers of one process at most: each is a thread with its own listener.
 const WORKERS_MAX: usize = 1024;
@@ -37,6 +39,10 @@ pub struct Builder {
     hosts: Hosts,
     authenticator: Option<Arc<dyn Authenticator>>,
     auth_cookie: Option<Arc<str>>,
+    #[cfg(feature = "api")]
+    api: Option<crate::api::ApiOptions>,
+    #[cfg(feature = "webhooks")]
+    webhooks: Option<crate::webhooks::WebhookOptions>,
     handshake_timeout: Duration,
     drain_timeout: Duration,
 }
@@ -55,6 +61,10 @@ impl Default for Builder {
             hosts: Hosts::Any,
             authenticator: None,
             auth_cookie: None,
+            #[cfg(feature = "api")]
+            api: None,
+            #[cfg(feature = "webhooks")]
+            webhooks: None,
             handshake_timeout: Duration::from_secs(10),
             drain_timeout: Duration::from_secs(10),
         }
@@ -140,6 +150,22 @@ impl Builder {
         self
     }
 
+    /// Serves the [API](crate::api) for backends and operators. Default: it is not served.
+    #[cfg(feature = "api")]
+    #[must_use]
+    pub fn api(mut self, api: crate::api::ApiOptions) -> Self {
+        self.api = Some(api);
+        self
+    }
+
+    /// Tells a backend what happens. Default: nobody is told.
+    #[cfg(feature = "webhooks")]
+    #[must_use]
+    pub fn webhooks(mut self, webhooks: crate::webhooks::WebhookOptions) -> Self {
+        self.webhooks = Some(webhooks);
+        self
+    }
+
     /// A request's head, and a `chat.v1` client's `hello`, may take this long. Default: 10 s.
     #[must_use]
     pub fn handshake_timeout(mut self, timeout: Duration) -> Self {
@@ -168,72 +194,144 @@ impl Builder {
         let (lines, line_listeners) = bind(self.listen_lines, self.workers)?;
         let (stop, stopping) = watch::channel(false);
         let (fail, failed) = watch::channel(false);
-        let clock = Clock::start();
-        let gate = self.authenticator.clone().map(|known| Arc::new(Gate::new(known, clock)));
-        let common = Common {
-            log: self.log.clone().unwrap_or_else(|| Arc::new(MemoryLog::default())),
-            broker: Arc::new(LocalBroker::default()),
-            clock,
-            gate,
-            readiness: Readiness::default(),
-            frame_bytes: FrameBytes::new(self.limits.frame_bytes),
-            life: thread::Life { stopping, failed: fail },
-        };
+        let life = thread::Life { stopping, failed: fail };
+        let (handles, inboxes): (Vec<_>, Vec<_>) =
+            std::iter::repeat_with(worker::channel).take(self.workers).unzip();
+        let mut shared = self.shared(handles);
+        #[cfg(feature = "webhooks")]
+        let webhooks = self.start_webhooks(&mut shared, &life)?;
+        let shared = Arc::new(shared);
         let mut server = Server {
             workers: Vec::with_capacity(self.workers),
-            shared: Arc::default(),
+            shared: shared.clone(),
             listening,
             lines,
+            #[cfg(feature = "api")]
+            api: None,
+            #[cfg(feature = "webhooks")]
+            webhooks,
             drain_timeout: self.drain_timeout,
             stop,
             failed,
         };
         let mut listeners = http.into_iter().zip(line_listeners);
-        for index in 0..self.workers {
+        for (index, inbox) in inboxes.into_iter().enumerate() {
             let listeners = listeners.next().unwrap_or_default();
             // What was started before an error ends with the half-made server.
-            server.workers.push(self.start_worker(index, &common, listeners)?);
+            server.workers.push(self.start_worker((index, inbox), &shared, listeners, &life)?);
         }
-        common.readiness.set(Ready::Ready);
-        let handles = server.workers.iter().map(|worker| worker.handle.clone()).collect();
-        let Common { readiness, frame_bytes, gate, .. } = common;
-        server.shared = Arc::new(Shared { handles, next: 0.into(), readiness, frame_bytes, gate });
+        shared.readiness.set(Ready::Ready);
+        #[cfg(feature = "api")]
+        {
+            server.api = self.start_api(server.handle(), &life)?;
+        }
         Ok(server)
+    }
+
+    #[cfg(feature = "api")]
+    fn start_api(
+        &self,
+        handle: super::Handle,
+        life: &thread::Life,
+    ) -> Result<Option<crate::api::Listening>, StartError> {
+        let Some(options) = &self.api else { return Ok(None) };
+        let address = options.listen;
+        let mut listeners =
+            listen_reuseport(address, 1).map_err(|error| StartError::Listen { address, error })?;
+        let Some(listener) = listeners.pop() else { return Ok(None) };
+        let router = crate::api::router(handle, options.keys.clone(), options.reload.clone());
+        let started = crate::api::start(listener, router, life.stopping.clone());
+        started.map(Some).map_err(StartError::Thread)
+    }
+
+    /// Makes what all workers share.
+    fn shared(&self, handles: Vec<WorkerHandle>) -> Shared {
+        let clock = Clock::start();
+        let log = self.log.clone().unwrap_or_else(|| Arc::new(MemoryLog::default()));
+        let gate = self.authenticator.clone().map(|known| Arc::new(Gate::new(known, clock)));
+        Shared {
+            handles,
+            next: 0.into(),
+            readiness: Readiness::default(),
+            frame_bytes: FrameBytes::new(self.limits.frame_bytes),
+            message_bytes: self.limits.message_bytes.into(),
+            moderation: Arc::new(Moderation::new(log.clone(), clock, gate.clone())),
+            gate,
+            log,
+            broker: Arc::new(LocalBroker::default()),
+            clock,
+            published: Publishing::default(),
+            drain: watch::Sender::new(false),
+            #[cfg(feature = "webhooks")]
+            hooks: None,
+        }
+    }
+
+    /// Listens to the log and the broker for what a backend is to be told.
+    #[cfg(feature = "webhooks")]
+    fn start_webhooks(
+        &self,
+        shared: &mut Shared,
+        life: &thread::Life,
+    ) -> Result<Option<std::thread::JoinHandle<()>>, StartError> {
+        use crate::webhooks::{self, TappedBroker, TappedLog};
+        let Some(options) = &self.webhooks else { return Ok(None) };
+        let (hooks, receiving) = webhooks::channel(&options.events);
+        let log = shared.log.clone();
+        shared.log = Arc::new(TappedLog { log, hooks: hooks.clone() });
+        let broker = TappedBroker::new(LocalBroker::default(), hooks.clone(), shared.clock);
+        shared.broker = Arc::new(broker);
+        shared.hooks = Some(hooks);
+        let stopping = life.stopping.clone();
+        let started = webhooks::start(options.clone(), receiving, shared.clock, stopping);
+        started.map(Some).map_err(StartError::Thread)
+    }
+
+    /// Tells whether Hubs say who comes and goes; a single one does not by itself.
+    fn peers(&self) -> Peers {
+        #[cfg(feature = "webhooks")]
+        if self.webhooks.is_some() {
+            return Peers::Some;
+        }
+        if self.workers > 1 { Peers::Some } else { Peers::None }
     }
 
     fn start_worker(
         &self,
-        index: usize,
-        common: &Common,
+        (index, inbox): (usize, Inbox),
+        shared: &Shared,
         (http, lines): (Option<StdListener>, Option<StdListener>),
+        life: &thread::Life,
     ) -> Result<RunningWorker, StartError> {
-        let (handle, inbox) = worker::channel();
+        let handle = shared.handles[index].clone();
         let (drained_tx, drained) = oneshot::channel();
         let hub = HubId(u32::try_from(index).unwrap_or(u32::MAX));
-        common.broker.connect(hub, Arc::new(handle.clone()));
+        shared.broker.connect(hub, Arc::new(handle.clone()));
         let mut config = Config { hub, ..Config::default() };
-        config.peers = if self.workers > 1 { Peers::Some } else { Peers::None };
-        config.durability = common.log.capabilities().durability;
+        config.peers = self.peers();
+        config.durability = shared.log.capabilities().durability;
         config.limits = self.limits.clone();
         config.times = self.times.clone();
         let parts = Parts {
             config,
-            log: Arc::clone(&common.log),
-            broker: Arc::clone(&common.broker),
-            clock: common.clock,
-            gate: common.gate.clone(),
+            log: Arc::clone(&shared.log),
+            broker: Arc::clone(&shared.broker),
+            clock: shared.clock,
+            gate: shared.gate.clone(),
             drained: drained_tx,
+            #[cfg(feature = "webhooks")]
+            hooks: shared.hooks.clone(),
         };
-        let mut listeners = Listeners::default();
+        let mut listeners = Listeners::new(Arc::clone(&shared.moderation));
         if let Some(listener) = http {
-            let router = self.router(common, &handle)?;
+            let router = self.router(shared, &handle)?;
             let limits = HttpLimits { head_time: self.handshake_timeout, ..HttpLimits::default() };
             listeners.http = Some((listener, router, limits));
         }
         if let Some(listener) = lines {
-            listeners.lines = Some((listener, handle.clone(), common.frame_bytes.clone()));
+            listeners.lines = Some((listener, handle.clone(), shared.frame_bytes.clone()));
         }
-        let thread = thread::start(index, (parts, inbox), listeners, common.life.clone())
+        let thread = thread::start(index, (parts, inbox), listeners, life.clone())
             .map_err(StartError::Thread)?;
         Ok(RunningWorker { handle, drained: Some(drained), thread: Some(thread) })
     }
@@ -247,31 +345,20 @@ impl Builder {
     }
 
     /// A worker's connections stay on its thread, so each worker has a router of its own.
-    fn router(&self, common: &Common, handle: &WorkerHandle) -> Result<Router, StartError> {
+    fn router(&self, shared: &Shared, handle: &WorkerHandle) -> Result<Router, StartError> {
         let state = HttpState {
             attach: Arc::new(handle.clone()),
             origins: Arc::new(self.origins.clone()),
             hosts: Arc::new(self.hosts.clone()),
             identify: self.identify(),
-            frame_bytes: common.frame_bytes.clone(),
-            readiness: common.readiness.clone(),
+            frame_bytes: shared.frame_bytes.clone(),
+            readiness: shared.readiness.clone(),
         };
         http::router(state, self.page.clone()).map_err(|error| match &self.page {
             Page::Folder(path) => StartError::WebDir { path: path.clone(), error },
             Page::Embedded | Page::None => StartError::Thread(error),
         })
     }
-}
-
-/// What all workers share.
-struct Common {
-    log: Arc<dyn RoomLog>,
-    broker: Arc<dyn Broker>,
-    clock: Clock,
-    gate: Option<Arc<Gate>>,
-    readiness: Readiness,
-    frame_bytes: FrameBytes,
-    life: thread::Life,
 }
 
 /// One listener a worker, or none.

@@ -1,12 +1,15 @@
 //! A server: workers, their listeners, and their end.
 pub mod attach;
 mod builder;
+mod moderation;
+mod operate;
+mod publish;
 mod thread;
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use chat_proto::{Limits, LimitsError};
@@ -14,10 +17,18 @@ use chat_state::Revoke;
 use tokio::sync::{oneshot, watch};
 
 pub use builder::{Builder, StartError};
+pub use moderation::{Ban, BanError};
+pub use operate::{Cursor, Totals};
+pub use publish::{Publish, PublishError, Published, SERVICE_PREFIX};
 
 use self::attach::{Attach, AttachError, NewConnection, Refused};
+use self::moderation::Moderation;
+use self::publish::Publishing;
 use crate::auth::Gate;
+use crate::broker::Broker;
+use crate::clock::Clock;
 use crate::http::{FrameBytes, HttpState, Identify, Readiness, Ready};
+use crate::log::RoomLog;
 use crate::worker::WorkerHandle;
 
 /// A running server. Dropping it ends it at once; [`Server::shutdown`] ends it well.
@@ -27,6 +38,10 @@ pub struct Server {
     shared: Arc<Shared>,
     listening: Option<SocketAddr>,
     lines: Option<SocketAddr>,
+    #[cfg(feature = "api")]
+    api: Option<crate::api::Listening>,
+    #[cfg(feature = "webhooks")]
+    webhooks: Option<std::thread::JoinHandle<()>>,
     drain_timeout: Duration,
     stop: watch::Sender<bool>,
     /// Becomes true when a worker has failed.
@@ -41,13 +56,29 @@ struct RunningWorker {
 }
 
 /// What the server's handles share.
-#[derive(Default)]
 struct Shared {
     handles: Vec<WorkerHandle>,
     next: AtomicUsize,
     readiness: Readiness,
     frame_bytes: FrameBytes,
+    message_bytes: AtomicU32,
     gate: Option<Arc<Gate>>,
+    log: Arc<dyn RoomLog>,
+    broker: Arc<dyn Broker>,
+    clock: Clock,
+    moderation: Arc<Moderation>,
+    published: Publishing,
+    /// Becomes true when somebody asks for a drain.
+    drain: watch::Sender<bool>,
+    #[cfg(feature = "webhooks")]
+    hooks: Option<crate::webhooks::Hooks>,
+}
+
+impl Shared {
+    /// Returns the longest content of a message, in bytes.
+    fn message_bytes(&self) -> u32 {
+        self.message_bytes.load(Ordering::Relaxed)
+    }
 }
 
 impl fmt::Debug for Shared {
@@ -78,6 +109,13 @@ impl Server {
         self.lines
     }
 
+    /// Returns where the API is served, with the port that was chosen.
+    #[cfg(feature = "api")]
+    #[must_use]
+    pub fn api_addr(&self) -> Option<SocketAddr> {
+        self.api.as_ref().map(|api| api.address)
+    }
+
     /// Returns a handle for handing in connections. It is cheap to clone; once the server has ended
     /// it refuses.
     #[must_use]
@@ -92,6 +130,7 @@ impl Server {
     pub async fn reconfigure(&self, limits: Limits) -> Result<(), LimitsError> {
         limits.check()?;
         self.shared.frame_bytes.set(limits.frame_bytes);
+        self.shared.message_bytes.store(limits.message_bytes, Ordering::Relaxed);
         for worker in &self.workers {
             worker.handle.reconfigure(limits.clone()).await;
         }
@@ -105,6 +144,13 @@ impl Server {
             // Every worker has ended in order.
             std::future::pending::<()>().await;
         }
+    }
+
+    /// Resolves when somebody has [asked for a drain](Handle::ask_drain).
+    pub async fn drain_asked(&self) {
+        let mut asked = self.shared.drain.subscribe();
+        // The sender is there as long as the server.
+        let _ = asked.wait_for(|asked| *asked).await;
     }
 
     /// Leaves service: not ready, everybody is told to come back elsewhere or later and closed in
@@ -141,6 +187,18 @@ impl Drop for Server {
             {
                 tracing::error!("a worker's thread has panicked");
             }
+        }
+        #[cfg(feature = "api")]
+        if let Some(thread) = self.api.as_mut().and_then(|api| api.thread.take())
+            && thread.join().is_err()
+        {
+            tracing::error!("the API's thread has panicked");
+        }
+        #[cfg(feature = "webhooks")]
+        if let Some(thread) = self.webhooks.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the webhooks' thread has panicked");
         }
     }
 }
@@ -181,14 +239,19 @@ impl Handle {
     /// the credential is refused, or those of the user that were made until now: for a week, and
     /// the newest 100 000 of such orders. Of a session, the credential may begin another one.
     ///
-    /// Resolves when every worker has been told.
-    pub async fn revoke(&self, what: &Revoke) {
+    /// Resolves when every worker has been told and the log has it: with a log on disk it outlives
+    /// the process.
+    ///
+    /// # Errors
+    /// Why the log does not have it; it holds all the same, until the process ends.
+    pub async fn revoke(&self, what: &Revoke) -> Result<(), BanError> {
         if let Some(gate) = &self.shared.gate {
             gate.revoke(what);
         }
         for worker in &self.shared.handles {
             worker.revoke(what.clone()).await;
         }
+        self.write_revoked(what).await.map_err(BanError::Log)
     }
 
     fn next(&self) -> &WorkerHandle {

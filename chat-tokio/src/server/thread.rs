@@ -1,7 +1,9 @@
 //! The thread of one worker.
+use std::cell::RefCell;
 use std::future::Future;
 use std::io;
 use std::net::TcpListener as StdListener;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -10,15 +12,22 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::LocalSet;
 
+use super::moderation::Moderation;
 use crate::accept::{HttpLimits, serve_http, serve_lines};
 use crate::http::FrameBytes;
 use crate::worker::{Inbox, Parts, Worker, WorkerHandle};
 
-/// What a worker listens on.
-#[derive(Default)]
+/// What a worker listens on, once it knows whom to keep out.
 pub(super) struct Listeners {
+    moderation: Arc<Moderation>,
     pub(super) http: Option<(StdListener, Router, HttpLimits)>,
     pub(super) lines: Option<(StdListener, WorkerHandle, FrameBytes)>,
+}
+
+impl Listeners {
+    pub(super) fn new(moderation: Arc<Moderation>) -> Self {
+        Self { moderation, http: None, lines: None }
+    }
 }
 
 /// How a worker hears of the end, and tells of its own.
@@ -51,17 +60,26 @@ pub(super) fn start(
         let local = LocalSet::new();
         let stop = life.stop();
         let worker = local.run_until(async {
-            if let Err(error) = listen(listeners, &life) {
-                tracing::error!(%error, "a listener can't be used");
-                life.failed.send_replace(true);
-            }
-            Worker::run(Worker::new(parts), inbox, stop).await
+            let worker = Worker::new(parts);
+            tokio::task::spawn_local(open(worker.clone(), listeners, life.clone()));
+            Worker::run(worker, inbox, stop).await
         });
         if runtime.block_on(worker).is_err() {
             tracing::error!(worker = index, "a worker has failed");
             life.failed.send_replace(true);
         }
     })
+}
+
+/// Tells a worker whom to keep out, and lets the others in.
+async fn open(worker: Rc<RefCell<Worker>>, listeners: Listeners, life: Life) {
+    for order in listeners.moderation.load().await {
+        worker.borrow_mut().operate(order);
+    }
+    if let Err(error) = listen(listeners, &life) {
+        tracing::error!(%error, "a listener can't be used");
+        life.failed.send_replace(true);
+    }
 }
 
 /// Starts accepting on this thread.

@@ -43,6 +43,7 @@ impl Worker {
         }
         let groups = self.gathered.take();
         for group in &groups {
+            self.counts.deliveries += (group.to.len() * group.frames.len()) as u64;
             let mut forms = Forms::new(&group.frames);
             for conn in group.to.iter() {
                 self.send_one(conn, &mut forms);

@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use chat_proto::Limits;
-use chat_state::{Event, HubId, Revoke};
+use chat_state::{Event, HubId, Order, Revoke};
 use tokio::sync::{Notify, mpsc};
 
 use super::Worker;
+use super::look::Look;
 use crate::broker::SignalSink;
 use crate::server::attach::{Attach, AttachError, NewConnection, Refused};
 
@@ -27,6 +28,8 @@ enum Message {
     Drain(Duration),
     Reconfigure(Box<Limits>),
     Revoke(Revoke),
+    Operator(Order),
+    Look(Look),
 }
 
 /// A worker as other threads see it.
@@ -70,6 +73,17 @@ impl WorkerHandle {
 }
 
 impl WorkerHandle {
+    /// Does what an operator orders.
+    pub(crate) async fn operate(&self, order: Order) {
+        // A worker that is gone has nobody to do it to.
+        let _ = self.sender.send(Message::Operator(order)).await;
+    }
+
+    /// Asks a question, whose answer comes unless the worker is gone.
+    pub(crate) async fn look(&self, look: Look) {
+        let _ = self.sender.send(Message::Look(look)).await;
+    }
+
     /// Ends what is revoked.
     pub(crate) async fn revoke(&self, what: Revoke) {
         // A worker that is gone has nobody to end.
@@ -89,7 +103,9 @@ impl Attach for WorkerHandle {
             Message::Signal(..)
             | Message::Drain(_)
             | Message::Reconfigure(_)
-            | Message::Revoke(_) => {
+            | Message::Revoke(_)
+            | Message::Operator(_)
+            | Message::Look(_) => {
                 unreachable!("a channel gives back what it was given")
             }
         }
@@ -151,6 +167,8 @@ impl Worker {
                 self.handle(Event::Drain { deadline });
             }
             Message::Revoke(what) => self.revoke(what),
+            Message::Operator(order) => self.operate(order),
+            Message::Look(look) => self.look(look),
             Message::Reconfigure(limits) => {
                 self.limits = (*limits).clone();
                 self.handle(Event::Reconfigure { limits: *limits });

@@ -11,6 +11,7 @@ mod connection;
 mod fanout;
 mod gathered;
 mod inbox;
+mod look;
 mod slots;
 mod timer;
 mod turn;
@@ -24,7 +25,7 @@ use std::task::{Context, Poll, Waker};
 
 use chat_proto::{CloseCode, Dialect, LeaveReason, Limits, RoomName, Token as Credentials};
 use chat_state::{
-    Action, Actions, AuthError, Config, ConnId, Draft, Event, Hub, HubId, Identity, Probe,
+    Action, Actions, AuthError, Config, ConnId, Draft, Event, Hub, HubId, Identity, Order, Probe,
     ReadRange, Revoke, Token,
 };
 
@@ -37,6 +38,7 @@ use crate::server::attach::NewConnection;
 
 use gathered::Gathered;
 pub(crate) use inbox::{Inbox, WorkerHandle, channel};
+pub(crate) use look::Look;
 use slots::{Phase, Slot, Slots};
 
 /// How long a connection may take to be closed properly, in milliseconds.
@@ -52,6 +54,9 @@ pub(crate) struct Parts {
     pub(crate) gate: Option<Arc<Gate>>,
     /// Told once, when a drain is over.
     pub(crate) drained: tokio::sync::oneshot::Sender<()>,
+    /// Who is told of sessions that begin.
+    #[cfg(feature = "webhooks")]
+    pub(crate) hooks: Option<crate::webhooks::Hooks>,
 }
 
 /// One thread's Hub and what it drives.
@@ -77,6 +82,9 @@ pub(crate) struct Worker {
     /// Connections that are being closed, with the time when patience ends, in order.
     closing: VecDeque<(chat_state::Mono, ConnId)>,
     drained: Option<tokio::sync::oneshot::Sender<()>>,
+    counts: look::Counts,
+    #[cfg(feature = "webhooks")]
+    hooks: Option<crate::webhooks::Hooks>,
     /// The thread is about to end: what is dropped now tells nobody.
     stopped: bool,
 }
@@ -109,7 +117,9 @@ impl Flag {
 
 impl Worker {
     pub(crate) fn new(parts: Parts) -> Rc<RefCell<Self>> {
-        let Parts { config, log, broker, clock, gate, drained } = parts;
+        #[cfg(feature = "webhooks")]
+        let hooks = parts.hooks;
+        let Parts { config, log, broker, clock, gate, drained, .. } = parts;
         Rc::new_cyclic(|me| {
             RefCell::new(Self {
                 me: me.clone(),
@@ -129,6 +139,9 @@ impl Worker {
                 timer: timer::Alarm::default(),
                 closing: VecDeque::new(),
                 drained: Some(drained),
+                counts: look::Counts::default(),
+                #[cfg(feature = "webhooks")]
+                hooks,
                 stopped: false,
             })
         })
@@ -188,7 +201,11 @@ impl Worker {
 
     fn perform(&mut self, action: Action) {
         match action {
-            Action::Send { to, frame } => self.send(&to, frame),
+            Action::Send { to, frame } => {
+                #[cfg(feature = "webhooks")]
+                self.tell_begun(&frame);
+                self.send(&to, frame);
+            }
             Action::Probe { conn } => {
                 if let Some(slot) = self.slots.get_mut(conn) {
                     slot.transport.ping();
@@ -237,6 +254,18 @@ impl Worker {
         }
     }
 
+    /// Tells a backend of a session that begins.
+    #[cfg(feature = "webhooks")]
+    fn tell_begun(&self, frame: &chat_proto::ServerFrame) {
+        if let (Some(hooks), chat_proto::ServerFrame::Welcome(welcome)) = (&self.hooks, frame)
+            && !welcome.resumed
+        {
+            let data = serde_json::json!({"user": welcome.user, "username": welcome.name});
+            let now = self.clock.now().wall;
+            hooks.push(crate::webhooks::WebhookEvent::Connect, now, data);
+        }
+    }
+
     fn append(&mut self, token: Token, room: RoomName, drafts: Vec<Draft>) {
         self.appends.push((token, RoomBatch { room, drafts }));
     }
@@ -255,6 +284,12 @@ impl Worker {
     /// Ends what is revoked, in its turn: whoever was let in before is known to the Hub by then.
     fn revoke(&mut self, what: Revoke) {
         self.results.push_back(Event::Revoke(what));
+        self.turn.raise();
+    }
+
+    /// Does what an operator orders, in its turn like a revocation.
+    pub(crate) fn operate(&mut self, order: Order) {
+        self.results.push_back(Event::Operator(order));
         self.turn.raise();
     }
 
@@ -292,6 +327,7 @@ impl Worker {
         }
         slot.phase = Phase::Flushing(code);
         slot.wake();
+        self.counts.closed(code);
         tracing::debug!(slot = conn.slot, %code, "closing a connection");
         let until = now.plus(CLOSE_PATIENCE_MS);
         self.closing.push_back((until, conn));

@@ -89,6 +89,7 @@ impl Worker {
         let mut answer = self.log.append(batches);
         let mut cx = Context::from_waker(Waker::noop());
         if let Poll::Ready(results) = answer.as_mut().poll(&mut cx) {
+            self.counts.appended(&results);
             self.results.extend(answers(tokens, results));
             return;
         }
@@ -97,6 +98,7 @@ impl Worker {
             let results = answer.await;
             let Some(worker) = me.upgrade() else { return };
             let mut worker = worker.borrow_mut();
+            worker.counts.appended(&results);
             for event in answers(tokens, results) {
                 worker.handle(event);
             }

@@ -1,10 +1,12 @@
 //! Small clients, one for each way to talk to a server. They hide nothing: whatever the server
 //! sends is seen by the test, in the order and in the frames in which it came.
+mod api;
 mod basic;
 mod lines;
 mod socket;
 mod v1;
 
+pub use api::{Answer, ApiClient, JSON};
 pub use basic::{BasicClient, Shape};
 pub use lines::LinesClient;
 pub use socket::{Ending, Socket};

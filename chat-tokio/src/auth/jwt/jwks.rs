@@ -68,7 +68,7 @@ impl JwksSource {
             return Ok(Self::File(PathBuf::from(text)));
         }
         let uri: http::Uri = text.parse().map_err(|_| KeyError("it is no address".to_owned()))?;
-        if !fetch::is_loopback(&uri) {
+        if !crate::http::is_loopback(&uri) {
             return Err(KeyError(
                 "keys are read over http from this machine only (localhost, 127.0.0.1, [::1])"
                     .to_owned(),

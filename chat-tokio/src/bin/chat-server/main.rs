@@ -3,6 +3,7 @@
 //! It ends with 0 after a drain, 1 if it can't start or a worker has failed, 2 if its settings are
 //! wrong (or a token is, see `token`), and with 128 and the signal's number if a second signal
 //! comes during the drain.
+mod api;
 #[cfg(feature = "jwt")]
 mod identity;
 mod logging;
@@ -10,6 +11,7 @@ mod serve;
 mod signals;
 #[cfg(feature = "jwt")]
 mod token;
+mod webhooks;
 
 use std::io::Write;
 use std::process::ExitCode;

@@ -42,11 +42,20 @@ fn run(config: &Config, log: &Log) -> Result<(), Failed> {
         let authority = authority(config).await?;
         let server = start(config, log.share(), authority)?;
         announce(&server);
-        let signal = tokio::select! {
-            signal = signals.next() => Some(signal),
-            () = server.failed() => None,
+        let ended = tokio::select! {
+            signal = signals.next() => {
+                tracing::info!(?signal, "draining");
+                Ok(())
+            }
+            () = server.drain_asked() => {
+                tracing::info!("draining, as the API was asked to");
+                Ok(())
+            }
+            () = server.failed() => {
+                tracing::info!("draining, since a worker has failed");
+                Err(Failed::Worker)
+            }
         };
-        tracing::info!(?signal, "draining");
         tokio::select! {
             drained = server.shutdown() => match drained {
                 Drained::All => tracing::info!("drained"),
@@ -54,7 +63,7 @@ fn run(config: &Config, log: &Log) -> Result<(), Failed> {
             },
             signal = signals.next() => std::process::exit(signal.exit_code()),
         }
-        signal.map(|_| ()).ok_or(Failed::Worker)
+        ended
     })
 }
 
@@ -114,7 +123,11 @@ fn start(
     if config.auth.mode == AuthMode::Cookie {
         builder = builder.auth_cookie(&config.auth.cookie);
     }
-    builder.start().map_err(|error| Failed::from_server(error, config))
+    super::api::add(builder, config)
+        .and_then(|builder| super::webhooks::add(builder, config))
+        .map_err(Failed::Option)?
+        .start()
+        .map_err(|error| Failed::from_server(error, config))
 }
 
 fn origins(allowed: &[String]) -> Result<Origins, NotAnOrigin> {
@@ -134,6 +147,7 @@ fn announce(server: &Server) {
     if let Some(address) = server.lines_addr() {
         super::print(&format!("chat-server lines on {address}\n"));
     }
+    super::api::announce(server);
 }
 
 /// An address that a browser on this machine can open: "every address" is none.
@@ -212,6 +226,8 @@ pub(crate) enum Failed {
     WebDir(PathBuf, io::Error),
     /// It can't be known who somebody is; with the flag.
     Auth(String),
+    /// Another option can't be used; with the flag.
+    Option(String),
     /// An allowed origin is none.
     Origin(NotAnOrigin),
     /// The system refuses something that the server can't do without.
@@ -227,6 +243,9 @@ impl Failed {
         match error {
             StartError::Listen { address, error } if config.lines == Some(address) => {
                 Self::Listen(address, "--lines", error)
+            }
+            StartError::Listen { address, error } if config.api.listen == Some(address) => {
+                Self::Listen(address, "--api-listen", error)
             }
             StartError::Listen { address, error } => Self::Listen(address, "--listen", error),
             StartError::WebDir { path, error } => Self::WebDir(path, error),
@@ -261,7 +280,7 @@ impl fmt::Display for Failed {
                     "cannot serve the page from {dir}: {error}; choose another with --web-dir"
                 )
             }
-            Self::Auth(why) => f.write_str(why),
+            Self::Auth(why) | Self::Option(why) => f.write_str(why),
             Self::Origin(error) => write!(f, "--allow-origin: {error}"),
             Self::System(error) => write!(f, "cannot start: {error}"),
             Self::Start(error) => write!(f, "cannot start: {error}"),

@@ -2,7 +2,9 @@
 use std::fmt::Display;
 use std::sync::Arc;
 
-use chat_proto::{Body, DisplayName, Entry, Epoch, Key, RoomName, Seq, Timestamp, UserId};
+use chat_proto::{
+    Body, DisplayName, Entry, Epoch, Key, NameError, RoomName, Seq, Timestamp, UserId,
+};
 use chat_state::{LogHead, ReadError};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Row, Statement};
@@ -45,9 +47,14 @@ impl<'c> FindRoom<'c> {
     }
 }
 
+/// The server's own rooms are in the log, too.
+fn room_name(text: &str) -> Result<RoomName, NameError> {
+    RoomName::reserved(text).or_else(|_| RoomName::new(text))
+}
+
 fn room_row(row: &Row<'_>, asked: &RoomName) -> Result<RoomRow, Fault> {
     let bad = |what: &dyn Display| Fault(format!("the row of room {asked:?} is damaged: {what}"));
-    let name = RoomName::new(text(row, 1)?).map_err(|error| bad(&error))?;
+    let name = room_name(text(row, 1)?).map_err(|error| bad(&error))?;
     let epoch = Epoch::new(text(row, 2)?).map_err(|error| bad(&error))?;
     let head = LogHead { room: name, epoch, first: seq(row, 3)?, last: seq(row, 4)? };
     if head.room != *asked {

@@ -1,0 +1,165 @@
+//! Where events are seen: at the log, which knows what was said, and at the broker, which hears who
+//! comes and goes.
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use chat_proto::{Body, LeaveReason, Member, RoomName, Seq};
+use chat_state::{
+    AppendError, Appended, Draft, HubId, LogHead, LogPage, MemberId, Outcome, ReadError, ReadRange,
+    Signal, SignalTo,
+};
+use serde_json::json;
+
+use super::{Hooks, WebhookEvent};
+use crate::broker::{Broker, SignalSink};
+use crate::clock::Clock;
+use crate::log::{Capabilities, LogFuture, RoomBatch, RoomLog};
+
+/// A log that tells of the messages that it takes, whoever says them.
+pub(crate) struct TappedLog {
+    pub(crate) log: Arc<dyn RoomLog>,
+    pub(crate) hooks: Hooks,
+}
+
+impl RoomLog for TappedLog {
+    fn capabilities(&self) -> Capabilities {
+        self.log.capabilities()
+    }
+
+    fn append(&self, batches: Vec<RoomBatch>) -> LogFuture<Vec<Result<Appended, AppendError>>> {
+        let hooks = self.hooks.clone();
+        let offered = batches.clone();
+        let appending = self.log.append(batches);
+        Box::pin(async move {
+            let results = appending.await;
+            for (batch, result) in offered.into_iter().zip(&results) {
+                let Ok(appended) = result else { continue };
+                for (draft, outcome) in batch.drafts.into_iter().zip(&appended.outcomes) {
+                    if let Outcome::New { seq } = outcome {
+                        tell_message(&hooks, (&batch.room, *seq), &appended.epoch, draft);
+                    }
+                }
+            }
+            results
+        })
+    }
+
+    fn head(&self, room: RoomName) -> LogFuture<Result<LogHead, ReadError>> {
+        self.log.head(room)
+    }
+
+    fn read(&self, room: RoomName, range: ReadRange) -> LogFuture<Result<LogPage, ReadError>> {
+        self.log.read(room, range)
+    }
+
+    fn trim(&self, room: RoomName, before: Seq) -> LogFuture<Result<Seq, ReadError>> {
+        self.log.trim(room, before)
+    }
+}
+
+fn tell_message(
+    hooks: &Hooks,
+    (room, seq): (&RoomName, Seq),
+    epoch: &chat_proto::Epoch,
+    draft: Draft,
+) {
+    // What the server keeps for itself is nobody's message.
+    if room.as_str().starts_with('~') {
+        return;
+    }
+    let Body::Message { content, reply_to } = &draft.body else { return };
+    let mut data = json!({
+        "room": room, "epoch": epoch, "seq": seq, "ts": draft.ts, "user": draft.user,
+        "username": draft.username, "content": content,
+    });
+    if let Some(reply_to) = reply_to {
+        data["reply_to"] = json!(reply_to);
+    }
+    if let Some(key) = &draft.key {
+        data["key"] = json!(key);
+    }
+    hooks.push(WebhookEvent::Message, draft.ts, data);
+}
+
+/// A broker that tells who comes and goes. Its Hubs have to signal, also a single one.
+pub(crate) struct TappedBroker<B> {
+    broker: B,
+    hooks: Hooks,
+    clock: Clock,
+    /// On how many Hubs a member is: one who moves comes on the next before it goes from the last.
+    /// As many as there are memberships.
+    members: Mutex<BTreeMap<(RoomName, MemberId), u32>>,
+}
+
+impl<B> TappedBroker<B> {
+    pub(crate) fn new(broker: B, hooks: Hooks, clock: Clock) -> Self {
+        Self { broker, hooks, clock, members: Mutex::default() }
+    }
+
+    fn see(&self, signal: &Signal) {
+        match signal {
+            Signal::Came { room, id, member, .. } => {
+                let mut members = self.members.lock().unwrap_or_else(PoisonError::into_inner);
+                let hubs = members.entry((room.clone(), *id)).or_default();
+                *hubs += 1;
+                if *hubs == 1 {
+                    self.tell(WebhookEvent::Join, room, member, None);
+                }
+            }
+            Signal::Went { room, id, member, reason, .. } => {
+                let mut members = self.members.lock().unwrap_or_else(PoisonError::into_inner);
+                let key = (room.clone(), *id);
+                let left = members.get(&key).map_or(0, |hubs| hubs.saturating_sub(1));
+                if left > 0 {
+                    members.insert(key, left);
+                } else {
+                    members.remove(&key);
+                    self.tell(WebhookEvent::Leave, room, member, Some(*reason));
+                }
+            }
+            Signal::Committed { .. }
+            | Signal::Grown { .. }
+            | Signal::AskRoster { .. }
+            | Signal::Roster { .. }
+            | Signal::Leaving { .. }
+            | Signal::Census { .. }
+            | Signal::AskCensus
+            | Signal::Typing { .. }
+            | Signal::Resumed { .. }
+            | Signal::Revoked(_) => {}
+        }
+    }
+
+    fn tell(
+        &self,
+        event: WebhookEvent,
+        room: &RoomName,
+        member: &Member,
+        reason: Option<LeaveReason>,
+    ) {
+        let mut data = json!({"room": room, "user": member.user, "username": member.username});
+        if let Some(reason) = reason {
+            data["reason"] = json!(reason);
+        }
+        self.hooks.push(event, self.clock.now().wall, data);
+    }
+}
+
+impl<B: Broker> Broker for TappedBroker<B> {
+    fn connect(&self, hub: HubId, sink: Arc<dyn SignalSink>) {
+        self.broker.connect(hub, sink);
+    }
+
+    fn follow(&self, hub: HubId, room: &RoomName) {
+        self.broker.follow(hub, room);
+    }
+
+    fn unfollow(&self, hub: HubId, room: &RoomName) {
+        self.broker.unfollow(hub, room);
+    }
+
+    fn publish(&self, from: HubId, to: &SignalTo, signal: Signal) {
+        self.see(&signal);
+        self.broker.publish(from, to, signal);
+    }
+}
