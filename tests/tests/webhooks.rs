@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-const SECRET: &[u8; 32] = b"thirty-two bytes of shared secret";
+const SECRET: &[u8] = b"more than thirty-two bytes of shared secret";
 
 fn secret() -> String {
     format!("whsec_{}", STANDARD.encode(SECRET))
@@ -160,17 +160,20 @@ async fn what_happens_is_told_in_order_and_once() {
         // A member whose connection is cut and who comes back, to whichever worker, was never gone.
         let position = chat_proto::Position { epoch: joined.epoch.clone(), seq: joined.head };
         ada.socket.reset();
+        let mut ada = None;
         for attempt in 1..=6 {
             let rooms = [(chat_tests::client::name("lobby"), position.clone())].into();
             let resume = Resume { session: welcome.session.clone(), attempt, rooms };
             let resume = Some(resume.into());
-            let hello = Request::Hello { name: None, token: None, features: vec![], resume };
+            // A worker that has never met the session learns the name from here.
+            let name = chat_proto::DisplayName::new("Ada").ok();
+            let hello = Request::Hello { name, token: None, features: vec![], resume };
             let mut back = V1Client::connect(chat).await;
             let reply = back.request(&hello).await;
             assert!(matches!(&reply, ServerFrame::Welcome(welcome) if welcome.resumed));
-            ada = back;
+            ada = Some(back);
         }
-        ada.leave("Lobby").await;
+        ada.expect("six came back").leave("Lobby").await;
         let told = receiver.take().await;
         assert_eq!((&told["type"], &told["data"]["reason"]), (&json!("leave"), &json!("left")));
         assert_eq!(told["data"]["username"], "Ada");

@@ -4,10 +4,11 @@
 //! the way of the chat. Every path below `/v1` wants a [key](ApiKeys) as `Authorization: Bearer`.
 //! Bodies are JSON of at most 8 MiB; what is not done is answered with a problem of
 //! [RFC 9457](https://www.rfc-editor.org/rfc/rfc9457). `/openapi.json` describes it all, made from
-//! the handlers.
+//! the handlers; `/admin/` is a page for people.
 //!
 //! *Invariant:* a key is never logged, and compared in constant time.
 #![expect(unused_qualifications, reason = "the macro of the routes writes them")]
+mod admin;
 mod bans;
 mod keys;
 mod listen;
@@ -80,7 +81,6 @@ struct Api {
 }
 
 /// Makes the router of the API, for mounting in a program of one's own.
-#[must_use]
 pub fn router(handle: Handle, keys: ApiKeys, reload: Option<Arc<dyn Reload>>) -> Router {
     let api = Api { handle, keys, reload };
     let (routes, document) = described();
@@ -90,6 +90,7 @@ pub fn router(handle: Handle, keys: ApiKeys, reload: Option<Arc<dyn Reload>>) ->
     guarded
         .with_state(api)
         .route("/openapi.json", get(openapi))
+        .merge(admin::router())
         .fallback(|| async { Problem::not_found("nothing is served there") })
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(middleware::from_fn(finish))

@@ -2,9 +2,9 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use super::Config;
 use super::options::{OFF, Opt, Set, path, put, show_path, string};
 use super::values::{address, word};
-use super::{Config, ConfigError, Origin};
 
 /// Where backends and operators ask, and who may.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,25 +21,26 @@ pub struct ApiConfig {
     pub webhook_events: Vec<String>,
 }
 
-/// Checks what no option can see by itself.
-pub(super) fn check(config: &Config, origin: impl Fn(&str) -> Origin) -> Result<(), ConfigError> {
-    let wrong = |name: &str, why: &str| {
-        let (key, why) = (name.to_owned(), why.to_owned());
-        Err(ConfigError::Conflict { origin: origin(name), key, why })
-    };
-    match (config.api.listen, &config.api.key_file) {
-        (Some(_), None) => wrong("api_listen", "nobody could ask: give --api-key-file, too"),
-        (None, Some(_)) => wrong("api_key_file", "nothing is served: give --api-listen, too"),
-        (Some(_), Some(_)) | (None, None) => Ok(()),
-    }?;
-    match (config.api.webhook_url.is_empty(), &config.api.webhook_secret_file) {
-        (false, None) => {
-            wrong("webhook_url", "nobody could tell who posts: give --webhook-secret-file, too")
-        }
-        (true, Some(_)) => {
-            wrong("webhook_secret_file", "nothing is posted: give --webhook-url, too")
-        }
-        (false, Some(_)) | (true, None) => Ok(()),
+impl ApiConfig {
+    /// Tells whether what belongs together is given together.
+    ///
+    /// # Errors
+    /// Which option is missing.
+    pub fn check(&self) -> Result<(), String> {
+        let why = match (self.listen, &self.key_file) {
+            (Some(_), None) => "--api-listen needs --api-key-file: nobody could ask",
+            (None, Some(_)) => "--api-key-file needs --api-listen: nothing is served",
+            (Some(_), Some(_)) | (None, None) => {
+                match (self.webhook_url.is_empty(), &self.webhook_secret_file) {
+                    (false, None) => {
+                        "--webhook-url needs --webhook-secret-file: nobody could tell who posts"
+                    }
+                    (true, Some(_)) => "--webhook-secret-file needs --webhook-url",
+                    (false, Some(_)) | (true, None) => return Ok(()),
+                }
+            }
+        };
+        Err(why.to_owned())
     }
 }
 
@@ -60,8 +61,8 @@ pub(super) const OPTIONS: &[Opt] = &[
         name: "api_listen",
         group: "API",
         value: "ADDR",
-        help: "Address of the HTTP API for backends and operators, or `off`. It speaks plain HTTP: \
-               put TLS in front of it where other machines reach it.",
+        help: "Address of the HTTP API for backends and operators, and of its page /admin/, or \
+               `off`. It speaks plain HTTP: put TLS in front of it where other machines reach it.",
         set: Set::One(|config, text| {
             config.api.listen = if text == OFF { None } else { Some(address(text)?) };
             Ok(())

@@ -184,9 +184,7 @@ impl Settings {
             let setting = Setting::limit(error.name).expect("each limit is in the table");
             ConfigError::Limit { error, origin: self.origin(setting), flag: setting.flag() }
         })?;
-        let origin = |name: &str| self.origins.get(name).cloned().unwrap_or(Origin::Default);
-        auth::check(&self.config, origin)?;
-        api::check(&self.config, origin)
+        auth::check(&self.config, |name| self.origins.get(name).cloned().unwrap_or(Origin::Default))
     }
 }
 

@@ -52,6 +52,8 @@ fn samples(setting: Setting) -> [String; 3] {
         }
         (_, "listen") => ["127.0.0.1:1", "[::1]:2", "localhost:0"],
         (_, "lines") => ["127.0.0.1:1", "[::1]:2", "localhost:0"],
+        (_, "api_listen") => ["127.0.0.1:1", "[::1]:2", "localhost:0"],
+        (_, "webhook_events") => ["join", "leave,message", "connect"],
         (_, "log") => ["memory"; 3],
         (_, "durability") => ["normal"; 3],
         (_, "log_format") => ["json"; 3],
@@ -341,12 +343,12 @@ fn a_cookie_is_not_for_pages_of_everywhere() {
 #[test]
 fn what_belongs_together_is_given_together() {
     for (args, why) in [
-        (["--api-listen", "127.0.0.1:0"], "--api-listen: nobody could ask: give --api-key-file"),
-        (["--api-key-file", "keys"], "--api-key-file: nothing is served: give --api-listen"),
-        (["--webhook-url", "http://h/"], "--webhook-url: nobody could tell who posts"),
-        (["--webhook-secret-file", "f"], "--webhook-secret-file: nothing is posted"),
+        (["--api-listen", "127.0.0.1:0"], "--api-listen needs --api-key-file"),
+        (["--api-key-file", "keys"], "--api-key-file needs --api-listen"),
+        (["--webhook-url", "http://h/"], "--webhook-url needs --webhook-secret-file"),
+        (["--webhook-secret-file", "f"], "--webhook-secret-file needs --webhook-url"),
     ] {
-        let told = refusal("", &[], &args);
+        let told = config("", &[], &args).api.check().unwrap_err();
         assert!(told.starts_with(why), "{told}");
     }
     let told = refusal("", &[], &["--webhook-events", "join,part"]);

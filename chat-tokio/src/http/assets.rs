@@ -23,6 +23,7 @@ use super::text;
 #[derive(RustEmbed)]
 #[folder = "web/"]
 #[exclude = "tests/*"]
+#[exclude = "admin/*"]
 struct Web;
 
 /// What the page may do: load its own files and talk to its own server, nothing else.
@@ -73,7 +74,8 @@ fn find(key: &str) -> Option<(EmbeddedFile, &'static str)> {
     Some((Web::get(key)?, kind))
 }
 
-fn respond(asked: &HeaderMap, file: EmbeddedFile, kind: &'static str) -> Response {
+/// Answers with a file, or says that the one that is there is the newest.
+pub(crate) fn respond(asked: &HeaderMap, file: EmbeddedFile, kind: &'static str) -> Response {
     let tag = entity_tag(&file.metadata.sha256_hash());
     let unchanged = has_tag(asked, &tag);
     let mut response = Response::new(Body::empty());

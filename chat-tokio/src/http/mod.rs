@@ -25,6 +25,8 @@ mod origin;
 mod upgrade;
 
 pub use assets::CONTENT_SECURITY_POLICY_VALUE;
+#[cfg(feature = "api")]
+pub(crate) use assets::respond;
 pub use credentials::Identify;
 pub use origin::{Hosts, NotAnOrigin, Origin, Origins};
 

@@ -197,9 +197,9 @@ impl Builder {
         let life = thread::Life { stopping, failed: fail };
         let (handles, inboxes): (Vec<_>, Vec<_>) =
             std::iter::repeat_with(worker::channel).take(self.workers).unzip();
-        let mut shared = self.shared(handles);
+        let shared = self.shared(handles);
         #[cfg(feature = "webhooks")]
-        let webhooks = self.start_webhooks(&mut shared, &life)?;
+        let (shared, webhooks) = self.start_webhooks(shared, &life)?;
         let shared = Arc::new(shared);
         let mut server = Server {
             workers: Vec::with_capacity(self.workers),
@@ -271,11 +271,11 @@ impl Builder {
     #[cfg(feature = "webhooks")]
     fn start_webhooks(
         &self,
-        shared: &mut Shared,
+        mut shared: Shared,
         life: &thread::Life,
-    ) -> Result<Option<std::thread::JoinHandle<()>>, StartError> {
+    ) -> Result<(Shared, Option<std::thread::JoinHandle<()>>), StartError> {
         use crate::webhooks::{self, TappedBroker, TappedLog};
-        let Some(options) = &self.webhooks else { return Ok(None) };
+        let Some(options) = &self.webhooks else { return Ok((shared, None)) };
         let (hooks, receiving) = webhooks::channel(&options.events);
         let log = shared.log.clone();
         shared.log = Arc::new(TappedLog { log, hooks: hooks.clone() });
@@ -284,7 +284,8 @@ impl Builder {
         shared.hooks = Some(hooks);
         let stopping = life.stopping.clone();
         let started = webhooks::start(options.clone(), receiving, shared.clock, stopping);
-        started.map(Some).map_err(StartError::Thread)
+        let started = started.map_err(StartError::Thread)?;
+        Ok((shared, Some(started)))
     }
 
     /// Tells whether Hubs say who comes and goes; a single one does not by itself.

@@ -76,13 +76,16 @@ enum Record {
     RevokeToken { token: String },
 }
 
+/// Who is kept out of where, and until when.
+type Bans = BTreeMap<(UserId, Option<RoomName>), Option<Timestamp>>;
+
 /// What holds, and where it is kept.
 pub(super) struct Moderation {
     log: Arc<dyn RoomLog>,
     clock: Clock,
     gate: Option<Arc<Gate>>,
     /// At most [`BANS_MAX`].
-    bans: Mutex<BTreeMap<(UserId, Option<RoomName>), Option<Timestamp>>>,
+    bans: Mutex<Bans>,
     /// Set once the log was read.
     loaded: OnceCell<()>,
     /// Orders of bans are carried out one by one, so that the log has them in the order in which
@@ -180,7 +183,7 @@ impl Moderation {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<(UserId, Option<RoomName>), Option<Timestamp>>> {
+    fn lock(&self) -> MutexGuard<'_, Bans> {
         self.bans.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -34,7 +34,7 @@ impl RoomLog for TappedLog {
             let results = appending.await;
             for (batch, result) in offered.into_iter().zip(&results) {
                 let Ok(appended) = result else { continue };
-                for (draft, outcome) in batch.drafts.into_iter().zip(&appended.outcomes) {
+                for (draft, outcome) in batch.drafts.iter().zip(&appended.outcomes) {
                     if let Outcome::New { seq } = outcome {
                         tell_message(&hooks, (&batch.room, *seq), &appended.epoch, draft);
                     }
@@ -61,7 +61,7 @@ fn tell_message(
     hooks: &Hooks,
     (room, seq): (&RoomName, Seq),
     epoch: &chat_proto::Epoch,
-    draft: Draft,
+    draft: &Draft,
 ) {
     // What the server keeps for itself is nobody's message.
     if room.as_str().starts_with('~') {

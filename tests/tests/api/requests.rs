@@ -38,7 +38,7 @@ async fn only_a_key_lets_in() {
     }
     // The people's listener has nothing of it.
     let people = ApiClient::new(served.chat, API_KEY);
-    for path in ["/v1/stats", "/openapi.json"] {
+    for path in ["/v1/stats", "/openapi.json", "/admin/", "/admin/admin.js"] {
         assert_eq!(people.get(path).await.status, 404, "{path}");
     }
 }

@@ -53,6 +53,10 @@ fn run(settings: &Settings) -> ExitCode {
         eprintln!("chat-server: {why}");
         return ExitCode::from(USAGE);
     }
+    if let Err(why) = settings.config.api.check() {
+        eprintln!("chat-server: {why}");
+        return ExitCode::from(USAGE);
+    }
     raise_open_files();
     match serve::serve(&settings.config) {
         Ok(()) => ExitCode::SUCCESS,
