@@ -112,6 +112,9 @@ limits! {
     room_drafts: u32 = 4096, 1..=1_000_000;
     /// Members of a room up to which typing is shown.
     typing_members: u32 = 100, 0..=10_000;
+    /// Members of a room up to which each coming and going is told by itself; in a larger one they
+    /// are told together, at most once a second.
+    notice_members: u32 = 64, 0..=10_000;
 }
 
 impl Limits {

@@ -49,6 +49,8 @@ pub enum Bug {
     LeakSession,
     /// A room that nobody needs is kept.
     LeakEmptyRoom,
+    /// What was gathered of the comings and goings in a large room is not told.
+    ForgetCrowd,
 
     /// A Client that loses its connection forgets how far its rooms were delivered.
     ForgetPositions,
@@ -133,6 +135,7 @@ impl Bug {
         Self::TrustAnyPosition,
         Self::LeakSession,
         Self::LeakEmptyRoom,
+        Self::ForgetCrowd,
     ];
 
     /// All those of a Client.

@@ -46,6 +46,7 @@ extern crate std;
 mod bug;
 pub mod client;
 mod config;
+mod crowd;
 mod event;
 mod grant;
 mod hub;

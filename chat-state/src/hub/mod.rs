@@ -15,6 +15,7 @@ mod drain;
 mod heartbeat;
 mod history;
 mod membership;
+mod notices;
 mod patience;
 mod pause;
 mod questions;
@@ -195,6 +196,7 @@ impl Hub {
                 Timer::Linger(member) => self.linger_due(member, out),
                 Timer::Away(member) => self.away.forget(member),
                 Timer::Left(room, hub) => self.left_due(room, hub, out),
+                Timer::Presence(room) => self.presence_due(room, out),
                 Timer::Census => self.census_due(out),
                 Timer::Poll => self.poll_due(out),
             }

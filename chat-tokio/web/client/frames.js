@@ -10,7 +10,7 @@ export const DEFAULT_LIMITS = Object.freeze({
   connections: 100_000, history: 200, page_bytes: 131_072, members_listed: 200, rooms_listed: 200,
   in_flight: 256, messages_per_10s: 500, basic_messages_per_10s: 0, outbox_high_bytes: 131_072,
   outbox_bytes: 1_048_576, recent_entries: 256, recent_bytes: 262_144, behind_entries: 10_000,
-  room_drafts: 4096, typing_members: 100,
+  room_drafts: 4096, typing_members: 100, notice_members: 64,
 });
 
 export const ERROR_CODES = Object.freeze([
@@ -149,6 +149,7 @@ const SHAPES = {
   join: { room, ...MEMBER },
   leave: { room, ...MEMBER, reason: oneOf(LEAVE_REASONS) },
   typing: { room, ...MEMBER, active: flag },
+  presence: { room, count },
   gap: { room, from: count, to: count },
   hole: { room, from: count, to: count },
   bye: { code: string, reconnect: flag, after_ms: count },
