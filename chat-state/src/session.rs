@@ -98,6 +98,16 @@ pub(crate) struct Subscription {
     pub(crate) typing: Option<Typing>,
 }
 
+impl Subscription {
+    /// Returns what is to be recovered, if it is and not done yet.
+    pub(crate) fn recovering(&mut self) -> Option<&mut Recovering> {
+        match &mut self.state {
+            State::Joining(joining) => joining.resume.as_mut(),
+            State::Live(_) | State::Lagging { .. } => None,
+        }
+    }
+}
+
 /// What was last passed on of a member's typing.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Typing {
@@ -110,8 +120,9 @@ pub(crate) struct Typing {
 /// Where a subscription stands.
 #[derive(Debug)]
 pub(crate) enum State {
-    /// The room is being opened, or its history is being read. Nothing is delivered yet.
-    Joining(Joining),
+    /// The room is being opened, or its history is being read. Nothing is delivered yet. It is a
+    /// box, since a member stays long and joins but once.
+    Joining(Box<Joining>),
     /// On the live list, at this place: its cursor is the room's.
     Live(usize),
     /// Off the live list; its cursor stands still until it is fed.
@@ -199,6 +210,10 @@ impl Session {
     pub(crate) fn subscribe(&mut self, room: RoomId, state: State) {
         let at = self.subscriptions.binary_search_by_key(&room, |s| s.room);
         let at = at.expect_err("a session subscribes once to a room");
+        if self.subscriptions.len() == self.subscriptions.capacity() {
+            // Most sessions are in one room or two.
+            self.subscriptions.reserve_exact(self.subscriptions.len().max(1));
+        }
         self.subscriptions.insert(at, Subscription { room, state, typing: None });
     }
 

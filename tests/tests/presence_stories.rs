@@ -15,8 +15,8 @@ fn large(notice_members: u32, members_listed: u32) -> Limits {
 fn a_small_room_is_told_at_once_and_a_larger_one_once_a_second() {
     story_with(
         with(1, large(2, 200)),
-        "v1 a\n a joins den\n v1 b\n b joins den\n v1 c\n c joins den\n v1 d\n d joins den\n wait 999
-         wait 1\n d leaves den\n c leaves den\n wait 1000\n b leaves den",
+        "v1 a\n a joins den\n v1 b\n b joins den\n v1 c\n c joins den\n v1 d\n d joins den
+         wait 999\n wait 1\n d leaves den\n c leaves den\n wait 1000\n b leaves den",
         "a: welcome a
          a: joined den at 0 with 1(a)
          b: welcome b
@@ -43,7 +43,8 @@ fn a_small_room_is_told_at_once_and_a_larger_one_once_a_second() {
 fn a_room_that_is_too_large_to_list_is_told_its_count() {
     story_with(
         with(1, large(0, 1)),
-        "v1 a\n a joins den\n wait 1000\n v1 b\n b joins den\n wait 1000\n b leaves den\n wait 1000",
+        "v1 a\n a joins den\n wait 1000\n v1 b\n b joins den\n wait 1000
+         b leaves den\n wait 1000",
         "a: welcome a
          a: joined den at 0 with 1(a)
          a: [den] members 1(a)
@@ -162,7 +163,10 @@ fn a_member_that_lagged_is_told_who_is_there_when_it_is_back() {
     world.conns[slow].reading = true;
     world.say(other, &lobby, None, "m30");
     world.settle();
-    let is_told = |frame: &ServerFrame| matches!(frame, ServerFrame::Members { id: None, view, .. } if view.count == 3);
+    let is_told = |frame: &ServerFrame| match frame {
+        ServerFrame::Members { id: None, view, .. } => view.count == 3,
+        _ => false,
+    };
     let frames = &world.conns[slow].view.frames;
     assert!(frames.iter().any(is_told), "{:#?}", world.conns[slow].view.lines);
     assert_eq!(world.conns[slow].view.rooms[&lobby].count, 3);

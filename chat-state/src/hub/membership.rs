@@ -60,7 +60,7 @@ impl Hub {
         let earlier = room.departing.iter().position(|d| d.id == session.member_id);
         let earlier = earlier.map(|i| room.departing.remove(i));
         room.joining.insert(conn);
-        session.subscribe(at, State::Joining(joining));
+        session.subscribe(at, State::Joining(joining.into()));
         if let Some(departure) = earlier {
             self.announce_went(at, departure, out);
         }
@@ -119,7 +119,7 @@ impl Hub {
             State::Lagging { cursor, .. } => *cursor,
         };
         let joining = Joining { before: Some(reached), ..joining };
-        let before = core::mem::replace(&mut subscription.state, State::Joining(joining));
+        let before = core::mem::replace(&mut subscription.state, State::Joining(joining.into()));
         self.take_off(conn, at, &before);
         if let Some(room) = self.rooms.get_mut(at) {
             room.lagging.insert(conn);
@@ -518,7 +518,8 @@ impl Hub {
     pub(super) fn give_up_joining(&mut self, conn: ConnId, at: RoomId, out: &mut Actions) {
         let Some(session) = self.sessions.get_mut(conn) else { return };
         if let Some(subscription) = session.subscription(at)
-            && let State::Joining(Joining { before: Some(cursor), .. }) = subscription.state
+            && let State::Joining(joining) = &subscription.state
+            && let Some(cursor) = joining.before
         {
             subscription.state = State::Lagging { cursor, feed: Feed::Ready };
             return self.catch_up(conn, out);

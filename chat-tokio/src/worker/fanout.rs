@@ -51,6 +51,36 @@ impl Worker {
         self.gathered.reuse(groups);
     }
 
+    /// Pushes what was gathered, where nothing more comes in this turn. What goes to the members of
+    /// one room is written as it is pushed, so that each is fetched from memory once and not twice.
+    pub(super) fn push_last(&mut self) {
+        if self.gathered.groups() != 1 {
+            return self.push_gathered();
+        }
+        let groups = self.gathered.take();
+        for group in &groups {
+            let mut forms = Forms::new(&group.frames);
+            for conn in group.to.iter() {
+                let pushed =
+                    self.slots.push_unlisted(conn, |dialect, framing| forms.get(dialect, framing));
+                let Some(slot) = pushed else { continue };
+                if !slot.blocked {
+                    self.flush(conn);
+                }
+                self.check_high_water(conn);
+            }
+        }
+        self.gathered.reuse(groups);
+    }
+
+    fn check_high_water(&mut self, conn: ConnId) {
+        let Some(slot) = self.slots.get_mut(conn) else { return };
+        let (dialect, waiting) = (slot.decoder.dialect(), slot.outbox.remaining());
+        if waiting > self.high_water(dialect) {
+            self.relieve(conn, dialect);
+        }
+    }
+
     fn send_one(&mut self, conn: ConnId, forms: &mut Forms<'_>) {
         let pushed = self.slots.push(conn, |dialect, framing| forms.get(dialect, framing));
         if let Some((dialect, waiting)) = pushed

@@ -142,15 +142,31 @@ impl Slots {
         Some((dialect, slot.outbox.remaining()))
     }
 
-    /// Takes the list to flush; those on it are clean again.
-    pub(super) fn take_dirty(&mut self) -> Vec<ConnId> {
-        let dirty = std::mem::take(&mut self.dirty);
-        for conn in &dirty {
-            if let Some(slot) = self.get_mut(*conn) {
-                slot.dirty = false;
-            }
+    /// Appends to an open connection's outbox as [`push`](Self::push) does, for somebody who
+    /// flushes it right away.
+    pub(super) fn push_unlisted<'a>(
+        &mut self,
+        conn: ConnId,
+        frames: impl FnOnce(Dialect, Framing) -> &'a [Bytes],
+    ) -> Option<&mut Slot> {
+        let slot = self.get_mut(conn).filter(|slot| slot.phase == Phase::Open)?;
+        for frame in frames(slot.decoder.dialect(), slot.framing) {
+            slot.outbox.push(frame.clone());
         }
-        dirty
+        Some(slot)
+    }
+
+    /// Takes the list to flush. Each has to be [cleaned](Self::clean) as it is flushed: a pass of
+    /// its own would fetch all of them from memory once more.
+    pub(super) fn take_dirty(&mut self) -> Vec<ConnId> {
+        std::mem::take(&mut self.dirty)
+    }
+
+    /// Notes that a connection is on no list any more.
+    pub(super) fn clean(&mut self, conn: ConnId) {
+        if let Some(slot) = self.get_mut(conn) {
+            slot.dirty = false;
+        }
     }
 
     /// Gives a list back, so that its memory serves the next turn.

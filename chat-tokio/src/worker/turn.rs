@@ -62,7 +62,7 @@ impl Worker {
     /// the Hub something to do.
     fn push_rest(&mut self) {
         if !self.gathered.is_empty() {
-            self.push_gathered();
+            self.push_last();
             self.perform_all();
         }
     }
@@ -107,6 +107,7 @@ impl Worker {
     fn flush_all(&mut self) {
         let dirty = self.slots.take_dirty();
         for conn in &dirty {
+            self.slots.clean(*conn);
             self.flush(*conn);
         }
         self.slots.reuse(dirty);
