@@ -24,6 +24,7 @@
 //!   `client`).
 //!
 //! [`accept`] and [`http`] bring connections in; [`http::router`] mounts in an axum application.
+//! [`metrics`] tells what a server does, [`http::Health`] whether it can.
 //!
 //! # What is deliberately absent
 //!
@@ -37,8 +38,10 @@ pub mod client;
 pub mod clock;
 #[cfg(feature = "server")]
 pub mod config;
+pub mod escape;
 pub mod http;
 pub mod log;
+pub mod metrics;
 mod outbox;
 mod random;
 pub mod server;

@@ -29,6 +29,7 @@ pub struct Spec {
     workers: u32,
     log: Log,
     lines: bool,
+    metrics: bool,
     listen: String,
     flags: Vec<String>,
 }
@@ -36,7 +37,7 @@ pub struct Spec {
 impl Default for Spec {
     fn default() -> Self {
         let listen = "127.0.0.1:0".into();
-        Self { workers: 1, log: Log::Memory, lines: false, listen, flags: Vec::new() }
+        Self { workers: 1, log: Log::Memory, lines: false, metrics: false, listen, flags: vec![] }
     }
 }
 
@@ -69,6 +70,13 @@ impl Spec {
         self
     }
 
+    /// Opens the port for metrics.
+    #[must_use]
+    pub fn metrics(mut self) -> Self {
+        self.metrics = true;
+        self
+    }
+
     /// Sets one of the limits by its name in [`Limits`].
     ///
     /// # Panics
@@ -97,6 +105,9 @@ impl Spec {
         all.extend(["--data-dir".into(), data.into()]);
         if self.lines {
             all.extend(["--lines".into(), "127.0.0.1:0".into()]);
+        }
+        if self.metrics {
+            all.extend(["--metrics-listen".into(), "127.0.0.1:0".into()]);
         }
         all.extend(self.flags.iter().map(Into::into));
         all
@@ -154,6 +165,7 @@ pub struct Server {
     _stdout: Lines<BufReader<ChildStdout>>,
     http: SocketAddr,
     lines: Option<SocketAddr>,
+    metrics: Option<SocketAddr>,
 }
 
 impl Server {
@@ -182,7 +194,11 @@ impl Server {
             true => Some(announced(&mut stdout, "chat-server lines on ", home).await),
             false => None,
         };
-        Self { child, _stdout: stdout, http, lines }
+        let metrics = match spec.metrics {
+            true => Some(announced(&mut stdout, "chat-server metrics on http://", home).await),
+            false => None,
+        };
+        Self { child, _stdout: stdout, http, lines, metrics }
     }
 
     /// Returns the address for HTTP and WebSocket.
@@ -198,6 +214,15 @@ impl Server {
     #[must_use]
     pub fn lines(&self) -> SocketAddr {
         self.lines.expect("the server was started without --lines")
+    }
+
+    /// Returns the address for metrics.
+    ///
+    /// # Panics
+    /// If the server was started without.
+    #[must_use]
+    pub fn metrics(&self) -> SocketAddr {
+        self.metrics.expect("the server was started without --metrics-listen")
     }
 
     /// Returns the process id, as long as it runs.
@@ -256,7 +281,8 @@ async fn announced(
             panic!("the server ended before it said `{prefix}…`:\n{}", home.stderr());
         };
         if let Some(address) = line.strip_prefix(prefix) {
-            return address.trim().parse().expect("an address and a port");
+            let address = address.trim().trim_end_matches("/metrics");
+            return address.parse().expect("an address and a port");
         }
     }
 }

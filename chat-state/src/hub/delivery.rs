@@ -166,6 +166,7 @@ impl Hub {
             subscription.state = State::Lagging { cursor: reached, feed: Feed::Ready };
         } else {
             room.lagging.remove(&conn);
+            self.catch_ups += 1;
             subscription.state = State::Live(room.live.push(conn, || member));
             self.tell_presence(conn, at, out);
         }

@@ -5,7 +5,7 @@
 //! `delivery` feeds those who lag, `history` reads back, `signals` talks to other Hubs, `heartbeat`
 //! notices the dead, `pause` stops reading, `away` keeps sessions that have lost their connection,
 //! `auth` knows who they are,
-//! `resume` gives them a new one, `drain` leaves service.
+//! `resume` gives them a new one, `drain` leaves service, `stats` tells what there is.
 mod append;
 mod auth;
 mod away;
@@ -22,6 +22,7 @@ mod questions;
 mod requests;
 mod resume;
 mod signals;
+mod stats;
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::sync::Arc;
@@ -89,6 +90,8 @@ pub struct Hub {
     polled: Option<RoomName>,
     timers: Timers,
     draining: Option<Draining>,
+    /// How often a member that lagged went back to the live list.
+    catch_ups: u64,
     /// The fallback for guests without a name.
     anonymous: DisplayName,
 }
@@ -142,6 +145,7 @@ impl Hub {
             polled: None,
             timers: Timers::default(),
             draining: None,
+            catch_ups: 0,
             anonymous: DisplayName::new("anonymous").expect("a plain word is a name"),
         }
     }

@@ -37,6 +37,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -53,6 +54,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Where the lines transport is served; `None`: nowhere.
     pub lines: Option<SocketAddr>,
+    /// Where metrics are served; `None`: nowhere. The address of `listen`: beside the page.
+    pub metrics_listen: Option<SocketAddr>,
     /// The folder of the room log, relative to the working directory. Created if missing.
     pub data_dir: PathBuf,
     /// Which room log.
@@ -82,6 +85,8 @@ pub struct Config {
     pub log_format: LogFormat,
     /// What is logged, in `tracing`'s filter syntax.
     pub log_level: String,
+    /// One of so many requests is logged with what became of it; `None`: none is.
+    pub trace_sample: Option<NonZeroU32>,
     /// The limits of rooms, connections and frames.
     pub limits: Limits,
 }
@@ -91,6 +96,7 @@ impl Default for Config {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
             lines: None,
+            metrics_listen: None,
             data_dir: PathBuf::from("./data"),
             log: LogKind::Sqlite,
             durability: Durability::Full,
@@ -104,6 +110,7 @@ impl Default for Config {
             drain_timeout: Duration::from_secs(10),
             log_format: LogFormat::Human,
             log_level: "info".to_owned(),
+            trace_sample: None,
             limits: Limits::default(),
         }
     }

@@ -6,7 +6,7 @@ use chat_proto::Limits;
 use toml::Value;
 
 use super::auth;
-use super::values::{address, duration, filter, origin, show_duration, word};
+use super::values::{address, duration, filter, one_of, origin, show_duration, show_one_of, word};
 use super::{Config, Durability, LogFormat, LogKind};
 
 /// An option of the server: one of [`OPTIONS`] or one of the limits.
@@ -246,6 +246,18 @@ const OPTIONS: &[Opt] = &[
         show: |config| config.lines.as_ref().map_or_else(|| string(&OFF), string),
     },
     Opt {
+        name: "metrics_listen",
+        group: "Addresses",
+        value: "ADDR",
+        help: "Address for /metrics, in the text format of Prometheus, beside /healthz and \
+               /readyz; or `off`. The address of --listen: there.",
+        set: Set::One(|config, text| {
+            config.metrics_listen = if text == OFF { None } else { Some(address(text)?) };
+            Ok(())
+        }),
+        show: |config| config.metrics_listen.as_ref().map_or_else(|| string(&OFF), string),
+    },
+    Opt {
         name: "allow_origin",
         group: "Addresses",
         value: "ORIGIN",
@@ -352,5 +364,13 @@ const OPTIONS: &[Opt] = &[
         help: "Shape of the log lines on standard error.",
         set: Set::One(|config, text| put(&mut config.log_format, word(text, FORMATS))),
         show: |config| show_word(&config.log_format, FORMATS),
+    },
+    Opt {
+        name: "trace_sample",
+        group: "Logging",
+        value: "1/N",
+        help: "Log one of N requests with its session, its room and what became of it; 0: none.",
+        set: Set::One(|config, text| put(&mut config.trace_sample, one_of(text))),
+        show: |config| string(&show_one_of(config.trace_sample)),
     },
 ];

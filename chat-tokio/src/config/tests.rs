@@ -51,7 +51,8 @@ fn samples(setting: Setting) -> [String; 3] {
             return [at(1), at(2), at(3)].map(|value| value.to_string());
         }
         (_, "listen") => ["127.0.0.1:1", "[::1]:2", "localhost:0"],
-        (_, "lines") => ["127.0.0.1:1", "[::1]:2", "localhost:0"],
+        (_, "lines" | "metrics_listen") => ["127.0.0.1:1", "[::1]:2", "localhost:0"],
+        (_, "trace_sample") => ["1", "1/2", "1/1000"],
         (_, "log") => ["memory"; 3],
         (_, "durability") => ["normal"; 3],
         (_, "log_format") => ["json"; 3],

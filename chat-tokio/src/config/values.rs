@@ -1,5 +1,6 @@
 //! How single values are spelt. An error says what is allowed, to go after "has to be".
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -52,6 +53,21 @@ pub(super) fn show_duration(duration: Duration) -> String {
         (_, s) if s > 0 && s % 60 == 0 => format!("{}m", s / 60),
         (_, s) => format!("{s}s"),
     }
+}
+
+/// `1/N`, or `1` for all, or `0` for none.
+pub(super) fn one_of(text: &str) -> Result<Option<NonZeroU32>, String> {
+    if text == "0" {
+        return Ok(None);
+    }
+    let n = text.strip_prefix("1/").unwrap_or(if text == "1" { text } else { "" });
+    let n = Some(n).filter(|n| !n.starts_with('+')).and_then(|n| n.parse().ok());
+    n.map(Some).ok_or_else(|| format!("0, or 1/N with N from 1 to {}, such as 1/100", u32::MAX))
+}
+
+/// Spells a part so that [`one_of`] reads the same.
+pub(super) fn show_one_of(one_of: Option<NonZeroU32>) -> String {
+    one_of.map_or_else(|| "0".to_owned(), |n| format!("1/{n}"))
 }
 
 /// `*`, or `scheme://host[:port]`.
@@ -131,6 +147,21 @@ mod tests {
         }
         let error = duration("1ms", Duration::from_millis(100)..=Duration::from_secs(600));
         assert!(error.unwrap_err().starts_with("a time from 100ms to 10m, "));
+    }
+
+    #[test]
+    fn a_part_is_one_of_a_number() {
+        for (text, n) in
+            [("0", None), ("1", Some(1)), ("1/1", Some(1)), ("1/4294967295", Some(u32::MAX))]
+        {
+            assert_eq!(one_of(text), Ok(n.and_then(NonZeroU32::new)), "{text}");
+        }
+        for n in [None, NonZeroU32::new(7)] {
+            assert_eq!(one_of(&show_one_of(n)), Ok(n));
+        }
+        for text in ["", "2", "1/0", "1/-1", "1/+1", "1/", "2/3", "1/4294967296", "0.1", "100"] {
+            assert!(one_of(text).unwrap_err().contains("1/N"), "{text}");
+        }
     }
 
     #[test]

@@ -17,15 +17,18 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderValue, X_CONTENT_TYP
 use http::{Method, StatusCode};
 use tower_http::services::ServeDir;
 
+use crate::metrics::Metrics;
 use crate::server::attach::Attach;
 
 mod assets;
 mod credentials;
+mod health;
 mod origin;
 mod upgrade;
 
 pub use assets::CONTENT_SECURITY_POLICY_VALUE;
 pub use credentials::Identify;
+pub use health::{Health, HealthReport};
 pub use origin::{Hosts, NotAnOrigin, Origin, Origins};
 
 /// What the handlers share. Cloning shares it.
@@ -43,11 +46,15 @@ pub struct HttpState {
     pub frame_bytes: FrameBytes,
     /// What `/readyz` answers.
     pub readiness: Readiness,
+    /// What `/readyz` asks before it says that the server is ready; `None`: nothing.
+    pub health: Option<Health>,
+    /// What `/metrics` answers, with the feature `metrics`; `None`: there is no such page.
+    pub metrics: Option<Metrics>,
 }
 
 impl HttpState {
     /// Makes the state with its defaults: pages of the same host, any name, names that are chosen,
-    /// 16 KiB, starting.
+    /// 16 KiB, starting, without probes and metrics.
     #[must_use]
     pub fn new(attach: Arc<dyn Attach>) -> Self {
         Self {
@@ -57,6 +64,8 @@ impl HttpState {
             identify: Identify::default(),
             frame_bytes: FrameBytes::default(),
             readiness: Readiness::default(),
+            health: None,
+            metrics: None,
         }
     }
 }
@@ -69,6 +78,7 @@ impl std::fmt::Debug for HttpState {
             .field("identify", &self.identify)
             .field("frame_bytes", &self.frame_bytes)
             .field("readiness", &self.readiness)
+            .field("metrics", &self.metrics)
             .finish_non_exhaustive()
     }
 }
@@ -151,7 +161,7 @@ pub enum Page {
     None,
 }
 
-/// Makes the router: `/ws`, `/healthz`, `/readyz` and the page.
+/// Makes the router: `/ws`, `/healthz`, `/readyz` and the page; `/metrics`, if the state has them.
 ///
 /// # Errors
 /// When the folder of the page can't be read.
@@ -163,14 +173,37 @@ pub fn router(state: HttpState, page: Page) -> io::Result<Router> {
     };
     let named = Router::new()
         .route("/ws", get(upgrade::websocket))
+        .merge(metrics_page(&state))
         .fallback_service(pages)
         .layer(middleware::from_fn_with_state(state.clone(), check_host));
+    Ok(health_pages(&state).fallback_service(named.with_state(state)))
+}
+
+/// `/healthz` and `/readyz`.
+fn health_pages(state: &HttpState) -> Router {
     // Health is asked for by address or under a name of the balancer's own, and tells no secret.
-    Ok(Router::new()
+    Router::new()
         .route("/healthz", get(|| async { text(StatusCode::OK, "ok\n") }))
-        .route("/readyz", get(readyz))
-        .fallback_service(named.with_state(state.clone()))
-        .with_state(state))
+        .route("/readyz", get(health::readyz))
+        .with_state(state.clone())
+}
+
+/// Makes the router of a listener for those who watch: `/metrics`, `/healthz` and `/readyz`.
+#[cfg(feature = "metrics")]
+pub(crate) fn watchers(state: &HttpState) -> Router {
+    let pages = metrics_page(state).with_state(state.clone());
+    health_pages(state).merge(pages).fallback(not_found)
+}
+
+#[cfg(feature = "metrics")]
+fn metrics_page(state: &HttpState) -> Router<HttpState> {
+    let Some(metrics) = state.metrics.clone() else { return Router::new() };
+    Router::new().route("/metrics", get(move || crate::metrics::answer(metrics.clone())))
+}
+
+#[cfg(not(feature = "metrics"))]
+fn metrics_page(_state: &HttpState) -> Router<HttpState> {
+    Router::new()
 }
 
 fn folder_of(folder: &Path) -> io::Result<Router> {
@@ -204,14 +237,6 @@ async fn check_host(State(state): State<HttpState>, request: Request, next: Next
             "this server is not called by that name: add it to the option `hosts`\n",
         ),
         None | Some(_) => text(StatusCode::BAD_REQUEST, "exactly one `Host` has to be given\n"),
-    }
-}
-
-async fn readyz(State(state): State<HttpState>) -> Response {
-    match state.readiness.get() {
-        Ready::Ready => text(StatusCode::OK, "ready\n"),
-        Ready::Starting => text(StatusCode::SERVICE_UNAVAILABLE, "starting\n"),
-        Ready::Draining => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
     }
 }
 

@@ -1,7 +1,11 @@
 //! Describing and starting a server.
+#[cfg(feature = "metrics")]
+mod watchers;
+
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,9 +21,12 @@ use crate::accept::{HttpLimits, listen_reuseport};
 use crate::auth::{Authenticator, Gate};
 use crate::broker::{Broker, LocalBroker};
 use crate::clock::Clock;
-use crate::http::{self, FrameBytes, Hosts, HttpState, Identify, Origins, Page, Readiness, Ready};
+use crate::http::{
+    self, FrameBytes, Health, Hosts, HttpState, Identify, Origins, Page, Readiness, Ready,
+};
 use crate::log::{MemoryLog, RoomLog};
-use crate::worker::{self, Parts, WorkerHandle};
+use crate::metrics::{Metrics, WorkerCounts};
+use crate::worker::{self, Inbox, Parts, WorkerHandle};
 
 /// Workers of one process at most: each is a thread with its own listener.
 const WORKERS_MAX: usize = 1024;
@@ -27,11 +34,15 @@ const WORKERS_MAX: usize = 1024;
 /// What a server is made of. Everything has a default: one worker, a log in memory, no listener.
 pub struct Builder {
     log: Option<Arc<dyn RoomLog>>,
+    broker: Option<Arc<dyn Broker>>,
     limits: Limits,
     times: Times,
     workers: usize,
     listen: Option<SocketAddr>,
     listen_lines: Option<SocketAddr>,
+    #[cfg(feature = "metrics")]
+    metrics_listen: Option<SocketAddr>,
+    trace_sample: Option<NonZeroU32>,
     page: Page,
     origins: Origins,
     hosts: Hosts,
@@ -45,11 +56,15 @@ impl Default for Builder {
     fn default() -> Self {
         Self {
             log: None,
+            broker: None,
             limits: Limits::default(),
             times: Times::default(),
             workers: 1,
             listen: None,
             listen_lines: None,
+            #[cfg(feature = "metrics")]
+            metrics_listen: None,
+            trace_sample: None,
             page: Page::Embedded,
             origins: Origins::SameHost,
             hosts: Hosts::Any,
@@ -66,6 +81,14 @@ impl Builder {
     #[must_use]
     pub fn log(mut self, log: Arc<dyn RoomLog>) -> Self {
         self.log = Some(log);
+        self
+    }
+
+    /// Carries signals between the workers, and to whoever else it reaches, over this broker.
+    /// Default: a [`LocalBroker`]. The workers are Hubs 0, 1, 2 and so on of it.
+    #[must_use]
+    pub fn broker(mut self, broker: Arc<dyn Broker>) -> Self {
+        self.broker = Some(broker);
         self
     }
 
@@ -101,6 +124,24 @@ impl Builder {
     #[must_use]
     pub fn listen_lines(mut self, address: SocketAddr) -> Self {
         self.listen_lines = Some(address);
+        self
+    }
+
+    /// Serves metrics at `/metrics` here, beside `/healthz` and `/readyz`, on a thread of its own;
+    /// port 0 lets the system choose. At the address of [`listen`](Self::listen) they are beside
+    /// the page. Default: nowhere.
+    #[cfg(feature = "metrics")]
+    #[must_use]
+    pub fn metrics_listen(mut self, address: SocketAddr) -> Self {
+        self.metrics_listen = Some(address);
+        self
+    }
+
+    /// Makes a `tracing` span for one of so many requests, at the level `INFO`: with the request's
+    /// id, the session and the room, until the reply. Default: for none.
+    #[must_use]
+    pub fn trace_sample(mut self, one_of: Option<NonZeroU32>) -> Self {
+        self.trace_sample = one_of;
         self
     }
 
@@ -166,53 +207,69 @@ impl Builder {
         self.times.hello_ms = self.handshake_timeout.as_millis().try_into().unwrap_or(u64::MAX);
         let (listening, http) = bind(self.listen, self.workers)?;
         let (lines, line_listeners) = bind(self.listen_lines, self.workers)?;
+        #[cfg(feature = "metrics")]
+        let watching = self.bind_metrics()?;
         let (stop, stopping) = watch::channel(false);
         let (fail, failed) = watch::channel(false);
-        let clock = Clock::start();
-        let gate = self.authenticator.clone().map(|known| Arc::new(Gate::new(known, clock)));
-        let common = Common {
-            log: self.log.clone().unwrap_or_else(|| Arc::new(MemoryLog::default())),
-            broker: Arc::new(LocalBroker::default()),
-            clock,
-            gate,
-            readiness: Readiness::default(),
-            frame_bytes: FrameBytes::new(self.limits.frame_bytes),
-            life: thread::Life { stopping, failed: fail },
-        };
+        let ends: Vec<End> = (0..self.workers).map(|_| End::default()).collect();
+        let common = self.common(&ends, thread::Life { stopping, failed: fail });
         let mut server = Server {
             workers: Vec::with_capacity(self.workers),
             shared: Arc::default(),
+            metrics: common.metrics.clone(),
             listening,
             lines,
+            #[cfg(feature = "metrics")]
+            watchers: None,
             drain_timeout: self.drain_timeout,
             stop,
             failed,
         };
+        #[cfg(feature = "metrics")]
+        if let Some((address, listener)) = watching {
+            server.watchers = Some((address, self.serve_metrics(listener, &common, &ends)?));
+        }
         let mut listeners = http.into_iter().zip(line_listeners);
-        for index in 0..self.workers {
+        for (index, end) in ends.into_iter().enumerate() {
             let listeners = listeners.next().unwrap_or_default();
             // What was started before an error ends with the half-made server.
-            server.workers.push(self.start_worker(index, &common, listeners)?);
+            server.workers.push(self.start_worker((index, end), &common, listeners)?);
         }
         common.readiness.set(Ready::Ready);
         let handles = server.workers.iter().map(|worker| worker.handle.clone()).collect();
-        let Common { readiness, frame_bytes, gate, .. } = common;
-        server.shared = Arc::new(Shared { handles, next: 0.into(), readiness, frame_bytes, gate });
+        let Common { readiness, frame_bytes, gate, health, .. } = common;
+        let shared = Shared { handles, next: 0.into(), readiness, frame_bytes, gate, health };
+        server.shared = Arc::new(shared);
         Ok(server)
+    }
+
+    fn common(&self, ends: &[End], life: thread::Life) -> Common {
+        let clock = Clock::start();
+        let log = self.log.clone().unwrap_or_else(|| Arc::new(MemoryLog::default()));
+        let broker = self.broker.clone().unwrap_or_else(|| Arc::new(LocalBroker::default()));
+        let health = Health::new(log.clone(), broker.clone(), clock);
+        let readiness = Readiness::default();
+        let workers = ends.iter().map(|end| (end.handle.clone(), end.counts.clone())).collect();
+        let metrics = Metrics::new(workers, clock, (readiness.clone(), health.clone()));
+        let gate = self.authenticator.clone().map(|known| Arc::new(Gate::new(known, clock)));
+        let frame_bytes = FrameBytes::new(self.limits.frame_bytes);
+        let health = Some(health);
+        Common { log, broker, clock, gate, readiness, health, metrics, frame_bytes, life }
     }
 
     fn start_worker(
         &self,
-        index: usize,
+        (index, end): (usize, End),
         common: &Common,
         (http, lines): (Option<StdListener>, Option<StdListener>),
     ) -> Result<RunningWorker, StartError> {
-        let (handle, inbox) = worker::channel();
+        let End { handle, inbox, counts } = end;
         let (drained_tx, drained) = oneshot::channel();
         let hub = HubId(u32::try_from(index).unwrap_or(u32::MAX));
         common.broker.connect(hub, Arc::new(handle.clone()));
         let mut config = Config { hub, ..Config::default() };
-        config.peers = if self.workers > 1 { Peers::Some } else { Peers::None };
+        let alone = self.workers == 1 && self.broker.is_none();
+        config.peers = if alone { Peers::None } else { Peers::Some };
         config.durability = common.log.capabilities().durability;
         config.limits = self.limits.clone();
         config.times = self.times.clone();
@@ -222,6 +279,8 @@ impl Builder {
             broker: Arc::clone(&common.broker),
             clock: common.clock,
             gate: common.gate.clone(),
+            counts,
+            trace_sample: self.trace_sample,
             drained: drained_tx,
         };
         let mut listeners = Listeners::default();
@@ -248,18 +307,45 @@ impl Builder {
 
     /// A worker's connections stay on its thread, so each worker has a router of its own.
     fn router(&self, common: &Common, handle: &WorkerHandle) -> Result<Router, StartError> {
-        let state = HttpState {
+        let mut state = self.http_state(common, handle);
+        state.metrics = Some(common.metrics.clone()).filter(|_| self.has_metrics_beside());
+        http::router(state, self.page.clone()).map_err(|error| match &self.page {
+            Page::Folder(path) => StartError::WebDir { path: path.clone(), error },
+            Page::Embedded | Page::None => StartError::Thread(error),
+        })
+    }
+
+    fn http_state(&self, common: &Common, handle: &WorkerHandle) -> HttpState {
+        HttpState {
             attach: Arc::new(handle.clone()),
             origins: Arc::new(self.origins.clone()),
             hosts: Arc::new(self.hosts.clone()),
             identify: self.identify(),
             frame_bytes: common.frame_bytes.clone(),
             readiness: common.readiness.clone(),
-        };
-        http::router(state, self.page.clone()).map_err(|error| match &self.page {
-            Page::Folder(path) => StartError::WebDir { path: path.clone(), error },
-            Page::Embedded | Page::None => StartError::Thread(error),
-        })
+            health: common.health.clone(),
+            metrics: None,
+        }
+    }
+
+    #[cfg(not(feature = "metrics"))]
+    #[expect(clippy::unused_self, reason = "with the feature it has a meaning")]
+    const fn has_metrics_beside(&self) -> bool {
+        false
+    }
+}
+
+/// Both ends of the way to a worker, and what it counts.
+struct End {
+    handle: WorkerHandle,
+    inbox: Inbox,
+    counts: Arc<WorkerCounts>,
+}
+
+impl Default for End {
+    fn default() -> Self {
+        let (handle, inbox) = worker::channel();
+        Self { handle, inbox, counts: Arc::default() }
     }
 }
 
@@ -270,6 +356,8 @@ struct Common {
     clock: Clock,
     gate: Option<Arc<Gate>>,
     readiness: Readiness,
+    health: Option<Health>,
+    metrics: Metrics,
     frame_bytes: FrameBytes,
     life: thread::Life,
 }

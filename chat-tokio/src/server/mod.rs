@@ -17,7 +17,8 @@ pub use builder::{Builder, StartError};
 
 use self::attach::{Attach, AttachError, NewConnection, Refused};
 use crate::auth::Gate;
-use crate::http::{FrameBytes, HttpState, Identify, Readiness, Ready};
+use crate::http::{FrameBytes, Health, HttpState, Identify, Readiness, Ready};
+use crate::metrics::Metrics;
 use crate::worker::WorkerHandle;
 
 /// A running server. Dropping it ends it at once; [`Server::shutdown`] ends it well.
@@ -25,8 +26,12 @@ use crate::worker::WorkerHandle;
 pub struct Server {
     workers: Vec<RunningWorker>,
     shared: Arc<Shared>,
+    metrics: Metrics,
     listening: Option<SocketAddr>,
     lines: Option<SocketAddr>,
+    /// Where metrics are served by a thread of their own.
+    #[cfg(feature = "metrics")]
+    watchers: Option<(SocketAddr, std::thread::JoinHandle<()>)>,
     drain_timeout: Duration,
     stop: watch::Sender<bool>,
     /// Becomes true when a worker has failed.
@@ -48,6 +53,7 @@ struct Shared {
     readiness: Readiness,
     frame_bytes: FrameBytes,
     gate: Option<Arc<Gate>>,
+    health: Option<Health>,
 }
 
 impl fmt::Debug for Shared {
@@ -76,6 +82,19 @@ impl Server {
     #[must_use]
     pub fn lines_addr(&self) -> Option<SocketAddr> {
         self.lines
+    }
+
+    /// Returns where metrics are served by a listener of their own, with the port that was chosen.
+    #[cfg(feature = "metrics")]
+    #[must_use]
+    pub fn metrics_addr(&self) -> Option<SocketAddr> {
+        self.watchers.as_ref().map(|(address, _)| *address)
+    }
+
+    /// Returns what reads the metrics, with or without a listener.
+    #[must_use]
+    pub fn metrics(&self) -> Metrics {
+        self.metrics.clone()
     }
 
     /// Returns a handle for handing in connections. It is cheap to clone; once the server has ended
@@ -142,6 +161,12 @@ impl Drop for Server {
                 tracing::error!("a worker's thread has panicked");
             }
         }
+        #[cfg(feature = "metrics")]
+        if let Some((_, thread)) = self.watchers.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the thread of the metrics has panicked");
+        }
     }
 }
 
@@ -168,6 +193,7 @@ impl Handle {
         HttpState {
             frame_bytes: self.shared.frame_bytes.clone(),
             readiness: self.shared.readiness.clone(),
+            health: self.shared.health.clone(),
             identify: match self.shared.gate {
                 Some(_) => Identify::ByHeader,
                 None => Identify::ByName,

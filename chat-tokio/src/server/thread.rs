@@ -30,7 +30,7 @@ pub(super) struct Life {
 
 impl Life {
     /// Resolves when the server stops.
-    fn stop(&self) -> impl Future<Output = ()> + use<> {
+    pub(super) fn stop(&self) -> impl Future<Output = ()> + use<> {
         let mut stopping = self.stopping.clone();
         async move {
             // Nobody to tell is the same as having been told.
@@ -46,8 +46,18 @@ pub(super) fn start(
     listeners: Listeners,
     life: Life,
 ) -> io::Result<JoinHandle<()>> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (clock, counts) = (parts.clock, parts.counts.clone());
+    let rests = counts.clone();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .on_thread_park(move || rests.rests(clock.since_start()))
+        .on_thread_unpark({
+            let counts = counts.clone();
+            move || counts.wakes(clock.since_start())
+        })
+        .build()?;
     std::thread::Builder::new().name(format!("chat-worker-{index}")).spawn(move || {
+        counts.wakes(clock.since_start());
         let local = LocalSet::new();
         let stop = life.stop();
         let worker = local.run_until(async {

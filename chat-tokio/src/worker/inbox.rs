@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use chat_proto::Limits;
 use chat_state::{Event, HubId, Revoke};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::Worker;
 use crate::broker::SignalSink;
+use crate::metrics::Gauges;
 use crate::server::attach::{Attach, AttachError, NewConnection, Refused};
 
 /// Messages that may wait for one worker: a burst of commits from the others. Beyond it signals are
@@ -27,6 +28,7 @@ enum Message {
     Drain(Duration),
     Reconfigure(Box<Limits>),
     Revoke(Revoke),
+    Look(oneshot::Sender<Gauges>),
 }
 
 /// A worker as other threads see it.
@@ -75,6 +77,13 @@ impl WorkerHandle {
         // A worker that is gone has nobody to end.
         let _ = self.sender.send(Message::Revoke(what)).await;
     }
+
+    /// Asks the worker what it has; `None` if it is gone.
+    pub(crate) async fn look(self) -> Option<Gauges> {
+        let (reply, answer) = oneshot::channel();
+        self.sender.send(Message::Look(reply)).await.ok()?;
+        answer.await.ok()
+    }
 }
 
 impl Attach for WorkerHandle {
@@ -89,7 +98,8 @@ impl Attach for WorkerHandle {
             Message::Signal(..)
             | Message::Drain(_)
             | Message::Reconfigure(_)
-            | Message::Revoke(_) => {
+            | Message::Revoke(_)
+            | Message::Look(_) => {
                 unreachable!("a channel gives back what it was given")
             }
         }
@@ -134,7 +144,9 @@ pub(super) async fn run(worker: Rc<RefCell<Worker>>, mut inbox: Inbox) {
             () = inbox.losses.noted.notified() => {}
         }
         if inbox.losses.lost.swap(false, Ordering::AcqRel) {
-            worker.borrow_mut().handle(Event::SignalsLost);
+            let mut worker = worker.borrow_mut();
+            worker.counts.signal_losses.add(1);
+            worker.handle(Event::SignalsLost);
         }
         tokio::task::yield_now().await;
     }
@@ -144,13 +156,20 @@ impl Worker {
     fn take(&mut self, message: Message) {
         match message {
             Message::Attach(new) => self.attach(new),
-            Message::Signal(from, signal) => self.handle(Event::Signal { from, signal }),
+            Message::Signal(from, signal) => {
+                self.counts.signals_received.add(1);
+                self.handle(Event::Signal { from, signal });
+            }
             Message::Drain(within) => {
                 let within = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
                 let deadline = self.clock.now().mono.plus(within);
                 self.handle(Event::Drain { deadline });
             }
             Message::Revoke(what) => self.revoke(what),
+            Message::Look(reply) => {
+                // Whoever asked may not have waited.
+                let _ = reply.send(self.gauges());
+            }
             Message::Reconfigure(limits) => {
                 self.limits = (*limits).clone();
                 self.handle(Event::Reconfigure { limits: *limits });

@@ -8,16 +8,19 @@
 //!
 //! *Invariant:* nothing waits between an event and the end of its actions.
 mod connection;
+mod count;
 mod fanout;
 mod gathered;
 mod inbox;
 mod slots;
 mod timer;
+mod trace;
 mod turn;
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::Future;
+use std::num::NonZeroU32;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -32,12 +35,16 @@ use crate::auth::Gate;
 use crate::broker::Broker;
 use crate::clock::Clock;
 use crate::log::{LogFuture, RoomBatch, RoomLog};
+use crate::metrics::WorkerCounts;
 use crate::random;
 use crate::server::attach::NewConnection;
 
 use gathered::Gathered;
 pub(crate) use inbox::{Inbox, WorkerHandle, channel};
 use slots::{Phase, Slot, Slots};
+
+/// How far a connection is that was refused when it came.
+const TURNED_AWAY: Phase = Phase::Flushing(CloseCode::Overloaded);
 
 /// How long a connection may take to be closed properly, in milliseconds.
 const CLOSE_PATIENCE_MS: u64 = 2000;
@@ -50,6 +57,9 @@ pub(crate) struct Parts {
     pub(crate) clock: Clock,
     /// Who says whose a credential is; `None`: everybody chooses a name.
     pub(crate) gate: Option<Arc<Gate>>,
+    pub(crate) counts: Arc<WorkerCounts>,
+    /// One of so many requests gets a span.
+    pub(crate) trace_sample: Option<NonZeroU32>,
     /// Told once, when a drain is over.
     pub(crate) drained: tokio::sync::oneshot::Sender<()>,
 }
@@ -68,6 +78,9 @@ pub(crate) struct Worker {
     broker: Arc<dyn Broker>,
     clock: Clock,
     gate: Option<Arc<Gate>>,
+    counts: Arc<WorkerCounts>,
+    sample: Option<count::Sample>,
+    tracer: trace::Tracer,
     /// Drafts of this turn: the log gets all rooms' at once.
     appends: Vec<(Token, RoomBatch)>,
     /// Events that came out of this turn's work, for the end of it.
@@ -109,7 +122,7 @@ impl Flag {
 
 impl Worker {
     pub(crate) fn new(parts: Parts) -> Rc<RefCell<Self>> {
-        let Parts { config, log, broker, clock, gate, drained } = parts;
+        let Parts { config, log, broker, clock, gate, counts, trace_sample, drained } = parts;
         Rc::new_cyclic(|me| {
             RefCell::new(Self {
                 me: me.clone(),
@@ -123,6 +136,9 @@ impl Worker {
                 broker,
                 clock,
                 gate,
+                counts,
+                sample: None,
+                tracer: trace::Tracer::new(trace_sample),
                 appends: Vec::new(),
                 results: VecDeque::new(),
                 turn: Flag::default(),
@@ -165,7 +181,11 @@ impl Worker {
             Some(_) => Identity::Wanted { credentials },
         };
         let session = random::session();
+        self.counts.opened.add(1);
         self.handle(Event::Connected { conn, session, dialect, identity, probe });
+        if self.slots.get_mut(conn).map(|slot| slot.phase) == Some(TURNED_AWAY) {
+            self.counts.turned_away.add(1);
+        }
         if let Some(me) = self.me.upgrade() {
             tokio::task::spawn_local(connection::Connection::new(me, conn));
         }
@@ -200,6 +220,7 @@ impl Worker {
                 self.begin_close(conn, code);
             }
             Action::Pause { conn } => {
+                self.counts.pauses.add(1);
                 if let Some(slot) = self.slots.get_mut(conn) {
                     slot.paused = true;
                 }
@@ -219,14 +240,14 @@ impl Worker {
             }
             Action::Authenticate { token, credentials, .. } => self.check(token, credentials),
             Action::Append { token, room, drafts } => self.append(token, room, drafts),
-            Action::Head { token, room } => {
-                let answer = self.log.head(room);
-                self.await_answer(answer, move |result| Event::Head { token, result });
-            }
+            Action::Head { token, room } => self.head(token, room),
             Action::Load { token, room, range } => self.read(token, room, range),
             Action::Follow { room } => self.broker.follow(self.id, &room),
             Action::Unfollow { room } => self.broker.unfollow(self.id, &room),
-            Action::Signal { to, signal } => self.broker.publish(self.id, &to, signal),
+            Action::Signal { to, signal } => {
+                self.counts.signals_sent.add(1);
+                self.broker.publish(self.id, &to, signal);
+            }
             Action::DrainedAll => {
                 self.push_gathered();
                 if let Some(drained) = self.drained.take() {
@@ -238,6 +259,7 @@ impl Worker {
     }
 
     fn append(&mut self, token: Token, room: RoomName, drafts: Vec<Draft>) {
+        self.counts.drafts.add(drafts.len() as u64);
         self.appends.push((token, RoomBatch { room, drafts }));
     }
 
@@ -259,8 +281,19 @@ impl Worker {
     }
 
     fn read(&mut self, token: Token, room: RoomName, range: ReadRange) {
-        let answer = self.log.read(room, range);
-        self.await_answer(answer, move |result| Event::Loaded { token, result });
+        let (answer, counts) = (self.log.read(room, range), self.counts.clone());
+        self.await_answer(answer, move |result| {
+            counts.note_read(&result);
+            Event::Loaded { token, result }
+        });
+    }
+
+    fn head(&mut self, token: Token, room: RoomName) {
+        let (answer, counts) = (self.log.head(room), self.counts.clone());
+        self.await_answer(answer, move |result| {
+            counts.note_read(&result);
+            Event::Head { token, result }
+        });
     }
 
     /// Takes an answer now if it is there, else when it comes.
@@ -292,6 +325,8 @@ impl Worker {
         }
         slot.phase = Phase::Flushing(code);
         slot.wake();
+        self.counts.note_close(code);
+        self.tracer.gone(conn);
         tracing::debug!(slot = conn.slot, %code, "closing a connection");
         let until = now.plus(CLOSE_PATIENCE_MS);
         self.closing.push_back((until, conn));
@@ -307,6 +342,7 @@ impl Worker {
         let Some(slot) = self.slots.get_mut(conn) else { return };
         if slot.phase == Phase::Open {
             slot.phase = Phase::Gone;
+            self.note_gone(conn, why);
             self.handle(Event::Disconnected { conn, why });
         }
         self.slots.remove(conn);

@@ -95,6 +95,10 @@ impl Slots {
         ConnId { slot: index, generation: *generation }
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Slot> {
+        self.slots.iter().filter_map(|(_, slot)| slot.as_ref())
+    }
+
     pub(super) fn get_mut(&mut self, conn: ConnId) -> Option<&mut Slot> {
         let (generation, slot) = self.slots.get_mut(conn.slot as usize)?;
         if *generation == conn.generation { slot.as_mut() } else { None }

@@ -22,6 +22,7 @@ pub use self::jwks::{Jwks, JwksSource};
 pub use self::keys::{Hmac, Key, KeyError};
 pub use self::sign::{SigningKey, TokenSpec};
 use super::{AuthFuture, Authenticator};
+use crate::escape::Escaped;
 
 /// Bytes of the longest token that is looked at.
 pub const TOKEN_BYTES_MAX: usize = 8192;
@@ -120,7 +121,7 @@ impl Authenticator for Jwt {
         let (this, token) = (self.clone(), credentials.clone());
         Box::pin(async move {
             this.check(&token.0).await.map_err(|refusal| {
-                tracing::debug!(why = %refusal, "a token is refused");
+                tracing::debug!(why = %Escaped(&refusal), "a token is refused");
                 refusal.error
             })
         })

@@ -15,7 +15,7 @@ use chat_tokio::http::{NotAnOrigin, Origins, Page};
 use chat_tokio::log::{
     MemoryLog, RoomLog, SqliteDurability, SqliteLog, SqliteOpenError, SqliteOptions,
 };
-use chat_tokio::{Drained, Server, StartError};
+use chat_tokio::{Builder, Drained, Server, StartError};
 
 use super::signals::Signals;
 
@@ -108,6 +108,7 @@ fn start(
     if let Some(lines) = config.lines {
         builder = builder.listen_lines(lines);
     }
+    builder = metrics(builder.trace_sample(config.trace_sample), config)?;
     if let Some(authority) = authority {
         builder = builder.authenticator(authority);
     }
@@ -115,6 +116,22 @@ fn start(
         builder = builder.auth_cookie(&config.auth.cookie);
     }
     builder.start().map_err(|error| Failed::from_server(error, config))
+}
+
+#[cfg(feature = "metrics")]
+fn metrics(builder: Builder, config: &Config) -> Result<Builder, Failed> {
+    Ok(match config.metrics_listen {
+        Some(address) => builder.metrics_listen(address),
+        None => builder,
+    })
+}
+
+#[cfg(not(feature = "metrics"))]
+fn metrics(builder: Builder, config: &Config) -> Result<Builder, Failed> {
+    match config.metrics_listen {
+        Some(_) => Err(Failed::Metrics),
+        None => Ok(builder),
+    }
 }
 
 fn origins(allowed: &[String]) -> Result<Origins, NotAnOrigin> {
@@ -133,6 +150,10 @@ fn announce(server: &Server) {
     }
     if let Some(address) = server.lines_addr() {
         super::print(&format!("chat-server lines on {address}\n"));
+    }
+    #[cfg(feature = "metrics")]
+    if let Some(address) = server.metrics_addr() {
+        super::print(&format!("chat-server metrics on http://{}/metrics\n", openable(address)));
     }
 }
 
@@ -212,6 +233,9 @@ pub(crate) enum Failed {
     WebDir(PathBuf, io::Error),
     /// It can't be known who somebody is; with the flag.
     Auth(String),
+    /// Metrics are wanted of a server that has none.
+    #[cfg(not(feature = "metrics"))]
+    Metrics,
     /// An allowed origin is none.
     Origin(NotAnOrigin),
     /// The system refuses something that the server can't do without.
@@ -227,6 +251,10 @@ impl Failed {
         match error {
             StartError::Listen { address, error } if config.lines == Some(address) => {
                 Self::Listen(address, "--lines", error)
+            }
+            StartError::Listen { address, error } if config.metrics_listen == Some(address) => {
+                let flag = if config.listen == address { "--listen" } else { "--metrics-listen" };
+                Self::Listen(address, flag, error)
             }
             StartError::Listen { address, error } => Self::Listen(address, "--listen", error),
             StartError::WebDir { path, error } => Self::WebDir(path, error),
@@ -262,6 +290,10 @@ impl fmt::Display for Failed {
                 )
             }
             Self::Auth(why) => f.write_str(why),
+            #[cfg(not(feature = "metrics"))]
+            Self::Metrics => {
+                f.write_str("--metrics-listen: this server was built without the feature `metrics`")
+            }
             Self::Origin(error) => write!(f, "--allow-origin: {error}"),
             Self::System(error) => write!(f, "cannot start: {error}"),
             Self::Start(error) => write!(f, "cannot start: {error}"),

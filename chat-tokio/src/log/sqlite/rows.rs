@@ -47,7 +47,9 @@ impl<'c> FindRoom<'c> {
 
 fn room_row(row: &Row<'_>, asked: &RoomName) -> Result<RoomRow, Fault> {
     let bad = |what: &dyn Display| Fault(format!("the row of room {asked:?} is damaged: {what}"));
-    let name = RoomName::new(text(row, 1)?).map_err(|error| bad(&error))?;
+    let name = text(row, 1)?;
+    let name = RoomName::new(name).or_else(|error| RoomName::reserved(name).map_err(|_| error));
+    let name = name.map_err(|error| bad(&error))?;
     let epoch = Epoch::new(text(row, 2)?).map_err(|error| bad(&error))?;
     let head = LogHead { room: name, epoch, first: seq(row, 3)?, last: seq(row, 4)? };
     if head.room != *asked {
