@@ -4,7 +4,7 @@
 //! thousand silent sockets would hold a server for ever.
 use std::future::{Future, poll_fn};
 use std::io;
-use std::net::{SocketAddr, TcpListener as StdListener};
+use std::net::{IpAddr, SocketAddr, TcpListener as StdListener};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -23,6 +23,10 @@ use tokio::sync::{Semaphore, watch};
 use crate::http::FrameBytes;
 use crate::server::attach::{Attach, NewConnection};
 use crate::transport::Lines;
+
+mod peer_key;
+
+pub use peer_key::PeerKey;
 
 /// Connections that the kernel completes before they are accepted: a whole server's clients come
 /// back within seconds after a restart. The kernel caps it at `net.core.somaxconn`.
@@ -188,9 +192,9 @@ pub async fn serve_lines(
     shutdown: impl Future<Output = ()>,
 ) {
     let accept = |cx: &mut Context<'_>| listener.poll_accept(cx);
-    accept_until(shutdown, accept, |(stream, _)| {
+    accept_until(shutdown, accept, |(stream, peer)| {
         without_delay(&stream);
-        attach_lines(&*attach, stream, frame_bytes.get());
+        attach_lines(&*attach, stream, Some(peer.ip().to_canonical()), frame_bytes.get());
     })
     .await;
 }
@@ -204,19 +208,20 @@ pub async fn serve_unix_lines(
     shutdown: impl Future<Output = ()>,
 ) {
     let accept = |cx: &mut Context<'_>| listener.poll_accept(cx);
-    accept_until(shutdown, accept, |(stream, _)| attach_lines(&*attach, stream, frame_bytes.get()))
-        .await;
+    accept_until(shutdown, accept, |(stream, _)| {
+        attach_lines(&*attach, stream, None, frame_bytes.get());
+    })
+    .await;
 }
 
-fn attach_lines<IO>(attach: &dyn Attach, io: IO, frame_bytes: u32)
+fn attach_lines<IO>(attach: &dyn Attach, io: IO, peer: Option<IpAddr>, frame_bytes: u32)
 where
     IO: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let new = NewConnection {
-        transport: Box::new(Lines::new(io, frame_bytes)),
-        dialect: Dialect::Basic,
         name: DisplayName::new("anonymous").ok(),
-        credentials: None,
+        peer,
+        ..NewConnection::new(Box::new(Lines::new(io, frame_bytes)), Dialect::Basic)
     };
     if let Err(refused) = attach.attach(new) {
         tracing::debug!(why = %refused.why, "a connection was refused");
