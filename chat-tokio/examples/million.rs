@@ -80,12 +80,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
 async fn connect(server: &Handle) -> Result<MemoryPeer, Box<dyn Error>> {
     let (transport, peer) = pair(CAPACITY_BYTES);
-    let mut new = NewConnection {
-        transport: Box::new(transport),
-        dialect: Dialect::Basic,
-        name: Some(DisplayName::new("u")?),
-        credentials: None,
-    };
+    let mut new = NewConnection::new(transport, Dialect::Basic);
+    new.name = Some(DisplayName::new("u")?);
     loop {
         match server.attach(new) {
             Ok(()) => return Ok(peer),

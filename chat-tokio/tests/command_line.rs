@@ -50,6 +50,21 @@ fn wrong_settings_end_with_2() {
     let (code, message) = failure(&["--log", "paper"]);
     assert_eq!(code, Some(2));
     assert_eq!(message, "chat-server: --log is `paper`, but has to be `sqlite` or `memory`\n");
+    for (args, why) in [
+        (["--trusted-proxy", "10.0.0.1/8"], "is `10.0.0.1/8`, but has to be an IP address, or a"),
+        (["--trusted-proxy", "proxy.example"], "has to be an IP address, or a network such as"),
+        (["--allow-host", "chat.example:80"], "has to be `*` or a name such as chat.example.org"),
+        (["--max-connections", "many"], "has to be a whole number from 1 to 100000000, or 0"),
+        (["--max-connections-per-address", "-1"], "has to be a whole number from 1"),
+        (["--proxy-protocol", "v2"], "has to be `yes` or `no`"),
+        (["--proxy-protocol", "yes"], "--proxy-protocol needs --trusted-proxy"),
+        (["--lines-proxy-protocol", "yes"], "--lines-proxy-protocol needs --trusted-proxy"),
+    ] {
+        let (code, message) = failure(&args);
+        assert_eq!(code, Some(2), "{args:?}: {message}");
+        assert!(message.contains(args[0]) && message.contains(why), "{message}");
+        assert_eq!(message.lines().count(), 1, "{message}");
+    }
 }
 
 #[test]

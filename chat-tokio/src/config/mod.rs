@@ -23,6 +23,7 @@
 //! ```
 mod args;
 mod auth;
+mod door;
 mod environment;
 mod error;
 mod file;
@@ -44,6 +45,7 @@ use std::time::Duration;
 use chat_proto::Limits;
 
 pub use auth::{AuthConfig, AuthMode};
+pub use door::DoorConfig;
 pub use error::{ConfigError, Origin};
 use options::Setting;
 
@@ -69,6 +71,8 @@ pub struct Config {
     /// Origins of pages that may connect: `scheme://host[:port]`, or `*` for any. Empty: those of
     /// the server's own host.
     pub allow_origins: Vec<String>,
+    /// Who may connect, by which name, from where and how often.
+    pub door: DoorConfig,
     /// Who may come in.
     pub auth: AuthConfig,
     /// How long a connection has for its handshake: from 100 ms to 10 min, in whole milliseconds.
@@ -103,6 +107,7 @@ impl Default for Config {
             workers: 1,
             web_dir: None,
             allow_origins: Vec::new(),
+            door: DoorConfig::default(),
             auth: AuthConfig::default(),
             handshake_timeout: Duration::from_secs(10),
             session_timeout: Duration::from_secs(120),

@@ -5,9 +5,9 @@ use std::time::Duration;
 use chat_proto::Limits;
 use toml::Value;
 
-use super::auth;
 use super::values::{address, duration, filter, one_of, origin, show_duration, show_one_of, word};
 use super::{Config, Durability, LogFormat, LogKind};
+use super::{auth, door};
 
 /// An option of the server: one of [`OPTIONS`] or one of the limits.
 #[derive(Clone, Copy)]
@@ -45,7 +45,7 @@ impl Setting {
     }
 
     fn options() -> impl Iterator<Item = Self> {
-        OPTIONS.iter().chain(auth::OPTIONS).map(Self::Option)
+        OPTIONS.iter().chain(door::OPTIONS).chain(auth::OPTIONS).map(Self::Option)
     }
 
     /// Finds an option that is no limit.
@@ -177,11 +177,15 @@ fn set_data_dir(config: &mut Config, text: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// An empty item is skipped, so that an empty list can be given by every source.
-fn set_allow_origins(config: &mut Config, texts: &[&str]) -> Result<(), String> {
+/// Splits values at their commas. An empty item is skipped, so that an empty list can be given by
+/// every source.
+pub(super) fn list<'a>(texts: &'a [&'a str]) -> impl Iterator<Item = &'a str> {
     let items = texts.iter().flat_map(|text| text.split(',')).map(str::trim);
-    config.allow_origins =
-        items.filter(|item| !item.is_empty()).map(origin).collect::<Result<_, _>>()?;
+    items.filter(|item| !item.is_empty())
+}
+
+fn set_allow_origins(config: &mut Config, texts: &[&str]) -> Result<(), String> {
+    config.allow_origins = list(texts).map(origin).collect::<Result<_, _>>()?;
     Ok(())
 }
 
@@ -189,7 +193,7 @@ fn show_allow_origins(config: &Config) -> Value {
     Value::Array(config.allow_origins.iter().map(string).collect())
 }
 
-fn integer(number: u64) -> Value {
+pub(super) fn integer(number: u64) -> Value {
     Value::Integer(i64::try_from(number).unwrap_or(i64::MAX))
 }
 

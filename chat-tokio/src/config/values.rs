@@ -7,7 +7,8 @@ use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 
 use super::error::nearest;
-use crate::http::Origin;
+use crate::accept::{Network, NotANetwork};
+use crate::http::{Origin, is_host_name};
 
 /// `ip:port`, or `localhost:port`. Other names are refused, for they could mean several addresses.
 pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
@@ -77,6 +78,21 @@ pub(super) fn origin(text: &str) -> Result<String, String> {
         Err(_) if text == "*" => Ok(text.to_owned()),
         Err(_) => Err("`*` or an origin such as https://chat.example.org".to_owned()),
     }
+}
+
+/// `*`, or the name of a host.
+pub(super) fn host(text: &str) -> Result<String, String> {
+    match text == "*" || is_host_name(text) {
+        true => Ok(text.to_ascii_lowercase()),
+        false => Err("`*` or a name such as chat.example.org, without a port (and in ASCII: \
+                      xn--…, as browsers send it)"
+            .to_owned()),
+    }
+}
+
+/// An IP address, or a network in the notation with a prefix.
+pub(super) fn network(text: &str) -> Result<Network, String> {
+    text.parse().map_err(|error: NotANetwork| error.to_string())
 }
 
 /// A filter such as `info` or `warn,chat_tokio=debug`.
@@ -180,6 +196,18 @@ mod tests {
         }
         for text in ["https://example.org/", "https://", "example.org", "https://*.example.org"] {
             assert!(origin(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn hosts_are_names_without_a_port() {
+        for text in ["*", "chat.example.org", "xn--bcher-kva.example", "localhost", "[::1]"] {
+            assert_eq!(host(text).as_deref(), Ok(text));
+        }
+        assert_eq!(host("Chat.Example").as_deref(), Ok("chat.example"));
+        for text in ["", "a:80", "http://a", "a/", "*.example.org", "bücher.example", "a b", "x@a"]
+        {
+            assert!(host(text).is_err(), "{text}");
         }
     }
 

@@ -1,7 +1,8 @@
 //! The HTTP part: the page, the WebSocket handshake, and the answers for load balancers.
 //!
 //! [`router`] makes a plain axum `Router`; it works behind this crate's own
-//! [accept loop](crate::accept) as well as mounted in somebody else's server.
+//! [accept loop](crate::accept) as well as mounted in somebody else's server. Clients' addresses
+//! are known, and their connections are counted, behind this crate's own only.
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,15 +14,17 @@ use axum::extract::{Request, State};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::get;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderValue, RETRY_AFTER};
 use http::{Method, StatusCode};
 use tower_http::services::ServeDir;
 
+use crate::accept::Full;
 use crate::metrics::Metrics;
 use crate::server::attach::Attach;
 
 mod assets;
 mod credentials;
+mod harden;
 mod health;
 mod origin;
 mod upgrade;
@@ -30,6 +33,9 @@ pub use assets::CONTENT_SECURITY_POLICY_VALUE;
 pub use credentials::Identify;
 pub use health::{Health, HealthReport};
 pub use origin::{Hosts, NotAnOrigin, Origin, Origins};
+
+#[cfg(feature = "server")]
+pub(crate) use origin::is_host_name;
 
 /// What the handlers share. Cloning shares it.
 #[derive(Clone)]
@@ -53,8 +59,8 @@ pub struct HttpState {
 }
 
 impl HttpState {
-    /// Makes the state with its defaults: pages of the same host, any name, names that are chosen,
-    /// 16 KiB, starting, without probes and metrics.
+    /// Makes the state with its defaults: pages of the same host, called by an address or as
+    /// `localhost`, names that are chosen, 16 KiB, starting, without probes and metrics.
     #[must_use]
     pub fn new(attach: Arc<dyn Attach>) -> Self {
         Self {
@@ -176,7 +182,11 @@ pub fn router(state: HttpState, page: Page) -> io::Result<Router> {
         .merge(metrics_page(&state))
         .fallback_service(pages)
         .layer(middleware::from_fn_with_state(state.clone(), check_host));
-    Ok(health_pages(&state).fallback_service(named.with_state(state)))
+    Ok(hardened(health_pages(&state).fallback_service(named.with_state(state))))
+}
+
+fn hardened(router: Router) -> Router {
+    router.layer(middleware::map_response(async |response| harden::harden(response)))
 }
 
 /// `/healthz` and `/readyz`.
@@ -192,7 +202,7 @@ fn health_pages(state: &HttpState) -> Router {
 #[cfg(feature = "metrics")]
 pub(crate) fn watchers(state: &HttpState) -> Router {
     let pages = metrics_page(state).with_state(state.clone());
-    health_pages(state).merge(pages).fallback(not_found)
+    hardened(health_pages(state).merge(pages).fallback(not_found))
 }
 
 #[cfg(feature = "metrics")]
@@ -219,7 +229,7 @@ fn folder_of(folder: &Path) -> io::Result<Router> {
         |mut response: Response| async move {
             let headers = response.headers_mut();
             headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-            headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+            response.extensions_mut().insert(harden::OwnPage);
             response
         },
     )))
@@ -229,12 +239,19 @@ async fn check_host(State(state): State<HttpState>, request: Request, next: Next
     let mut hosts = request.headers().get_all(HOST).iter();
     let (host, more) = (hosts.next(), hosts.next());
     let is_old = request.version() < http::Version::HTTP_11;
+    // A request that was meant for a proxy names the host twice. Whom of two would one believe?
+    let target = request.uri().authority().map(|target| target.as_str().as_bytes());
+    if let (Some(target), Some(host)) = (target, host)
+        && !target.eq_ignore_ascii_case(host.as_bytes())
+    {
+        return text(StatusCode::BAD_REQUEST, "the request's target is not that of `Host`\n");
+    }
     match host.map(HeaderValue::to_str) {
         None if is_old && *state.hosts == Hosts::Any => next.run(request).await,
         Some(Ok(host)) if more.is_none() && state.hosts.allow(host) => next.run(request).await,
         Some(Ok(_)) if more.is_none() => text(
             StatusCode::MISDIRECTED_REQUEST,
-            "this server is not called by that name: add it to the option `hosts`\n",
+            "this server is not called by that name; whoever runs it may allow it: --allow-host\n",
         ),
         None | Some(_) => text(StatusCode::BAD_REQUEST, "exactly one `Host` has to be given\n"),
     }
@@ -245,13 +262,27 @@ async fn not_found(method: Method) -> Response {
     text(StatusCode::NOT_FOUND, "not found\n")
 }
 
+/// Answers somebody whose address has too many connections.
+pub(crate) fn too_many() -> Response {
+    let why = format!("{}; try again later\n", Full::OfAddress);
+    harden::harden(later(text(StatusCode::TOO_MANY_REQUESTS, why)))
+}
+
+/// Says when to try again.
+fn later(mut response: Response) -> Response {
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_S));
+    response
+}
+
+/// Seconds. Connections end at any time, so there is no better guess than a short one.
+const RETRY_AFTER_S: &str = "5";
+
 /// Makes an answer for people.
 fn text(status: StatusCode, body: impl Into<Body>) -> Response {
     let mut response = Response::new(body.into());
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }

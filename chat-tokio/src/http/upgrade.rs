@@ -13,7 +13,8 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use super::{HttpState, Identify, credentials, text};
+use super::{HttpState, Identify, credentials, later, text, too_many};
+use crate::accept::Client;
 use crate::server::attach::NewConnection;
 use crate::transport::{Transport, WebSocket};
 
@@ -37,6 +38,7 @@ struct Accepted {
     dialect: Dialect,
     name: Option<DisplayName>,
     credentials: Option<Token>,
+    client: Option<Client>,
 }
 
 pub(super) type Refusal = Box<Response>;
@@ -52,7 +54,13 @@ fn accept(state: &HttpState, request: &mut Request) -> Result<(Response, Accepte
         (Dialect::Basic | Dialect::V1, _) => None,
     };
     if let Err(why) = state.attach.would_attach() {
-        return refuse(StatusCode::SERVICE_UNAVAILABLE, &format!("{why}; try again later"));
+        let why = format!("{why}; try again later");
+        return Err(Box::new(later(*refusal(StatusCode::SERVICE_UNAVAILABLE, &why))));
+    }
+    let client = request.extensions().get::<Client>().cloned();
+    // The last hurdle: from here on the connection is counted as this client's.
+    if client.as_ref().is_some_and(|client| client.settle().is_err()) {
+        return Err(Box::new(too_many()));
     }
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
@@ -64,7 +72,7 @@ fn accept(state: &HttpState, request: &mut Request) -> Result<(Response, Accepte
         headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
     }
     let upgrade = hyper::upgrade::on(request);
-    Ok((response, Accepted { upgrade, dialect, name, credentials }))
+    Ok((response, Accepted { upgrade, dialect, name, credentials, client }))
 }
 
 /// Checks what RFC 6455 §4.2.1 asks of a handshake; answers with the accept key.
@@ -119,7 +127,8 @@ fn check_origin(state: &HttpState, headers: &HeaderMap) -> Result<(), Refusal> {
     }
     refuse(
         StatusCode::FORBIDDEN,
-        "pages of this origin may not connect here: add it to the option `origins`",
+        "pages of this origin may not connect here; whoever runs the server may allow it: \
+         --allow-origin",
     )
 }
 
@@ -139,7 +148,7 @@ fn display_name(request: &Request) -> Result<DisplayName, Refusal> {
 
 /// Waits for the connection itself and gives it to its worker.
 async fn hand_over(state: HttpState, accepted: Accepted) {
-    let Accepted { upgrade, dialect, name, credentials } = accepted;
+    let Accepted { upgrade, dialect, name, credentials, client } = accepted;
     let upgraded = match upgrade.await {
         Ok(upgraded) => upgraded,
         Err(error) => {
@@ -148,9 +157,11 @@ async fn hand_over(state: HttpState, accepted: Accepted) {
         }
     };
     let transport = transport(upgraded, state.frame_bytes.get());
-    if let Err(refused) =
-        state.attach.attach(NewConnection { transport, dialect, name, credentials })
-    {
+    let peer = client.as_ref().map(Client::address);
+    let place = client.as_ref().map(Client::place);
+    let new =
+        NewConnection { name, credentials, peer, place, ..NewConnection::new(transport, dialect) };
+    if let Err(refused) = state.attach.attach(new) {
         tracing::debug!(why = %refused.why, "a connection was refused after its handshake");
         refused.close().await;
     }

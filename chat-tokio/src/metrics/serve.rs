@@ -10,7 +10,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use tokio::net::TcpListener;
 
 use super::Metrics;
-use crate::accept::{HttpLimits, serve_http};
+use crate::accept::{Admission, HttpLimits, serve_http};
 
 /// A few collectors, and people who look.
 const CONNECTIONS_MAX: u32 = 64;
@@ -36,7 +36,7 @@ pub(crate) fn start(
         };
         let limits = HttpLimits { connections: CONNECTIONS_MAX, ..HttpLimits::default() };
         tokio::select! {
-            () = serve_http(listener, router, limits, pending()) => {}
+            () = serve_http(listener, router, limits, Admission::default(), pending()) => {}
             () = stop => {}
         }
     };

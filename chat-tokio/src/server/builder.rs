@@ -17,7 +17,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::thread::{self, Listeners};
 use super::{RunningWorker, Server, Shared};
-use crate::accept::{HttpLimits, listen_reuseport};
+use crate::accept::{Admission, HttpLimits, ProxyProtocol, listen_reuseport};
 use crate::auth::{Authenticator, Gate};
 use crate::broker::{Broker, LocalBroker};
 use crate::clock::Clock;
@@ -48,6 +48,9 @@ pub struct Builder {
     hosts: Hosts,
     authenticator: Option<Arc<dyn Authenticator>>,
     auth_cookie: Option<Arc<str>>,
+    admission: Admission,
+    proxy_protocol: ProxyProtocol,
+    lines_proxy_protocol: ProxyProtocol,
     handshake_timeout: Duration,
     drain_timeout: Duration,
 }
@@ -67,9 +70,12 @@ impl Default for Builder {
             trace_sample: None,
             page: Page::Embedded,
             origins: Origins::SameHost,
-            hosts: Hosts::Any,
+            hosts: Hosts::default(),
             authenticator: None,
             auth_cookie: None,
+            admission: Admission::default(),
+            proxy_protocol: ProxyProtocol::Off,
+            lines_proxy_protocol: ProxyProtocol::Off,
             handshake_timeout: Duration::from_secs(10),
             drain_timeout: Duration::from_secs(10),
         }
@@ -159,7 +165,7 @@ impl Builder {
         self
     }
 
-    /// Sets by which names the server may be called. Default: any.
+    /// Sets by which names the server may be called. Default: `localhost` and IP addresses.
     #[must_use]
     pub fn hosts(mut self, hosts: Hosts) -> Self {
         self.hosts = hosts;
@@ -181,7 +187,30 @@ impl Builder {
         self
     }
 
-    /// A request's head, and a `chat.v1` client's `hello`, may take this long. Default: 10 s.
+    /// Sets how many connections there may be and which proxies are trusted. Default: 1000 of each
+    /// address but this machine's, and no proxies.
+    #[must_use]
+    pub fn admission(mut self, admission: Admission) -> Self {
+        self.admission = admission;
+        self
+    }
+
+    /// Sets whether connections for HTTP begin with a header of the PROXY protocol. Default: no.
+    #[must_use]
+    pub fn proxy_protocol(mut self, proxy_protocol: ProxyProtocol) -> Self {
+        self.proxy_protocol = proxy_protocol;
+        self
+    }
+
+    /// Sets the same for lines. Default: no.
+    #[must_use]
+    pub fn lines_proxy_protocol(mut self, proxy_protocol: ProxyProtocol) -> Self {
+        self.lines_proxy_protocol = proxy_protocol;
+        self
+    }
+
+    /// A header of the PROXY protocol, a request's head, and a `chat.v1` client's `hello` may take
+    /// this long, each. Default: 10 s.
     #[must_use]
     pub fn handshake_timeout(mut self, timeout: Duration) -> Self {
         self.handshake_timeout = timeout;
@@ -287,10 +316,14 @@ impl Builder {
         if let Some(listener) = http {
             let router = self.router(common, &handle)?;
             let limits = HttpLimits { head_time: self.handshake_timeout, ..HttpLimits::default() };
-            listeners.http = Some((listener, router, limits));
+            let admission = self.admission.clone().proxy_protocol(self.proxy_protocol);
+            listeners.http = Some((listener, router, limits, admission));
         }
         if let Some(listener) = lines {
-            listeners.lines = Some((listener, handle.clone(), common.frame_bytes.clone()));
+            let admission = self.admission.clone().proxy_protocol(self.lines_proxy_protocol);
+            let admission = (admission, self.handshake_timeout);
+            let frame_bytes = common.frame_bytes.clone();
+            listeners.lines = Some((listener, handle.clone(), frame_bytes, admission));
         }
         let thread = thread::start(index, (parts, inbox), listeners, common.life.clone())
             .map_err(StartError::Thread)?;

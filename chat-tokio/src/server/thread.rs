@@ -4,21 +4,22 @@ use std::io;
 use std::net::TcpListener as StdListener;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use axum::Router;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::LocalSet;
 
-use crate::accept::{HttpLimits, serve_http, serve_lines};
+use crate::accept::{Admission, HttpLimits, serve_http, serve_lines};
 use crate::http::FrameBytes;
 use crate::worker::{Inbox, Parts, Worker, WorkerHandle};
 
 /// What a worker listens on.
 #[derive(Default)]
 pub(super) struct Listeners {
-    pub(super) http: Option<(StdListener, Router, HttpLimits)>,
-    pub(super) lines: Option<(StdListener, WorkerHandle, FrameBytes)>,
+    pub(super) http: Option<(StdListener, Router, HttpLimits, Admission)>,
+    pub(super) lines: Option<(StdListener, WorkerHandle, FrameBytes, (Admission, Duration))>,
 }
 
 /// How a worker hears of the end, and tells of its own.
@@ -76,14 +77,15 @@ pub(super) fn start(
 
 /// Starts accepting on this thread.
 fn listen(listeners: Listeners, life: &Life) -> io::Result<()> {
-    if let Some((listener, router, limits)) = listeners.http {
+    if let Some((listener, router, limits, admission)) = listeners.http {
         let listener = TcpListener::from_std(listener)?;
-        tokio::task::spawn_local(serve_http(listener, router, limits, life.stop()));
+        tokio::task::spawn_local(serve_http(listener, router, limits, admission, life.stop()));
     }
-    if let Some((listener, handle, frame_bytes)) = listeners.lines {
+    if let Some((listener, handle, frame_bytes, admission)) = listeners.lines {
         let listener = TcpListener::from_std(listener)?;
         let handle = Arc::new(handle);
-        tokio::task::spawn_local(serve_lines(listener, handle, frame_bytes, life.stop()));
+        let lines = serve_lines(listener, handle, frame_bytes, admission, life.stop());
+        tokio::task::spawn_local(lines);
     }
     Ok(())
 }

@@ -172,9 +172,9 @@ impl Worker {
 
     /// Takes a new connection in and starts its task.
     pub(crate) fn attach(&mut self, new: NewConnection) {
-        let NewConnection { transport, dialect, name, credentials } = new;
+        let NewConnection { transport, dialect, name, credentials, peer: _, place } = new;
         let properties = transport.properties();
-        let conn = self.slots.insert(Slot::new(transport, dialect, properties.framing));
+        let conn = self.slots.insert(Slot::new(transport, dialect, properties.framing, place));
         let probe = if properties.pings { Probe::Transport } else { Probe::None };
         let identity = match self.gate {
             None => Identity::Guest { name },

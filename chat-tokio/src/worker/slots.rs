@@ -1,10 +1,12 @@
 //! The table of connections.
+use std::sync::Arc;
 use std::task::Waker;
 
 use bytes::{Buf, Bytes};
 use chat_proto::{CloseCode, Decoder, Dialect};
 use chat_state::ConnId;
 
+use crate::accept::Place;
 use crate::outbox::Outbox;
 use crate::transport::{Framing, Transport};
 
@@ -27,6 +29,8 @@ pub(super) struct Slot {
     pub(super) transport: Box<dyn Transport>,
     /// Wakes the connection's task.
     pub(super) waker: Option<Waker>,
+    /// Held until the connection has ended.
+    _place: Option<Arc<Place>>,
 }
 
 /// How far a connection is.
@@ -42,7 +46,12 @@ pub(super) enum Phase {
 }
 
 impl Slot {
-    pub(super) fn new(transport: Box<dyn Transport>, dialect: Dialect, framing: Framing) -> Self {
+    pub(super) fn new(
+        transport: Box<dyn Transport>,
+        dialect: Dialect,
+        framing: Framing,
+        place: Option<Arc<Place>>,
+    ) -> Self {
         Self {
             outbox: Outbox::default(),
             decoder: Decoder::new(dialect),
@@ -55,6 +64,7 @@ impl Slot {
             paused: false,
             transport,
             waker: None,
+            _place: place,
         }
     }
 

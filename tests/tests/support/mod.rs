@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use chat_proto::{CloseCode, Encoded};
 use chat_tokio::Outbox;
-use chat_tokio::accept::{HttpLimits, serve_http};
+use chat_tokio::accept::{Admission, HttpLimits, serve_http};
 use chat_tokio::http::{HttpState, Page, router};
 use chat_tokio::server::attach::{Attach, NewConnection, Refused};
 use chat_tokio::transport::Inbound;
@@ -33,11 +33,26 @@ impl Attach for Echo {
     }
 }
 
+/// Echoes each text; the first line is from where the connection comes.
+pub struct Peers;
+
+impl Attach for Peers {
+    fn attach(&self, new: NewConnection) -> Result<(), Refused> {
+        let peer = new.peer.map_or_else(|| "-".to_owned(), |peer| peer.to_string());
+        tokio::spawn(echo_after(peer, new));
+        Ok(())
+    }
+}
+
 async fn echo(new: NewConnection) {
-    let NewConnection { mut transport, dialect, name, .. } = new;
+    let hello = format!("{:?} {}", new.dialect, new.name.as_deref().unwrap_or("-"));
+    echo_after(hello, new).await;
+}
+
+async fn echo_after(hello: String, new: NewConnection) {
+    let NewConnection { mut transport, place: _place, .. } = new;
     let mut outbox = Outbox::default();
     let framing = transport.properties().framing;
-    let hello = format!("{dialect:?} {}", name.as_deref().unwrap_or("-"));
     outbox.push(framing.of(&Encoded::text_frame(&hello)));
     let code = loop {
         if poll_fn(|cx| transport.poll_send(cx, &mut outbox)).await.is_err() {
@@ -61,13 +76,23 @@ pub struct Server {
 }
 
 pub async fn serve(state: HttpState, page: Page, limits: HttpLimits) -> Server {
+    serve_admitting(state, page, limits, Admission::default()).await
+}
+
+pub async fn serve_admitting(
+    state: HttpState,
+    page: Page,
+    limits: HttpLimits,
+    admission: Admission,
+) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
     let shutdown = async move {
         let _ = stopped.await;
     };
-    tokio::spawn(serve_http(listener, router(state, page).unwrap(), limits, shutdown));
+    let router = router(state, page).unwrap();
+    tokio::spawn(serve_http(listener, router, limits, admission, shutdown));
     Server { address, _stop: stop }
 }
 
@@ -87,7 +112,11 @@ pub async fn within<T>(future: impl Future<Output = T>) -> T {
 }
 
 pub async fn connect(server: &Server) -> TcpStream {
-    let stream = TcpStream::connect(server.address).await.unwrap();
+    dial(server.address).await
+}
+
+pub async fn dial(address: SocketAddr) -> TcpStream {
+    let stream = within(TcpStream::connect(address)).await.unwrap();
     stream.set_nodelay(true).unwrap();
     stream
 }
@@ -126,6 +155,15 @@ pub fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
 
 pub fn status(answer: &str) -> u16 {
     answer.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0)
+}
+
+/// Sends bytes and expects the end of the connection, after whatever answer; the answer.
+pub async fn last_words(stream: &mut TcpStream, request: &[u8]) -> String {
+    let _ = stream.write_all(request).await;
+    let mut answer = Vec::new();
+    // A reset is an end, too.
+    let _ = within(stream.read_to_end(&mut answer)).await;
+    String::from_utf8_lossy(&answer).into_owned()
 }
 
 pub const UPGRADE: &str = "Connection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\

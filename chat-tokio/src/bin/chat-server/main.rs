@@ -45,9 +45,11 @@ fn run(settings: &Settings) -> ExitCode {
         tracing::debug!("{name} is set by {origin}");
     }
     // Not when they are read: whoever makes tokens needs fewer of them.
-    if settings.config.auth.mode != AuthMode::Open
-        && let Err(why) = settings.config.auth.check_tokens()
-    {
+    let tokens = match settings.config.auth.mode {
+        AuthMode::Open => Ok(()),
+        AuthMode::Jwt | AuthMode::Cookie => settings.config.auth.check_tokens(),
+    };
+    if let Err(why) = tokens.and_then(|()| settings.config.door.check_proxies()) {
         eprintln!("chat-server: {why}");
         return ExitCode::from(USAGE);
     }

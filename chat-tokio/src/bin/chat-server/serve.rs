@@ -9,9 +9,10 @@ use std::thread::available_parallelism;
 use std::time::Duration;
 
 use chat_state::Times;
+use chat_tokio::accept::{Admission, ConnectionLimits, TrustedProxies};
 use chat_tokio::auth::Authenticator;
-use chat_tokio::config::{AuthMode, Config, Durability, LogKind};
-use chat_tokio::http::{NotAnOrigin, Origins, Page};
+use chat_tokio::config::{AuthMode, Config, DoorConfig, Durability, LogKind};
+use chat_tokio::http::{Hosts, NotAnOrigin, Origins, Page};
 use chat_tokio::log::{
     MemoryLog, RoomLog, SqliteDurability, SqliteLog, SqliteOpenError, SqliteOptions,
 };
@@ -103,6 +104,10 @@ fn start(
         .listen(config.listen)
         .page(config.web_dir.clone().map_or(Page::Embedded, Page::Folder))
         .origins(origins(&config.allow_origins).map_err(Failed::Origin)?)
+        .hosts(hosts(&config.door.hosts))
+        .admission(admission(&config.door))
+        .proxy_protocol(config.door.proxy_protocol)
+        .lines_proxy_protocol(config.door.lines_proxy_protocol)
         .handshake_timeout(config.handshake_timeout)
         .drain_timeout(config.drain_timeout);
     if let Some(lines) = config.lines {
@@ -142,6 +147,22 @@ fn origins(allowed: &[String]) -> Result<Origins, NotAnOrigin> {
         return Ok(Origins::Any);
     }
     allowed.iter().map(|origin| origin.parse()).collect::<Result<_, _>>().map(Origins::Listed)
+}
+
+fn hosts(allowed: &[String]) -> Hosts {
+    match allowed.iter().any(|host| host == "*") {
+        true => Hosts::Any,
+        false => Hosts::Listed(allowed.to_vec()),
+    }
+}
+
+fn admission(door: &DoorConfig) -> Admission {
+    let limits = ConnectionLimits {
+        in_all: door.max_connections,
+        per_address: door.max_connections_per_address,
+        ..ConnectionLimits::default()
+    };
+    Admission::new(limits, TrustedProxies::new(&door.trusted_proxies))
 }
 
 fn announce(server: &Server) {
