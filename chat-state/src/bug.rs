@@ -49,6 +49,10 @@ pub enum Bug {
     LeakSession,
     /// A room that nobody needs is kept.
     LeakEmptyRoom,
+    /// What sessions share is not charged.
+    ForgetSharedBudget,
+    /// A budget that nobody shares is kept for ever.
+    LeakBudget,
 
     /// A Client that loses its connection forgets how far its rooms were delivered.
     ForgetPositions,
@@ -133,6 +137,8 @@ impl Bug {
         Self::TrustAnyPosition,
         Self::LeakSession,
         Self::LeakEmptyRoom,
+        Self::ForgetSharedBudget,
+        Self::LeakBudget,
     ];
 
     /// All those of a Client.

@@ -4,7 +4,7 @@
 //! thousand silent sockets would hold a server for ever.
 use std::future::{Future, poll_fn};
 use std::io;
-use std::net::{SocketAddr, TcpListener as StdListener};
+use std::net::{IpAddr, SocketAddr, TcpListener as StdListener};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -12,7 +12,10 @@ use std::time::Duration;
 
 use axum::Router;
 use chat_proto::{Dialect, DisplayName};
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -20,7 +23,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 
-use crate::http::FrameBytes;
+use crate::http::{FrameBytes, PeerAddr};
 use crate::server::attach::{Attach, NewConnection};
 use crate::transport::Lines;
 
@@ -152,6 +155,10 @@ pub async fn serve_http(
         full.end(|| tracing::info!("HTTP connections are taken again"));
         without_delay(&stream);
         let service = TowerToHyperService::new(router.clone());
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(PeerAddr(peer.ip()));
+            service.call(request)
+        });
         let connection = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
         let mut stopped = stopped.clone();
         tokio::spawn(async move {
@@ -188,9 +195,9 @@ pub async fn serve_lines(
     shutdown: impl Future<Output = ()>,
 ) {
     let accept = |cx: &mut Context<'_>| listener.poll_accept(cx);
-    accept_until(shutdown, accept, |(stream, _)| {
+    accept_until(shutdown, accept, |(stream, peer)| {
         without_delay(&stream);
-        attach_lines(&*attach, stream, frame_bytes.get());
+        attach_lines(&*attach, stream, Some(peer.ip()), frame_bytes.get());
     })
     .await;
 }
@@ -204,11 +211,13 @@ pub async fn serve_unix_lines(
     shutdown: impl Future<Output = ()>,
 ) {
     let accept = |cx: &mut Context<'_>| listener.poll_accept(cx);
-    accept_until(shutdown, accept, |(stream, _)| attach_lines(&*attach, stream, frame_bytes.get()))
-        .await;
+    accept_until(shutdown, accept, |(stream, _)| {
+        attach_lines(&*attach, stream, None, frame_bytes.get());
+    })
+    .await;
 }
 
-fn attach_lines<IO>(attach: &dyn Attach, io: IO, frame_bytes: u32)
+fn attach_lines<IO>(attach: &dyn Attach, io: IO, peer: Option<IpAddr>, frame_bytes: u32)
 where
     IO: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
@@ -217,6 +226,7 @@ where
         dialect: Dialect::Basic,
         name: DisplayName::new("anonymous").ok(),
         credentials: None,
+        peer,
     };
     if let Err(refused) = attach.attach(new) {
         tracing::debug!(why = %refused.why, "a connection was refused");

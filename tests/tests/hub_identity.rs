@@ -77,7 +77,7 @@ impl Test {
     fn connect(&mut self, conn: ConnId, name: &str, dialect: Dialect, with: Option<&str>) {
         let identity = Identity::Wanted { credentials: with.map(credentials) };
         let (session, probe) = (session(name), Probe::Transport);
-        self.handle(Event::Connected { conn, session, dialect, identity, probe });
+        self.handle(Event::Connected { conn, session, dialect, identity, probe, peer: None });
         assert!(self.out.is_empty(), "{:?}", self.out);
     }
 
@@ -421,7 +421,7 @@ fn guests_bring_no_tokens() {
     let mut test = Test::new();
     let identity = Identity::Guest { name: None };
     let (session, dialect, probe) = (session("s"), Dialect::V1, Probe::Transport);
-    test.handle(Event::Connected { conn: A, session, dialect, identity, probe });
+    test.handle(Event::Connected { conn: A, session, dialect, identity, probe, peer: None });
     assert_eq!(test.request(A, hello(Some("t"), None)).error(), Some(ErrorCode::Unauthorized));
     test.request(A, hello(None, None)).welcome();
     assert_eq!(test.request(A, auth()).error(), Some(ErrorCode::Unauthorized));

@@ -226,6 +226,11 @@ impl Hub {
             }
             (Waiting::Basic(request), Ok(grant)) => {
                 self.admit_as(now, conn, *grant);
+                if self.is_one_too_many(conn, None) {
+                    // The dialect has no errors.
+                    let (code, why) = (CloseCode::Overloaded, LeaveReason::Disconnected);
+                    return self.close(conn, code, why, out);
+                }
                 if let Some(session) = self.sessions.get_mut(conn) {
                     session.stage = Stage::Active;
                 }
@@ -263,6 +268,16 @@ impl Hub {
         }
     }
 
+    /// Tells whether its user has more sessions than one may; one that goes on takes the place of
+    /// its older connection.
+    pub(super) fn is_one_too_many(&mut self, conn: ConnId, resume: Option<&Resume>) -> bool {
+        let Some(session) = self.sessions.get(conn) else { return false };
+        let older = resume.map(|resume| member_of(session, &resume.session));
+        let replaces = older.is_some_and(|member| self.sessions.of(member).is_some());
+        let count = self.sessions_of_user(session.shares);
+        count.saturating_sub(u32::from(replaces)) > self.config.limits.user_sessions
+    }
+
     /// Takes the identity of a connection that had none.
     fn admit_as(&mut self, now: Now, conn: ConnId, grant: Grant) {
         let Some(session) = self.sessions.get_mut(conn) else { return };
@@ -272,6 +287,7 @@ impl Hub {
         session.name = name.unwrap_or_else(|| self.anonymous.clone());
         session.stage = Stage::Fresh;
         self.set_grant(now, conn, grant);
+        self.share_of_user(conn);
     }
 
     fn set_grant(&mut self, now: Now, conn: ConnId, grant: Grant) {

@@ -3,6 +3,7 @@
 //! [`router`] makes a plain axum `Router`; it works behind this crate's own
 //! [accept loop](crate::accept) as well as mounted in somebody else's server.
 use std::io;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
@@ -72,6 +73,12 @@ impl std::fmt::Debug for HttpState {
             .finish_non_exhaustive()
     }
 }
+
+/// The address that a request comes from, in the request's extensions. The crate's own accept loop
+/// sets it; a program that mounts the router may do so, too. Connections of the same address share
+/// a budget.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerAddr(pub IpAddr);
 
 /// The longest message that a new connection takes; may change while the server runs.
 #[derive(Clone, Debug)]

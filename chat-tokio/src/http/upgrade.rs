@@ -1,4 +1,6 @@
 //! The WebSocket handshake, and the hand-over of what comes after it.
+use std::net::IpAddr;
+
 use axum::body::Body;
 use axum::extract::{Query, Request, State};
 use axum::response::Response;
@@ -13,7 +15,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use super::{HttpState, Identify, credentials, text};
+use super::{HttpState, Identify, PeerAddr, credentials, text};
 use crate::server::attach::NewConnection;
 use crate::transport::{Transport, WebSocket};
 
@@ -37,6 +39,7 @@ struct Accepted {
     dialect: Dialect,
     name: Option<DisplayName>,
     credentials: Option<Token>,
+    peer: Option<IpAddr>,
 }
 
 pub(super) type Refusal = Box<Response>;
@@ -63,8 +66,9 @@ fn accept(state: &HttpState, request: &mut Request) -> Result<(Response, Accepte
     if dialect == Dialect::V1 {
         headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
     }
+    let peer = request.extensions().get::<PeerAddr>().map(|peer| peer.0);
     let upgrade = hyper::upgrade::on(request);
-    Ok((response, Accepted { upgrade, dialect, name, credentials }))
+    Ok((response, Accepted { upgrade, dialect, name, credentials, peer }))
 }
 
 /// Checks what RFC 6455 §4.2.1 asks of a handshake; answers with the accept key.
@@ -139,7 +143,7 @@ fn display_name(request: &Request) -> Result<DisplayName, Refusal> {
 
 /// Waits for the connection itself and gives it to its worker.
 async fn hand_over(state: HttpState, accepted: Accepted) {
-    let Accepted { upgrade, dialect, name, credentials } = accepted;
+    let Accepted { upgrade, dialect, name, credentials, peer } = accepted;
     let upgraded = match upgrade.await {
         Ok(upgraded) => upgraded,
         Err(error) => {
@@ -149,7 +153,7 @@ async fn hand_over(state: HttpState, accepted: Accepted) {
     };
     let transport = transport(upgraded, state.frame_bytes.get());
     if let Err(refused) =
-        state.attach.attach(NewConnection { transport, dialect, name, credentials })
+        state.attach.attach(NewConnection { transport, dialect, name, credentials, peer })
     {
         tracing::debug!(why = %refused.why, "a connection was refused after its handshake");
         refused.close().await;

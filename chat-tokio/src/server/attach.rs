@@ -1,6 +1,7 @@
 //! How a new connection reaches the worker that owns it from then on.
 use std::fmt;
 use std::future::poll_fn;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use chat_proto::{CloseCode, Dialect, DisplayName, Token};
@@ -17,6 +18,8 @@ pub struct NewConnection {
     pub name: Option<DisplayName>,
     /// The credential that came with the handshake, if one did.
     pub credentials: Option<Token>,
+    /// The address of the peer, whose connections share a budget; `None`: it shares none.
+    pub peer: Option<IpAddr>,
 }
 
 impl fmt::Debug for NewConnection {

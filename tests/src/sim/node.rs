@@ -5,13 +5,13 @@ use chat_proto::{
     BasicRequest, ClientFrame, Dialect, DisplayName, LeaveReason, RoomName, ServerFrame, SessionId,
 };
 use chat_state::{
-    Action, Actions, Config, ConnId, Event, Hub, HubId, Identity, Mono, Now, Peers, Probe,
+    Action, Actions, Config, ConnId, Event, Hub, HubId, Identity, Mono, Now, PeerKey, Peers, Probe,
     Recipients, Signal, SignalTo, Token,
 };
 
 use super::link::{Down, Peer, Up};
 use super::{Due, Sim};
-use crate::world::Question;
+use crate::world::{Preset, Question};
 
 /// Every question to the log is answered or given up by then.
 const ANSWERED_MS: u64 = 100_000;
@@ -272,10 +272,12 @@ impl Sim {
         let session = SessionId::new(&format!("s{index}-{:x}", self.random.bits()));
         let session = session.expect("a session id");
         let probe = Probe::Transport;
+        // Many are behind one router: what one of them does must not be another's loss.
+        let peer = (self.setup.preset != Preset::Tiny).then_some(PeerKey(1));
         let at = self.arrival(index);
         self.links[index].flight_at = at;
         self.due(at, Due::Opened { link: index });
-        self.tell(node, Event::Connected { conn, session, dialect, identity, probe });
+        self.tell(node, Event::Connected { conn, session, dialect, identity, probe, peer });
     }
 
     /// What a peer has sent arrives.
