@@ -68,8 +68,8 @@ pub use bug::Bug;
 pub use config::{Config, Peers, Times};
 pub use event::{Action, Event, Identity, Probe, Recipients, Signal, SignalTo, Spender};
 pub use grant::{
-    AuthError, Grant, ROLES_MAX, ROOM_PATTERNS_MAX, Revoke, RightsError, RoomPattern, RoomRights,
-    TOKEN_ID_BYTES_MAX, TokenId,
+    AuthError, Grant, KeyId, ROLES_MAX, ROOM_PATTERNS_MAX, Revoke, RightsError, RoomPattern,
+    RoomRights, TOKEN_ID_BYTES_MAX, TokenId,
 };
 pub use hub::{Actions, Hub, Stats};
 pub use identity::guest;

@@ -38,6 +38,7 @@ pub mod clock;
 #[cfg(feature = "server")]
 pub mod config;
 pub mod http;
+mod live;
 pub mod log;
 mod outbox;
 mod random;
@@ -46,5 +47,6 @@ pub mod transport;
 mod worker;
 
 pub use chat_state::Revoke;
+pub use live::Live;
 pub use outbox::Outbox;
-pub use server::{Builder, Drained, Handle, Server, StartError};
+pub use server::{Builder, Changes, Drained, Handle, ReconfigureError, Server, StartError};

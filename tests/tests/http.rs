@@ -20,7 +20,7 @@ async fn upgrade(server: &Server, path: &str, more: &str) -> String {
 #[tokio::test]
 async fn only_listed_origins_connect() {
     let listed = Origins::Listed(vec!["https://good".parse().unwrap()]);
-    let state = chat_tokio::http::HttpState { origins: Arc::new(listed), ..state() };
+    let state = chat_tokio::http::HttpState { origins: listed.into(), ..state() };
     let server = serve(state, Page::Embedded, HttpLimits::default()).await;
     for (origin, expected) in [
         ("", 101),

@@ -28,6 +28,7 @@ mod error;
 mod file;
 mod options;
 mod print;
+mod reload;
 mod values;
 
 #[cfg(test)]
@@ -45,6 +46,7 @@ use chat_proto::Limits;
 pub use auth::{AuthConfig, AuthMode};
 pub use error::{ConfigError, Origin};
 use options::Setting;
+pub use reload::{ReloadError, Reloaded, Reloader};
 
 /// What the reference server is told to do.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -18,6 +18,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderValue, X_CONTENT_TYP
 use http::{Method, StatusCode};
 use tower_http::services::ServeDir;
 
+use crate::live::Live;
 use crate::server::attach::Attach;
 
 mod assets;
@@ -35,9 +36,9 @@ pub struct HttpState {
     /// Who takes the connections.
     pub attach: Arc<dyn Attach>,
     /// Which pages may connect.
-    pub origins: Arc<Origins>,
+    pub origins: Live<Origins>,
     /// By which names the server may be called.
-    pub hosts: Arc<Hosts>,
+    pub hosts: Live<Hosts>,
     /// Where a handshake may bring a credential.
     pub identify: Identify,
     /// Bytes of the longest message that a new connection takes.
@@ -53,8 +54,8 @@ impl HttpState {
     pub fn new(attach: Arc<dyn Attach>) -> Self {
         Self {
             attach,
-            origins: Arc::default(),
-            hosts: Arc::default(),
+            origins: Live::default(),
+            hosts: Live::default(),
             identify: Identify::default(),
             frame_bytes: FrameBytes::default(),
             readiness: Readiness::default(),
@@ -202,10 +203,11 @@ fn folder_of(folder: &Path) -> io::Result<Router> {
 async fn check_host(State(state): State<HttpState>, request: Request, next: Next) -> Response {
     let mut hosts = request.headers().get_all(HOST).iter();
     let (host, more) = (hosts.next(), hosts.next());
+    let named = state.hosts.get();
     let is_old = request.version() < http::Version::HTTP_11;
     match host.map(HeaderValue::to_str) {
-        None if is_old && *state.hosts == Hosts::Any => next.run(request).await,
-        Some(Ok(host)) if more.is_none() && state.hosts.allow(host) => next.run(request).await,
+        None if is_old && *named == Hosts::Any => next.run(request).await,
+        Some(Ok(host)) if more.is_none() && named.allow(host) => next.run(request).await,
         Some(Ok(_)) if more.is_none() => text(
             StatusCode::MISDIRECTED_REQUEST,
             "this server is not called by that name: add it to the option `hosts`\n",

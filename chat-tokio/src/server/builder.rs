@@ -18,6 +18,7 @@ use crate::auth::{Authenticator, Gate};
 use crate::broker::{Broker, LocalBroker};
 use crate::clock::Clock;
 use crate::http::{self, FrameBytes, Hosts, HttpState, Identify, Origins, Page, Readiness, Ready};
+use crate::live::Live;
 use crate::log::{MemoryLog, RoomLog};
 use crate::worker::{self, Parts, WorkerHandle};
 
@@ -33,8 +34,8 @@ pub struct Builder {
     listen: Option<SocketAddr>,
     listen_lines: Option<SocketAddr>,
     page: Page,
-    origins: Origins,
-    hosts: Hosts,
+    origins: Live<Origins>,
+    hosts: Live<Hosts>,
     authenticator: Option<Arc<dyn Authenticator>>,
     auth_cookie: Option<Arc<str>>,
     handshake_timeout: Duration,
@@ -51,8 +52,8 @@ impl Default for Builder {
             listen: None,
             listen_lines: None,
             page: Page::Embedded,
-            origins: Origins::SameHost,
-            hosts: Hosts::Any,
+            origins: Live::default(),
+            hosts: Live::default(),
             authenticator: None,
             auth_cookie: None,
             handshake_timeout: Duration::from_secs(10),
@@ -114,14 +115,14 @@ impl Builder {
     /// Sets which web pages may connect. Default: those of the same host.
     #[must_use]
     pub fn origins(mut self, origins: Origins) -> Self {
-        self.origins = origins;
+        self.origins = origins.into();
         self
     }
 
     /// Sets by which names the server may be called. Default: any.
     #[must_use]
     pub fn hosts(mut self, hosts: Hosts) -> Self {
-        self.hosts = hosts;
+        self.hosts = hosts.into();
         self
     }
 
@@ -195,9 +196,15 @@ impl Builder {
             server.workers.push(self.start_worker(index, &common, listeners)?);
         }
         common.readiness.set(Ready::Ready);
-        let handles = server.workers.iter().map(|worker| worker.handle.clone()).collect();
+        let handles: Vec<_> = server.workers.iter().map(|worker| worker.handle.clone()).collect();
         let Common { readiness, frame_bytes, gate, .. } = common;
-        server.shared = Arc::new(Shared { handles, next: 0.into(), readiness, frame_bytes, gate });
+        if let Some(gate) = &gate {
+            gate.set_workers(handles.clone());
+        }
+        let (origins, hosts) = (self.origins, self.hosts);
+        let next = 0.into();
+        let shared = Shared { handles, next, readiness, frame_bytes, gate, origins, hosts };
+        server.shared = Arc::new(shared);
         Ok(server)
     }
 
@@ -250,8 +257,8 @@ impl Builder {
     fn router(&self, common: &Common, handle: &WorkerHandle) -> Result<Router, StartError> {
         let state = HttpState {
             attach: Arc::new(handle.clone()),
-            origins: Arc::new(self.origins.clone()),
-            hosts: Arc::new(self.hosts.clone()),
+            origins: self.origins.clone(),
+            hosts: self.hosts.clone(),
             identify: self.identify(),
             frame_bytes: common.frame_bytes.clone(),
             readiness: common.readiness.clone(),
