@@ -49,7 +49,7 @@ async fn the_same_host_connects_by_default() {
 
 #[tokio::test]
 async fn a_name_that_is_not_the_servers_is_refused() {
-    let hosts = Arc::new(Hosts::Listed(vec!["chat.example".into()]));
+    let hosts = Hosts::Listed(vec!["chat.example".into()]).into();
     let state = chat_tokio::http::HttpState { hosts, ..state() };
     let server = serve(state, Page::Embedded, HttpLimits::default()).await;
     for (host, path, expected) in [

@@ -8,7 +8,7 @@ mod broker;
 mod check;
 mod conn;
 mod driver;
-mod fairness;
+pub(crate) mod fairness;
 mod fuzzing;
 mod heal;
 mod input;
