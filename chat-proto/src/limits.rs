@@ -97,8 +97,8 @@ limits! {
     messages_per_10s: u32 = 500, 0..=10_000_000;
     /// The same for a `basic` connection, which is slowed down instead of refused. 0: no limit.
     basic_messages_per_10s: u32 = 0, 0..=10_000_000;
-    /// Messages that all sessions of one user may send in 10 s together; a token's own budget counts
-    /// where it is larger. 0: no limit.
+    /// Messages that all sessions of one user may send in 10 s together; the own budget of a token
+    /// counts where it is larger. 0: no limit.
     user_messages_per_10s: u32 = 1000, 0..=10_000_000;
     /// Messages that all connections of one address (IPv6: of one /64) may send in 10 s together,
     /// which may be many people behind one router. 0: no limit.
@@ -132,6 +132,9 @@ limits! {
     room_drafts: u32 = 4096, 1..=1_000_000;
     /// Members of a room up to which typing is shown.
     typing_members: u32 = 100, 0..=10_000;
+    /// Members of a room up to which each coming and going is told by itself; in a larger one they
+    /// are told together, at most once a second.
+    notice_members: u32 = 64, 0..=10_000;
 }
 
 impl Limits {

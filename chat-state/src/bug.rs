@@ -53,6 +53,8 @@ pub enum Bug {
     ForgetSharedBudget,
     /// A budget that nobody shares is kept for ever.
     LeakBudget,
+    /// What was gathered of the comings and goings in a large room is not told.
+    ForgetCrowd,
 
     /// A Client that loses its connection forgets how far its rooms were delivered.
     ForgetPositions,
@@ -139,6 +141,7 @@ impl Bug {
         Self::LeakEmptyRoom,
         Self::ForgetSharedBudget,
         Self::LeakBudget,
+        Self::ForgetCrowd,
     ];
 
     /// All those of a Client.

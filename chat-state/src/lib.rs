@@ -47,6 +47,7 @@ extern crate std;
 mod bug;
 pub mod client;
 mod config;
+mod crowd;
 mod event;
 mod grant;
 mod hub;

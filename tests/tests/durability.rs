@@ -75,6 +75,7 @@ async fn sender(
             Some(
                 ServerFrame::Join { .. }
                 | ServerFrame::Leave { .. }
+                | ServerFrame::Presence { .. }
                 | ServerFrame::Members { id: None, .. },
             ) => {}
             Some(other) => panic!("unexpected: {other:?}"),

@@ -330,7 +330,7 @@ impl Hub {
         wait
     }
 
-    /// A credential's own budget counts for its user, too: where it is larger, and where it is none.
+    /// A credential's own budget counts for its user, too: where it is larger, or no limit at all.
     fn shares(&self, session: &Session) -> [Option<Share>; 2] {
         let limits = &self.config.limits;
         let (user, peer) = (limits.user_messages_per_10s, limits.address_messages_per_10s);

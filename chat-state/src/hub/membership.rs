@@ -8,9 +8,10 @@ use chat_proto::{
 };
 
 use super::history::HistoryLoad;
+use super::notices::Notice;
 use super::{Actions, Hub, Pending};
 use crate::bug::Bug;
-use crate::event::{Action, Recipients, Signal, SignalTo};
+use crate::event::{Action, Signal, SignalTo};
 use crate::ids::{ConnId, MemberId, Mono};
 use crate::log::{Keep, ReadRange};
 use crate::room::{Departure, LogState, Queued, Room, RoomId};
@@ -260,6 +261,7 @@ impl Hub {
         let State::Joining(joining) = &subscription.state else { return };
         let (id, known) = (joining.id.clone(), back || joining.before.is_some());
         room.joining.remove(&conn);
+        room.untold_of.remove(&conn);
         // One that takes nothing at the moment is fed once it does. (`basic` can't be.)
         let open = outbox == OutboxState::Open || dialect == Dialect::Basic;
         subscription.state = if head == cursor && open {
@@ -309,11 +311,8 @@ impl Hub {
         room.version += 1;
         self.changes = self.changes.max(room.version);
         let version = room.version;
-        if !moved && !room.live.is_empty() {
-            out.push_back(Action::Send {
-                to: Recipients::AllBut(room.live.roster().clone(), conn),
-                frame: ServerFrame::Join { room: name.clone(), member: member.clone() },
-            });
+        if !moved {
+            self.notice(at, Notice::Came(member.clone(), Some(conn)), out);
         }
         let to = SignalTo::Followers(name.clone());
         let room = name.clone();
@@ -410,17 +409,13 @@ impl Hub {
         shown: bool,
         out: &mut Actions,
     ) {
-        let Departure { id, member, reason, .. } = departure;
+        let Departure { conn, id, member, reason } = departure;
         let Some(room) = self.rooms.get_mut(at) else { return };
         room.version += 1;
         self.changes = self.changes.max(room.version);
         let (name, version) = (room.name.clone(), room.version);
-        if shown && !room.live.is_empty() {
-            let (room_name, member) = (name.clone(), member.clone());
-            out.push_back(Action::Send {
-                to: Recipients::All(room.live.roster().clone()),
-                frame: ServerFrame::Leave { room: room_name, member, reason },
-            });
+        if shown {
+            self.notice(at, Notice::Went(member.clone(), reason, Some(conn)), out);
         }
         let to = SignalTo::Followers(name.clone());
         let room = name.clone();
@@ -436,6 +431,7 @@ impl Hub {
             // One that joins again is listed as one that lags.
             State::Joining(_) | State::Lagging { .. } => {
                 room.lagging.remove(&conn);
+                room.untold_of.remove(&conn);
             }
             State::Live(_) if stays => {}
             State::Live(place) => {
@@ -459,6 +455,9 @@ impl Hub {
         {
             if room.left_in_silence {
                 self.tell_empty(&room, out);
+            }
+            if let Some(crowd) = &room.crowd {
+                self.timers.disarm(crowd.due, Timer::Presence(at));
             }
             self.count_changed(room.name.clone());
             out.push_back(Action::Unfollow { room: room.name });

@@ -4,8 +4,8 @@
 //! rooms, `append` takes messages to the log, `door` takes entries from the log to the members,
 //! `delivery` feeds those who lag, `history` reads back, `signals` talks to other Hubs, `heartbeat`
 //! notices the dead, `pause` stops reading, `away` keeps sessions that have lost their connection,
-//! `auth` knows who they are,
-//! `budgets` holds what users and addresses share, `resume` gives them a new one, `drain` leaves service.
+//! `auth` knows who they are, `budgets` holds what users and addresses share,
+//! `resume` gives them a new one, `drain` leaves service.
 mod append;
 mod auth;
 mod away;
@@ -16,6 +16,7 @@ mod drain;
 mod heartbeat;
 mod history;
 mod membership;
+mod notices;
 mod patience;
 mod pause;
 mod questions;
@@ -202,6 +203,7 @@ impl Hub {
                 Timer::Linger(member) => self.linger_due(member, out),
                 Timer::Away(member) => self.away.forget(member),
                 Timer::Left(room, hub) => self.left_due(room, hub, out),
+                Timer::Presence(room) => self.presence_due(room, out),
                 Timer::Census => self.census_due(out),
                 Timer::Poll => self.poll_due(out),
             }

@@ -239,6 +239,9 @@ impl Hub {
         self.welcome(conn, (id, &features), Some(rooms), out);
         for room in recovered {
             let Some(at) = self.rooms.find(&room) else { continue };
+            if let Some(room) = self.rooms.get_mut(at) {
+                room.untold_of.remove(&conn);
+            }
             if let Some(view) = self.members_view(at) {
                 Self::reply(conn, ServerFrame::Members { id: None, room, view }, out);
             }

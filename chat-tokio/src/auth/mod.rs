@@ -34,8 +34,8 @@ pub trait Authenticator: Send + Sync + 'static {
     fn authenticate(&self, credentials: &Token) -> AuthFuture;
 
     /// Returns the keys whose credentials count at the moment. A session that one has let in
-    /// ([`Grant::key`]) ends once it is gone from here: that is looked at after each check, and when
-    /// another authenticator takes this one's place.
+    /// ([`Grant::key`]) ends once it is gone from here: that is looked at after each check, and
+    /// when another authenticator takes this one's place.
     fn keys(&self) -> Vec<KeyId> {
         Vec::new()
     }

@@ -12,7 +12,7 @@ export const DEFAULT_LIMITS = Object.freeze({
   address_messages_per_10s: 20_000, user_sessions: 64, cost_hello: 500, cost_join: 500,
   cost_history: 500, cost_members: 500, cost_leave: 100, cost_pong: 20, outbox_high_bytes: 131_072,
   outbox_bytes: 1_048_576, recent_entries: 256, recent_bytes: 262_144, behind_entries: 10_000,
-  room_drafts: 4096, typing_members: 100,
+  room_drafts: 4096, typing_members: 100, notice_members: 64,
 });
 
 export const ERROR_CODES = Object.freeze([
@@ -151,6 +151,7 @@ const SHAPES = {
   join: { room, ...MEMBER },
   leave: { room, ...MEMBER, reason: oneOf(LEAVE_REASONS) },
   typing: { room, ...MEMBER, active: flag },
+  presence: { room, count },
   gap: { room, from: count, to: count },
   hole: { room, from: count, to: count },
   bye: { code: string, reconnect: flag, after_ms: count },

@@ -186,6 +186,7 @@ fn read_v1(text: &str) -> Seen {
         Ok(
             ServerFrame::Join { .. }
             | ServerFrame::Leave { .. }
+            | ServerFrame::Presence { .. }
             | ServerFrame::Members { id: None, .. },
         ) => Seen::Notice,
         Ok(ServerFrame::Error(error)) => Seen::Wrong(format!("refused: {error:?}")),

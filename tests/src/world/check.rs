@@ -34,6 +34,8 @@ pub struct Sub {
     pub epoch: Option<Epoch>,
     /// The last entry it was given, or told that it will not get.
     pub last: Option<u64>,
+    /// How many members the room has; a `basic` peer is not told.
+    pub count: u64,
 }
 
 /// What a peer was told so far.
@@ -88,16 +90,16 @@ impl View {
         self.lines.push(render::basic(&room, kind, username, content));
         match kind {
             "join" => {
-                assert_eq!(content, format!("{username} joined the room"));
-                if username == self.name {
+                let alone = told(content, username, "joined the room");
+                if alone && username == self.name {
                     // Entering a room leaves the one before.
                     self.rooms.clear();
-                    self.rooms.insert(room.clone(), Sub { epoch: None, last: None });
+                    self.rooms.insert(room.clone(), Sub { epoch: None, last: None, count: 0 });
                 }
             }
             "leave" => {
-                assert_eq!(content, format!("{username} left the room"));
-                assert_ne!(username, self.name, "whoever leaves gets no notice of it");
+                let alone = told(content, username, "left the room");
+                assert!(!alone || username != self.name, "whoever leaves gets no notice of it");
             }
             "message" => self.basic_message(log, &room, username, content),
             other => panic!("a basic peer was sent a {other:?}"),
@@ -118,7 +120,7 @@ impl View {
         let [(seq, epoch)] = &*found else {
             assert!(!found.is_empty(), "{content:?} is not in the log of {room}");
             // A text with a key may stand in two logs, so it can't be told which one this is.
-            return *sub = Sub { epoch: None, last: None };
+            return *sub = Sub { epoch: None, last: None, count: 0 };
         };
         if let Some(last) = sub.last {
             assert_eq!(*seq, last + 1, "{} in {room}", self.name);
@@ -143,8 +145,12 @@ impl View {
                 self.acked(log, id.as_deref(), &room, seq, duplicate);
             }
             ServerFrame::Page(page) => self.page(log, &page),
-            ServerFrame::Members { id: None, room, .. } => {
-                assert!(self.rooms.contains_key(&room), "{} is not in {room}", self.name);
+            ServerFrame::Members { id: None, room, view } => *self.count(&room) = view.count,
+            ServerFrame::Presence { room, count } => *self.count(&room) = count,
+            ServerFrame::Join { room, .. } => *self.count(&room) += 1,
+            ServerFrame::Leave { room, .. } => {
+                let count = self.count(&room);
+                *count = count.saturating_sub(1);
             }
             ServerFrame::Members { id, room, .. } => {
                 self.replied(id.as_deref(), &Want::Members { room });
@@ -166,16 +172,20 @@ impl View {
             ServerFrame::Hole { room, from, to } => {
                 self.skip(log, &room, (from.get(), to.get()), Missing::IsGone);
             }
-            ServerFrame::Join { room, .. }
-            | ServerFrame::Leave { room, .. }
-            | ServerFrame::Typing { room, .. } => {
-                assert!(self.rooms.contains_key(&room), "{} is not in {room}", self.name);
+            ServerFrame::Typing { room, .. } => {
+                self.count(&room);
             }
             ServerFrame::Ping { .. } => return Some(r#"{"type":"pong"}"#.into()),
             ServerFrame::Bye { .. } => {}
             other => panic!("a peer was sent {other:?}"),
         }
         None
+    }
+
+    /// How many members a room has as far as the peer was told; it has to be one of them.
+    fn count(&mut self, room: &RoomName) -> &mut u64 {
+        let sub = self.rooms.get_mut(room);
+        &mut sub.unwrap_or_else(|| panic!("{} is not in {room}", self.name)).count
     }
 
     fn replied(&mut self, id: Option<&str>, want: &Want) {
@@ -216,7 +226,8 @@ impl View {
                 let log = there.expect("the log has this epoch");
                 assert!(head.seq >= from.seq, "{}: {room} goes back", self.name);
                 assert!(head.seq.get() <= log.last(), "{}: head is beyond the log", self.name);
-                let sub = Sub { epoch: Some(from.epoch.clone()), last: Some(from.seq.get()) };
+                let (epoch, last) = (Some(from.epoch.clone()), Some(from.seq.get()));
+                let sub = Sub { epoch, last, count: 0 };
                 self.rooms.insert(room.clone(), sub);
             }
             Recovery::Lost(LostReason::EpochChanged) => {
@@ -258,7 +269,8 @@ impl View {
             assert!(!joined.has_more_before || oldest.seq.get() > 1);
             assert!(joined.has_more_before || oldest.seq.get() <= log.first);
         }
-        let sub = Sub { epoch: Some(joined.epoch.clone()), last: Some(joined.head.get()) };
+        let (epoch, last) = (Some(joined.epoch.clone()), Some(joined.head.get()));
+        let sub = Sub { epoch, last, count: joined.members.count };
         self.rooms.insert(room, sub);
     }
 
@@ -385,4 +397,18 @@ fn same_as_log(events: &[std::sync::Arc<Entry>], log: &[std::sync::Arc<Entry>]) 
         let there = log.get(usize::try_from(entry.seq.get() - 1).expect("short"));
         assert_eq!(there, Some(entry), "what is shown is in the log");
     }
+}
+
+/// Checks the text of a `basic` notice; tells whether it is about one alone.
+fn told(content: &str, username: &str, what: &str) -> bool {
+    let rest = content.strip_prefix(username).and_then(|rest| rest.strip_suffix(what));
+    let others = rest.unwrap_or_else(|| panic!("{username}: {content:?}")).trim();
+    let number = others.strip_prefix("and ").and_then(|rest| rest.split_once(" other"));
+    let number = number.map(|(number, plural)| (number.parse::<u64>().expect("a count"), plural));
+    match number {
+        None => assert_eq!(others, ""),
+        Some((1, plural)) => assert_eq!(plural, ""),
+        Some((_, plural)) => assert_eq!(plural, "s"),
+    }
+    number.is_none()
 }

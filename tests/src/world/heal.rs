@@ -158,6 +158,13 @@ impl World {
                 self.request(index, &request, Want::Members { room: room.clone() });
                 self.settle();
                 let (least, most) = self.members(&room);
+                let (name, told) =
+                    (&self.conns[index].name, self.conns[index].view.rooms[&room].count);
+                let lines = &self.conns[index].view.lines;
+                assert!(
+                    (least..=most).contains(&told),
+                    "{name} was told of {told} in {room}: {lines:#?}"
+                );
                 if let Some(ServerFrame::Members { view, .. }) =
                     self.conns[index].view.frames.last()
                 {

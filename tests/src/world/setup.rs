@@ -49,6 +49,8 @@ impl Preset {
                 recent_entries: 2,
                 history: 3,
                 outbox_high_bytes: 1024,
+                members_listed: 3,
+                notice_members: 2,
                 ..Limits::default()
             },
             Self::Tiny => Limits {
@@ -72,6 +74,7 @@ impl Preset {
                 behind_entries: 5,
                 room_drafts: 3,
                 typing_members: 2,
+                notice_members: 1,
                 ..Limits::default()
             },
         };
