@@ -9,7 +9,7 @@ use chat_proto::{
 };
 
 use crate::grant::{AuthError, Grant, Revoke};
-use crate::ids::{ConnId, HubId, MemberId, Mono, PeerKey, Token};
+use crate::ids::{AddressKey, ConnId, HubId, MemberId, Mono, Token};
 use crate::log::{AppendError, Appended, Draft, LogHead, LogPage, ReadError, ReadRange};
 use crate::roster::Roster;
 
@@ -29,7 +29,7 @@ pub enum Event {
         /// How the peer can be asked for a sign of life without a frame.
         probe: Probe,
         /// Which address it comes from; `None`: it shares no budget with others.
-        peer: Option<PeerKey>,
+        peer: Option<AddressKey>,
     },
     /// A frame came.
     Received {
@@ -353,7 +353,7 @@ pub enum Spender {
     /// All sessions of a user whom the authority knows.
     User(UserId),
     /// All connections of an address.
-    Peer(PeerKey),
+    Address(AddressKey),
 }
 
 /// Who a connection is before it says `hello`.

@@ -74,7 +74,7 @@ pub use grant::{
 };
 pub use hub::{Actions, Hub, Stats};
 pub use identity::guest;
-pub use ids::{ConnId, HubId, MemberId, Mono, Now, PeerKey, Token};
+pub use ids::{AddressKey, ConnId, HubId, MemberId, Mono, Now, Token};
 pub use log::{
     AppendError, Appended, Draft, Keep, LogHead, LogPage, Outcome, ReadError, ReadRange,
 };

@@ -27,6 +27,10 @@ use crate::http::{FrameBytes, PeerAddr};
 use crate::server::attach::{Attach, NewConnection};
 use crate::transport::Lines;
 
+mod peer_key;
+
+pub use peer_key::PeerKey;
+
 /// Connections that the kernel completes before they are accepted: a whole server's clients come
 /// back within seconds after a restart. The kernel caps it at `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
@@ -156,7 +160,7 @@ pub async fn serve_http(
         without_delay(&stream);
         let service = TowerToHyperService::new(router.clone());
         let service = service_fn(move |mut request: Request<Incoming>| {
-            request.extensions_mut().insert(PeerAddr(peer.ip()));
+            request.extensions_mut().insert(PeerAddr(peer.ip().to_canonical()));
             service.call(request)
         });
         let connection = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
@@ -197,7 +201,7 @@ pub async fn serve_lines(
     let accept = |cx: &mut Context<'_>| listener.poll_accept(cx);
     accept_until(shutdown, accept, |(stream, peer)| {
         without_delay(&stream);
-        attach_lines(&*attach, stream, Some(peer.ip()), frame_bytes.get());
+        attach_lines(&*attach, stream, Some(peer.ip().to_canonical()), frame_bytes.get());
     })
     .await;
 }
@@ -222,11 +226,9 @@ where
     IO: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let new = NewConnection {
-        transport: Box::new(Lines::new(io, frame_bytes)),
-        dialect: Dialect::Basic,
         name: DisplayName::new("anonymous").ok(),
-        credentials: None,
         peer,
+        ..NewConnection::new(Box::new(Lines::new(io, frame_bytes)), Dialect::Basic)
     };
     if let Err(refused) = attach.attach(new) {
         tracing::debug!(why = %refused.why, "a connection was refused");

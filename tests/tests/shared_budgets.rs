@@ -6,8 +6,8 @@ use chat_proto::{
     RoomName, ServerFrame, SessionId, Timestamp, Token as Credentials, UserId,
 };
 use chat_state::{
-    Action, Config, ConnId, Event, Grant, Hub, HubId, Identity, Mono, Now, PeerKey, Peers, Probe,
-    Signal, Stats, Times,
+    Action, AddressKey, Config, ConnId, Event, Grant, Hub, HubId, Identity, Mono, Now, Peers,
+    Probe, Signal, Stats, Times,
 };
 use proptest::prelude::*;
 
@@ -73,7 +73,7 @@ impl Test {
         self.slots += 1;
         let session = SessionId::new(&format!("s{}", self.slots)).expect("a session");
         let identity = Identity::Wanted { credentials: Some(Credentials("t".into())) };
-        let (probe, peer) = (Probe::Transport, Some(PeerKey(peer)));
+        let (probe, peer) = (Probe::Transport, Some(AddressKey(peer)));
         self.handle(hub, Event::Connected { conn, session, dialect, identity, probe, peer });
         (hub, conn)
     }

@@ -37,7 +37,7 @@ use crate::bug::Bug;
 use crate::config::{Config, Peers};
 use crate::event::{Action, Event, Identity, Probe, Recipients, Signal, SignalTo, Spender};
 use crate::identity;
-use crate::ids::{ConnId, MemberId, Mono, Now, PeerKey, Token};
+use crate::ids::{AddressKey, ConnId, MemberId, Mono, Now, Token};
 use crate::log::ReadRange;
 use crate::presence::Directory;
 use crate::room::{Queued, RoomId, Rooms};
@@ -252,7 +252,7 @@ impl Hub {
         now: Mono,
         (conn, id): (ConnId, SessionId),
         dialect: Dialect,
-        ((identity, peer), probe): ((Identity, Option<PeerKey>), Probe),
+        ((identity, peer), probe): ((Identity, Option<AddressKey>), Probe),
         out: &mut Actions,
     ) {
         if self.sessions.len >= self.config.limits.connections as usize {
@@ -271,7 +271,7 @@ impl Hub {
             (Dialect::Basic, None) => Stage::Active,
             (Dialect::Basic, Some(_)) | (Dialect::V1, _) => Stage::Fresh,
         };
-        let shares = peer.map(|peer| self.share_of_peer(Spender::Peer(peer)));
+        let shares = peer.map(|peer| self.share_of_peer(Spender::Address(peer)));
         let session = Session {
             conn,
             member_id: identity::member(&id),

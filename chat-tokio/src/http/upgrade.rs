@@ -152,9 +152,8 @@ async fn hand_over(state: HttpState, accepted: Accepted) {
         }
     };
     let transport = transport(upgraded, state.frame_bytes.get());
-    if let Err(refused) =
-        state.attach.attach(NewConnection { transport, dialect, name, credentials, peer })
-    {
+    let new = NewConnection { name, credentials, peer, ..NewConnection::new(transport, dialect) };
+    if let Err(refused) = state.attach.attach(new) {
         tracing::debug!(why = %refused.why, "a connection was refused after its handshake");
         refused.close().await;
     }

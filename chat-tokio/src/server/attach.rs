@@ -18,8 +18,17 @@ pub struct NewConnection {
     pub name: Option<DisplayName>,
     /// The credential that came with the handshake, if one did.
     pub credentials: Option<Token>,
-    /// The address of the peer, whose connections share a budget; `None`: it shares none.
+    /// The client's address, as far as it is known: where a trusted proxy stands in between, what
+    /// it says. An IPv4 address in IPv6's form is given as an IPv4 address.
     pub peer: Option<IpAddr>,
+}
+
+impl NewConnection {
+    /// Makes a connection of which nothing else is known.
+    #[must_use]
+    pub fn new(transport: Box<dyn Transport>, dialect: Dialect) -> Self {
+        Self { transport, dialect, name: None, credentials: None, peer: None }
+    }
 }
 
 impl fmt::Debug for NewConnection {
@@ -27,6 +36,7 @@ impl fmt::Debug for NewConnection {
         f.debug_struct("NewConnection")
             .field("transport", &self.transport.properties())
             .field("dialect", &self.dialect)
+            .field("peer", &self.peer)
             .finish_non_exhaustive()
     }
 }

@@ -18,17 +18,17 @@ mod turn;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::Future;
-use std::net::IpAddr;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use chat_proto::{CloseCode, Dialect, LeaveReason, Limits, RoomName, Token as Credentials};
 use chat_state::{
-    Action, Actions, AuthError, Config, ConnId, Draft, Event, Hub, HubId, Identity, PeerKey, Probe,
+    Action, Actions, AuthError, Config, ConnId, Draft, Event, Hub, HubId, Identity, Probe,
     ReadRange, Revoke, Token,
 };
 
+use crate::accept::PeerKey;
 use crate::auth::Gate;
 use crate::broker::Broker;
 use crate::clock::Clock;
@@ -157,7 +157,7 @@ impl Worker {
 
     /// Takes a new connection in and starts its task.
     pub(crate) fn attach(&mut self, new: NewConnection) {
-        let NewConnection { transport, dialect, name, credentials, peer } = new;
+        let NewConnection { transport, dialect, name, credentials, peer, .. } = new;
         let properties = transport.properties();
         let conn = self.slots.insert(Slot::new(transport, dialect, properties.framing));
         let probe = if properties.pings { Probe::Transport } else { Probe::None };
@@ -166,7 +166,7 @@ impl Worker {
             Some(_) => Identity::Wanted { credentials },
         };
         let session = random::session();
-        let peer = peer.map(peer_key);
+        let peer = peer.map(|address| PeerKey::from(address).into());
         self.handle(Event::Connected { conn, session, dialect, identity, probe, peer });
         if let Some(me) = self.me.upgrade() {
             tokio::task::spawn_local(connection::Connection::new(me, conn));
@@ -339,29 +339,6 @@ impl Worker {
     }
 }
 
-/// What counts as one address: of IPv6 all of a network, since whoever has one address there has
-/// all of them. An IPv4 address in IPv6 is one of IPv4.
-fn peer_key(address: IpAddr) -> PeerKey {
-    match address.to_canonical() {
-        IpAddr::V4(address) => PeerKey(address.to_ipv6_mapped().to_bits()),
-        IpAddr::V6(address) => PeerKey(address.to_bits() >> 64 << 64),
-    }
-}
-
 /// A task of the worker has panicked: its connections are not served any more.
 #[derive(Debug)]
 pub(crate) struct WorkerFailed;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_network_of_ipv6_is_one_address() {
-        let key = |text: &str| peer_key(text.parse().unwrap());
-        assert_eq!(key("2001:db8:1:2::1"), key("2001:db8:1:2:ffff:ffff:ffff:ffff"));
-        assert_ne!(key("2001:db8:1:2::1"), key("2001:db8:1:3::1"));
-        assert_eq!(key("::ffff:192.0.2.1"), key("192.0.2.1"));
-        assert_ne!(key("192.0.2.1"), key("192.0.2.2"));
-    }
-}

@@ -5,8 +5,8 @@ use chat_proto::{
     BasicRequest, ClientFrame, Dialect, DisplayName, LeaveReason, RoomName, ServerFrame, SessionId,
 };
 use chat_state::{
-    Action, Actions, Config, ConnId, Event, Hub, HubId, Identity, Mono, Now, PeerKey, Peers, Probe,
-    Recipients, Signal, SignalTo, Token,
+    Action, Actions, AddressKey, Config, ConnId, Event, Hub, HubId, Identity, Mono, Now, Peers,
+    Probe, Recipients, Signal, SignalTo, Token,
 };
 
 use super::link::{Down, Peer, Up};
@@ -285,7 +285,7 @@ impl Sim {
         let session = session.expect("a session id");
         let probe = Probe::Transport;
         // All are behind one router: what one of them does must not be another's loss.
-        let peer = Some(PeerKey(1));
+        let peer = Some(AddressKey(1));
         let at = self.arrival(index);
         self.links[index].flight_at = at;
         self.due(at, Due::Opened { link: index });

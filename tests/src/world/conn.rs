@@ -2,7 +2,7 @@
 use std::collections::VecDeque;
 
 use chat_proto::{CloseCode, Decoder, Encoded};
-use chat_state::{ConnId, PeerKey};
+use chat_state::{AddressKey, ConnId};
 
 use super::check::View;
 
@@ -58,7 +58,7 @@ pub struct Conn {
     /// What the peer has been told.
     pub view: View,
     /// The address that it comes from, if that counts.
-    pub peer: Option<PeerKey>,
+    pub peer: Option<AddressKey>,
 }
 
 impl Conn {

@@ -7,7 +7,7 @@ use chat_proto::{
     BasicRequest, ClientFrame, Dialect, Limits, Request, RoomName, ServerFrame, Timestamp,
 };
 use chat_state::{
-    Action, Actions, Bug, ConnId, Event, Hub, Mono, Now, PeerKey, Recipients, Signal, SignalTo,
+    Action, Actions, AddressKey, Bug, ConnId, Event, Hub, Mono, Now, Recipients, Signal, SignalTo,
     Token,
 };
 
@@ -51,7 +51,7 @@ pub struct World {
     appends: BTreeMap<(usize, RoomName), (Token, Mono)>,
     closed: Vec<(usize, ConnId)>,
     /// The address that new connections come from.
-    pub(super) address: Option<PeerKey>,
+    pub(super) address: Option<AddressKey>,
     /// What that address was let do on each Hub.
     ledgers: Vec<Ledger>,
 }

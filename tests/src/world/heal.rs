@@ -2,7 +2,7 @@
 use std::collections::BTreeSet;
 
 use chat_proto::{Body, Dialect, Entry, LeaveReason, Request, RoomName, ServerFrame};
-use chat_state::{Bug, Event, PeerKey, Stats};
+use chat_state::{AddressKey, Bug, Event, Stats};
 
 use super::broker::BrokerMood;
 use super::check::Want;
@@ -30,7 +30,7 @@ pub fn run_with(bug: Bug, script: &Script) -> World {
 
 fn run_in(mut world: World, script: &Script) -> World {
     // Where limits are small, so is that of what all share.
-    world.address = (script.setup.preset == Preset::Tiny).then_some(PeerKey(1));
+    world.address = (script.setup.preset == Preset::Tiny).then_some(AddressKey(1));
     for step in &script.steps {
         world.apply(*step);
         world.bounds_hold();
