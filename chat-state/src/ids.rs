@@ -52,4 +52,4 @@ pub struct Now {
 
 /// Where connections come from that share a budget: whatever the adapter takes for one address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct AddressKey(pub u128);
+pub struct AddressKey(pub [u8; 16]);

@@ -73,7 +73,7 @@ impl Test {
         self.slots += 1;
         let session = SessionId::new(&format!("s{}", self.slots)).expect("a session");
         let identity = Identity::Wanted { credentials: Some(Credentials("t".into())) };
-        let (probe, peer) = (Probe::Transport, Some(AddressKey(peer)));
+        let (probe, peer) = (Probe::Transport, Some(AddressKey(peer.to_be_bytes())));
         self.handle(hub, Event::Connected { conn, session, dialect, identity, probe, peer });
         (hub, conn)
     }

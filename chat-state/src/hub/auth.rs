@@ -282,10 +282,15 @@ impl Hub {
     /// its older connection.
     pub(super) fn is_one_too_many(&mut self, conn: ConnId, resume: Option<&Resume>) -> bool {
         let Some(session) = self.sessions.get(conn) else { return false };
+        let (shares, most) = (session.shares, self.config.limits.user_sessions);
+        let count = self.sessions_of_user(shares);
+        if count <= most {
+            return false;
+        }
+        let Some(session) = self.sessions.get(conn) else { return false };
         let older = resume.map(|resume| member_of(session, &resume.session));
         let replaces = older.is_some_and(|member| self.sessions.of(member).is_some());
-        let count = self.sessions_of_user(session.shares);
-        count.saturating_sub(u32::from(replaces)) > self.config.limits.user_sessions
+        count - u32::from(replaces) > most
     }
 
     /// Takes the identity of a connection that had none.

@@ -24,8 +24,8 @@ impl From<IpAddr> for PeerKey {
 impl From<PeerKey> for AddressKey {
     fn from(key: PeerKey) -> Self {
         Self(match key.0 {
-            IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
-            IpAddr::V6(network) => network.to_bits(),
+            IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
+            IpAddr::V6(network) => network.octets(),
         })
     }
 }

@@ -285,7 +285,7 @@ impl Sim {
         let session = session.expect("a session id");
         let probe = Probe::Transport;
         // All are behind one router: what one of them does must not be another's loss.
-        let peer = Some(AddressKey(1));
+        let peer = Some(AddressKey([1; 16]));
         let at = self.arrival(index);
         self.links[index].flight_at = at;
         self.due(at, Due::Opened { link: index });

@@ -30,7 +30,7 @@ pub fn run_with(bug: Bug, script: &Script) -> World {
 
 fn run_in(mut world: World, script: &Script) -> World {
     // Where limits are small, so is that of what all share.
-    world.address = (script.setup.preset == Preset::Tiny).then_some(AddressKey(1));
+    world.address = (script.setup.preset == Preset::Tiny).then_some(AddressKey([1; 16]));
     for step in &script.steps {
         world.apply(*step);
         world.bounds_hold();
