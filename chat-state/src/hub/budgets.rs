@@ -21,7 +21,6 @@ use crate::config::Peers;
 use crate::event::{Signal, SignalTo, Spender};
 use crate::ids::{ConnId, Mono};
 use crate::rate::{self, Bucket, Cost, Verdict};
-use crate::session::Session;
 use crate::timers::Timer;
 
 /// Refusals in a row after which a session is closed with 4129 …
@@ -66,8 +65,12 @@ impl Shares {
     }
 }
 
-/// A share, its budget in messages for 10 s, and what the budget is called.
-type Share = (u32, u32, &'static str);
+/// The budgets of a user and of an address, in messages for 10 s.
+#[derive(Clone, Copy)]
+struct PerWindow {
+    user: u32,
+    peer: u32,
+}
 
 impl Budgets {
     /// Returns how many there are.
@@ -103,33 +106,48 @@ impl Budgets {
         }
     }
 
-    /// Takes the cost from all of these, or from none.
-    fn take(&mut self, now: Mono, cost: Cost, shares: &[Option<Share>]) -> Verdict {
-        let mut wait: Option<(u64, &'static str)> = None;
-        for (at, per_window, limit) in shares.iter().flatten() {
-            let Some(shared) = self.get(*at) else { continue };
-            let mut bucket = shared.bucket;
-            let verdict = bucket.take(now, cost, *per_window, limit);
-            if let Verdict::Over { retry_after_ms, limit } = verdict {
-                wait = wait.max(Some((retry_after_ms, limit)));
-            }
+    /// Takes the cost from both budgets, or from none.
+    fn take(&mut self, now: Mono, cost: Cost, shares: Shares, per: PerWindow) -> Verdict {
+        let (user, user_wait) = self.after(now, cost, (shares.user, per.user));
+        let (peer, peer_wait) = self.after(now, cost, (shares.peer, per.peer));
+        if user_wait == 0 && peer_wait == 0 {
+            self.set(shares.user, user, cost);
+            self.set(shares.peer, peer, cost);
+            return Verdict::Within;
         }
-        if let Some((retry_after_ms, limit)) = wait {
-            return Verdict::Over { retry_after_ms, limit };
+        // The longer wait is the one to tell.
+        if user_wait >= peer_wait {
+            Verdict::Over { retry_after_ms: user_wait, limit: "user_messages_per_10s" }
+        } else {
+            Verdict::Over { retry_after_ms: peer_wait, limit: "address_messages_per_10s" }
         }
-        let _ = self.charge(now, cost, shares);
-        Verdict::Within
     }
 
     /// Takes the cost in any case and tells how long to stay quiet for it.
-    fn charge(&mut self, now: Mono, cost: Cost, shares: &[Option<Share>]) -> u64 {
-        let mut wait = 0;
-        for (at, per_window, _) in shares.iter().flatten() {
-            let Some(shared) = self.get(*at) else { continue };
-            wait = wait.max(shared.bucket.charge(now, cost, *per_window));
+    fn charge(&mut self, now: Mono, cost: Cost, shares: Shares, per: PerWindow) -> u64 {
+        let (user, user_wait) = self.after(now, cost, (shares.user, per.user));
+        let (peer, peer_wait) = self.after(now, cost, (shares.peer, per.peer));
+        self.set(shares.user, user, cost);
+        self.set(shares.peer, peer, cost);
+        user_wait.max(peer_wait)
+    }
+
+    /// What would be left after the cost, and how long to wait for that.
+    #[inline]
+    fn after(&self, now: Mono, cost: Cost, (at, per): (Option<u32>, u32)) -> (Bucket, u64) {
+        let shared = at.and_then(|at| self.slots.get(at as usize)?.as_ref());
+        let Some(shared) = shared else { return (Bucket::default(), 0) };
+        let mut bucket = shared.bucket;
+        let wait = bucket.charge(now, cost, per);
+        (bucket, wait)
+    }
+
+    #[inline]
+    fn set(&mut self, at: Option<u32>, bucket: Bucket, cost: Cost) {
+        if let Some(shared) = at.and_then(|at| self.get(at)) {
+            shared.bucket = bucket;
             shared.untold = shared.untold.saturating_add(cost.0);
         }
-        wait
     }
 }
 
@@ -149,7 +167,8 @@ impl Hub {
         let before = session.budget;
         let mut verdict = session.budget.take(now, cost, per_window, "messages_per_10s");
         if session.shares.any() && verdict == Verdict::Within {
-            verdict = self.take_shared(now, conn, cost, out);
+            let shares = session.shares;
+            verdict = self.take_shared(now, cost, (shares, own), out);
             if verdict != Verdict::Within
                 && let Some(session) = self.sessions.get_mut(conn)
             {
@@ -194,7 +213,8 @@ impl Hub {
         let per_window = own.unwrap_or(self.config.limits.basic_messages_per_10s);
         let mut wait = session.budget.charge(now, cost, per_window);
         if session.shares.any() {
-            wait = wait.max(self.charge_shared(now, conn, cost, out));
+            let shares = session.shares;
+            wait = wait.max(self.charge_shared(now, cost, (shares, own), out));
         }
         if wait == 0 {
             return;
@@ -231,6 +251,7 @@ impl Hub {
             _ => return rate::MESSAGE,
         })
     }
+
     /// Lets a connection share the budget of its address.
     pub(super) fn share_of_peer(&mut self, by: Spender) -> Shares {
         Shares { user: None, peer: Some(self.join_budget(by)) }
@@ -297,69 +318,61 @@ impl Hub {
 
     /// Charges a request to the budgets that its connection shares.
     #[inline(never)]
-    pub(super) fn take_shared(
+    fn take_shared(
         &mut self,
         now: Mono,
-        conn: ConnId,
         cost: Cost,
+        (shares, own): (Shares, Option<u32>),
         out: &mut Actions,
     ) -> Verdict {
-        let Some(session) = self.sessions.get(conn) else { return Verdict::Within };
-        let shares = self.shares(session);
         if self.bug(Bug::ForgetSharedBudget) {
             return Verdict::Within;
         }
-        let verdict = self.budgets.take(now, cost, &shares);
-        self.tell_spent(&shares, out);
+        let per = self.per_window(own);
+        let verdict = self.budgets.take(now, cost, shares, per);
+        self.tell_spent(shares, per, out);
         verdict
     }
 
     /// Charges a frame that can't be refused; answers how long to stay quiet for it.
     #[inline(never)]
-    pub(super) fn charge_shared(
+    fn charge_shared(
         &mut self,
         now: Mono,
-        conn: ConnId,
         cost: Cost,
+        (shares, own): (Shares, Option<u32>),
         out: &mut Actions,
     ) -> u64 {
-        let Some(session) = self.sessions.get(conn) else { return 0 };
-        let shares = self.shares(session);
-        let wait = self.budgets.charge(now, cost, &shares);
-        self.tell_spent(&shares, out);
+        let per = self.per_window(own);
+        let wait = self.budgets.charge(now, cost, shares, per);
+        self.tell_spent(shares, per, out);
         wait
     }
 
     /// A credential's own budget counts for its user, too: where it is larger, or no limit at all.
-    fn shares(&self, session: &Session) -> [Option<Share>; 2] {
+    fn per_window(&self, own: Option<u32>) -> PerWindow {
         let limits = &self.config.limits;
         let (user, peer) = (limits.user_messages_per_10s, limits.address_messages_per_10s);
-        let (user, peer) = match session.auth.as_deref().and_then(Auth::messages_per_10s) {
-            None => (user, peer),
-            Some(0) => (0, 0),
-            Some(own) if user == 0 => (user.min(own), peer),
-            Some(own) => (user.max(own), peer),
-        };
-        let Shares { user: user_at, peer: peer_at } = session.shares;
-        [
-            user_at.map(|at| (at, user, "user_messages_per_10s")),
-            peer_at.map(|at| (at, peer, "address_messages_per_10s")),
-        ]
+        match own {
+            None => PerWindow { user, peer },
+            Some(0) => PerWindow { user: 0, peer: 0 },
+            Some(own) => PerWindow { user: if user == 0 { 0 } else { user.max(own) }, peer },
+        }
     }
 
-    fn tell_spent(&mut self, shares: &[Option<Share>], out: &mut Actions) {
+    fn tell_spent(&mut self, shares: Shares, per: PerWindow, out: &mut Actions) {
         if self.config.peers == Peers::None {
             return;
         }
-        for (at, per_window, _) in shares.iter().flatten() {
-            let Some(shared) = self.budgets.get(*at) else { continue };
-            let part = u64::from(*per_window) * 1000 / TOLD_PARTS;
-            if *per_window == 0 || u64::from(shared.untold) < part {
+        for (at, per_window) in [(shares.user, per.user), (shares.peer, per.peer)] {
+            let Some(shared) = at.and_then(|at| self.budgets.get(at)) else { continue };
+            let part = u64::from(per_window) * 1000 / TOLD_PARTS;
+            if per_window == 0 || u64::from(shared.untold) < part {
                 continue;
             }
             let cost = core::mem::take(&mut shared.untold);
             let by = shared.by.clone();
-            let spent = || Signal::Spent { by, cost, per_window: *per_window };
+            let spent = || Signal::Spent { by, cost, per_window };
             self.signal(SignalTo::Everyone, spent, out);
         }
     }
