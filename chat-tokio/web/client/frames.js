@@ -18,7 +18,8 @@ export const DEFAULT_LIMITS = Object.freeze({
 export const ERROR_CODES = Object.freeze([
   "bad_frame", "unknown_type", "hello_expected", "already_welcome", "unauthorized", "forbidden",
   "auth_unavailable", "invalid_name",
-  "not_member", "too_many_rooms", "too_many_sessions", "rooms_exhausted", "room_full", "too_large", "invalid_content",
+  "not_member", "too_many_rooms", "too_many_sessions", "rooms_exhausted", "room_full", "too_large",
+  "invalid_content",
   "rate_limited", "idempotency_conflict", "log_unavailable", "unknown_outcome", "draining",
 ]);
 const DURABILITIES = ["memory", "process", "disk", "replicated"];
