@@ -49,6 +49,10 @@ pub enum Bug {
     LeakSession,
     /// A room that nobody needs is kept.
     LeakEmptyRoom,
+    /// What sessions share is not charged.
+    ForgetSharedBudget,
+    /// A budget that nobody shares is kept for ever.
+    LeakBudget,
     /// What was gathered of the comings and goings in a large room is not told.
     ForgetCrowd,
 
@@ -135,6 +139,8 @@ impl Bug {
         Self::TrustAnyPosition,
         Self::LeakSession,
         Self::LeakEmptyRoom,
+        Self::ForgetSharedBudget,
+        Self::LeakBudget,
         Self::ForgetCrowd,
     ];
 

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use chat_proto::{Dialect, DisplayName, Member, Position, RequestId, Seq, SessionId, UserId};
 
-use crate::hub::{Auth, Resuming};
+use crate::hub::{Auth, Resuming, Shares};
 use crate::ids::{ConnId, MemberId, Mono, Token};
 use crate::rate::Bucket;
 use crate::room::RoomId;
@@ -24,6 +24,7 @@ pub(crate) struct Session {
     /// Sorted by room. A `basic` connection has at most one.
     pub(crate) subscriptions: Vec<Subscription>,
     pub(crate) budget: Bucket,
+    pub(crate) shares: Shares,
     /// Refusals of the budget without a quiet window in between, and when the last one was.
     pub(crate) strikes: (u16, Mono),
     /// When something was last heard.

@@ -15,6 +15,8 @@ pub(crate) enum Timer {
     Heartbeat(ConnId),
     /// A slowed-down connection may be read again.
     Budget(ConnId),
+    /// A shared budget that nobody shares is whole again.
+    Shared(u32),
     /// The connection's turn to leave has come.
     DrainClose(ConnId),
     /// The log has not answered an append.

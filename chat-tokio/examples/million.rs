@@ -80,7 +80,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
 async fn connect(server: &Handle) -> Result<MemoryPeer, Box<dyn Error>> {
     let (transport, peer) = pair(CAPACITY_BYTES);
-    let mut new = NewConnection::new(transport, Dialect::Basic);
+    let mut new = NewConnection::new(Box::new(transport), Dialect::Basic);
     new.name = Some(DisplayName::new("u")?);
     loop {
         match server.attach(new) {

@@ -40,6 +40,7 @@ pub mod clock;
 pub mod config;
 pub mod escape;
 pub mod http;
+mod live;
 pub mod log;
 pub mod metrics;
 mod outbox;
@@ -49,5 +50,6 @@ pub mod transport;
 mod worker;
 
 pub use chat_state::Revoke;
+pub use live::Live;
 pub use outbox::Outbox;
-pub use server::{Builder, Drained, Handle, Server, StartError};
+pub use server::{Builder, Changes, Drained, Handle, ReconfigureError, Server, StartError};

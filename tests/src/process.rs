@@ -236,9 +236,21 @@ impl Server {
     /// # Panics
     /// If it has ended already.
     pub fn terminate(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    /// Asks the server to read its settings again (SIGHUP).
+    ///
+    /// # Panics
+    /// If it has ended already.
+    pub fn hang_up(&self) {
+        self.signal(Signal::HUP);
+    }
+
+    fn signal(&self, signal: Signal) {
         let id = self.child.id().expect("the server still runs");
         let id = i32::try_from(id).ok().and_then(Pid::from_raw).expect("a process id");
-        kill_process(id, Signal::TERM).expect("our own process takes a signal");
+        kill_process(id, signal).expect("our own process takes a signal");
     }
 
     /// Waits for the end of the process.

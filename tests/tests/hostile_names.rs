@@ -1,16 +1,14 @@
 //! Hosts and origins as attackers spell them, over real sockets.
 mod support;
 
-use std::sync::Arc;
-
 use chat_tokio::accept::HttpLimits;
 use chat_tokio::http::{Hosts, HttpState, Origins, Page};
 use support::{Server, UPGRADE, connect, exchange, header, serve, state, status};
 
 /// A server that is called `chat.example`, for the pages of that host or of listed origins.
 async fn server(origins: Origins) -> Server {
-    let hosts = Arc::new(Hosts::Listed(vec!["chat.example".into()]));
-    let state = HttpState { hosts, origins: Arc::new(origins), ..state() };
+    let hosts = Hosts::Listed(vec!["chat.example".into()]).into();
+    let state = HttpState { hosts, origins: origins.into(), ..state() };
     serve(state, Page::Embedded, HttpLimits::default()).await
 }
 

@@ -20,7 +20,7 @@ async fn upgrade(server: &Server, path: &str, more: &str) -> String {
 #[tokio::test]
 async fn only_listed_origins_connect() {
     let listed = Origins::Listed(vec!["https://good".parse().unwrap()]);
-    let state = chat_tokio::http::HttpState { origins: Arc::new(listed), ..state() };
+    let state = chat_tokio::http::HttpState { origins: listed.into(), ..state() };
     let server = serve(state, Page::Embedded, HttpLimits::default()).await;
     for (origin, expected) in [
         ("", 101),
@@ -49,7 +49,7 @@ async fn the_same_host_connects_by_default() {
 
 #[tokio::test]
 async fn a_name_that_is_not_the_servers_is_refused() {
-    let hosts = Arc::new(Hosts::Listed(vec!["chat.example".into()]));
+    let hosts = Hosts::Listed(vec!["chat.example".into()]).into();
     let listed = serve(
         chat_tokio::http::HttpState { hosts, ..state() },
         Page::Embedded,

@@ -4,11 +4,12 @@
 //! rooms, `append` takes messages to the log, `door` takes entries from the log to the members,
 //! `delivery` feeds those who lag, `history` reads back, `signals` talks to other Hubs, `heartbeat`
 //! notices the dead, `pause` stops reading, `away` keeps sessions that have lost their connection,
-//! `auth` knows who they are,
+//! `auth` knows who they are, `budgets` holds what users and addresses share,
 //! `resume` gives them a new one, `drain` leaves service, `stats` tells what there is.
 mod append;
 mod auth;
 mod away;
+mod budgets;
 mod delivery;
 mod door;
 mod drain;
@@ -35,9 +36,9 @@ use chat_proto::{
 
 use crate::bug::Bug;
 use crate::config::{Config, Peers};
-use crate::event::{Action, Event, Identity, Probe, Recipients, Signal, SignalTo};
+use crate::event::{Action, Event, Identity, Probe, Recipients, Signal, SignalTo, Spender};
 use crate::identity;
-use crate::ids::{ConnId, MemberId, Mono, Now, Token};
+use crate::ids::{AddressKey, ConnId, MemberId, Mono, Now, Token};
 use crate::log::ReadRange;
 use crate::presence::Directory;
 use crate::room::{Queued, RoomId, Rooms};
@@ -46,6 +47,8 @@ use crate::timers::{Timer, Timers};
 
 pub(crate) use self::auth::Auth;
 use self::away::{Away, Lingering};
+use self::budgets::Budgets;
+pub(crate) use self::budgets::Shares;
 use self::drain::Draining;
 use self::history::HistoryLoad;
 use self::patience::Patience;
@@ -68,6 +71,7 @@ pub struct Hub {
     /// When the event happened that is being handled.
     now: Mono,
     sessions: Sessions,
+    budgets: Budgets,
     /// Sessions that have lost their connection.
     away: Away,
     /// Members that others do not see leave yet.
@@ -130,6 +134,7 @@ impl Hub {
             config,
             now: Mono(0),
             sessions: Sessions::default(),
+            budgets: Budgets::default(),
             away: Away::default(),
             lingering: BTreeMap::new(),
             rooms: Rooms::default(),
@@ -155,8 +160,9 @@ impl Hub {
     pub fn handle(&mut self, now: Now, event: Event, out: &mut Actions) {
         self.now = now.mono;
         match event {
-            Event::Connected { conn, session, dialect, identity, probe } => {
-                self.connected(now.mono, (conn, session), dialect, (identity, probe), out);
+            Event::Connected { conn, session, dialect, identity, probe, peer } => {
+                let who = (identity, peer);
+                self.connected(now.mono, (conn, session), dialect, (who, probe), out);
             }
             Event::Received { conn, frame } => self.received(now, conn, frame, out),
             Event::Malformed { conn, error, dialect } => {
@@ -190,6 +196,7 @@ impl Hub {
                 Timer::Auth(conn) => self.grant_due(now.mono, conn, out),
                 Timer::Heartbeat(conn) => self.heartbeat_due(now.mono, conn, out),
                 Timer::Budget(conn) => self.budget_due(now.mono, conn, out),
+                Timer::Shared(at) => self.shared_due(at),
                 Timer::DrainClose(conn) => self.drain_close_due(now.mono, conn, out),
                 Timer::Append(token) => self.append_due(now.mono, token, out),
                 Timer::Hole(room) => self.hole_due(room, out),
@@ -239,6 +246,7 @@ impl Hub {
             rooms: self.rooms.len(),
             pending: self.pending.len(),
             timers: self.timers.len() + self.patience.len(),
+            budgets: self.budgets.len(),
             elsewhere: self.directory.len(),
         }
     }
@@ -248,7 +256,7 @@ impl Hub {
         now: Mono,
         (conn, id): (ConnId, SessionId),
         dialect: Dialect,
-        (identity, probe): (Identity, Probe),
+        ((identity, peer), probe): ((Identity, Option<AddressKey>), Probe),
         out: &mut Actions,
     ) {
         if self.sessions.len >= self.config.limits.connections as usize {
@@ -267,6 +275,7 @@ impl Hub {
             (Dialect::Basic, None) => Stage::Active,
             (Dialect::Basic, Some(_)) | (Dialect::V1, _) => Stage::Fresh,
         };
+        let shares = peer.map(|peer| self.share_of_peer(Spender::Address(peer)));
         let session = Session {
             conn,
             member_id: identity::member(&id),
@@ -278,6 +287,7 @@ impl Hub {
             name: name.unwrap_or_else(|| self.anonymous.clone()),
             subscriptions: Vec::new(),
             budget: crate::rate::Bucket::default(),
+            shares: shares.unwrap_or_default(),
             strikes: (0, now),
             heard: now,
             ping_at: None,
@@ -342,6 +352,7 @@ impl Hub {
     /// Parts a session from its connection, to be kept for a while or to end.
     fn part(&mut self, conn: ConnId, why: LeaveReason, keep: bool, out: &mut Actions) {
         let Some(session) = self.sessions.remove(conn) else { return };
+        self.leave_budgets(session.shares);
         self.timers.disarm(session.heartbeat_at, Timer::Heartbeat(conn));
         let auth_at = session.auth.as_deref().and_then(Auth::due);
         let resume_at = session.resuming.as_ref().map(|resuming| resuming.due);
@@ -417,6 +428,8 @@ pub struct Stats {
     pub pending: usize,
     /// Timers that are armed.
     pub timers: usize,
+    /// Budgets of users and addresses that are here, or were and have not got all of it back.
+    pub budgets: usize,
     /// Rooms that other Hubs have, for the room list.
     pub elsewhere: usize,
 }

@@ -39,6 +39,9 @@ impl Hub {
                 self.presence_changed(now, (from, at), change, notice, out);
             }
             Signal::Resumed { member, attempt } => self.resumed_elsewhere(member, attempt, out),
+            Signal::Spent { by, cost, per_window } => {
+                self.spent_elsewhere(now, by, (cost, per_window));
+            }
             Signal::Revoked(what) => self.end_revoked(&what, out),
             Signal::AskRoster { room } => self.tell_roster(from, &room, out),
             Signal::Roster { room, count, members, version } => {

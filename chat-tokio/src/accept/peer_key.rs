@@ -2,6 +2,8 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
+use chat_state::AddressKey;
+
 /// An IPv4 address, or the /64 network of an IPv6 address.
 ///
 /// Who has one IPv6 address usually has 2^64 of them, and may use a new one for each connection. An
@@ -14,6 +16,16 @@ impl From<IpAddr> for PeerKey {
         Self(match address.to_canonical() {
             v4 @ IpAddr::V4(_) => v4,
             IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & NETWORK_64).into(),
+        })
+    }
+}
+
+/// What the Hub knows it by: an IPv4 address in IPv6's form, or the network.
+impl From<PeerKey> for AddressKey {
+    fn from(key: PeerKey) -> Self {
+        Self(match key.0 {
+            IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
+            IpAddr::V6(network) => network.octets(),
         })
     }
 }
@@ -45,5 +57,9 @@ mod tests {
         assert_ne!(key("192.0.2.1"), key("192.0.2.2"));
         assert_eq!(key("::ffff:192.0.2.1"), key("192.0.2.1"));
         assert_eq!(key("192.0.2.1").to_string(), "192.0.2.1");
+        let known = |text: &str| AddressKey::from(key(text));
+        assert_eq!(known("2001:db8:1:2::1"), known("2001:db8:1:2::2"));
+        assert_ne!(known("2001:db8:1:2::1"), known("2001:db8:1:3::1"));
+        assert_ne!(known("192.0.2.1"), known("192.0.2.2"));
     }
 }

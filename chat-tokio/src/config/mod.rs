@@ -29,6 +29,7 @@ mod error;
 mod file;
 mod options;
 mod print;
+mod reload;
 mod values;
 
 #[cfg(test)]
@@ -48,6 +49,7 @@ pub use auth::{AuthConfig, AuthMode};
 pub use door::DoorConfig;
 pub use error::{ConfigError, Origin};
 use options::Setting;
+pub use reload::{ReloadError, Reloaded, Reloader};
 
 /// What the reference server is told to do.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -19,6 +19,7 @@ use http::{Method, StatusCode};
 use tower_http::services::ServeDir;
 
 use crate::accept::Full;
+use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::server::attach::Attach;
 
@@ -43,9 +44,9 @@ pub struct HttpState {
     /// Who takes the connections.
     pub attach: Arc<dyn Attach>,
     /// Which pages may connect.
-    pub origins: Arc<Origins>,
+    pub origins: Live<Origins>,
     /// By which names the server may be called.
-    pub hosts: Arc<Hosts>,
+    pub hosts: Live<Hosts>,
     /// Where a handshake may bring a credential.
     pub identify: Identify,
     /// Bytes of the longest message that a new connection takes.
@@ -65,8 +66,8 @@ impl HttpState {
     pub fn new(attach: Arc<dyn Attach>) -> Self {
         Self {
             attach,
-            origins: Arc::default(),
-            hosts: Arc::default(),
+            origins: Live::default(),
+            hosts: Live::default(),
             identify: Identify::default(),
             frame_bytes: FrameBytes::default(),
             readiness: Readiness::default(),
@@ -238,6 +239,7 @@ fn folder_of(folder: &Path) -> io::Result<Router> {
 async fn check_host(State(state): State<HttpState>, request: Request, next: Next) -> Response {
     let mut hosts = request.headers().get_all(HOST).iter();
     let (host, more) = (hosts.next(), hosts.next());
+    let named = state.hosts.get();
     let is_old = request.version() < http::Version::HTTP_11;
     // A request that was meant for a proxy names the host twice. Whom of two would one believe?
     let target = request.uri().authority().map(|target| target.as_str().as_bytes());
@@ -247,8 +249,8 @@ async fn check_host(State(state): State<HttpState>, request: Request, next: Next
         return text(StatusCode::BAD_REQUEST, "the request's target is not that of `Host`\n");
     }
     match host.map(HeaderValue::to_str) {
-        None if is_old && *state.hosts == Hosts::Any => next.run(request).await,
-        Some(Ok(host)) if more.is_none() && state.hosts.allow(host) => next.run(request).await,
+        None if is_old && *named == Hosts::Any => next.run(request).await,
+        Some(Ok(host)) if more.is_none() && named.allow(host) => next.run(request).await,
         Some(Ok(_)) if more.is_none() => text(
             StatusCode::MISDIRECTED_REQUEST,
             "this server is not called by that name; whoever runs it may allow it: --allow-host\n",

@@ -1,4 +1,5 @@
 //! The WebSocket handshake, and the hand-over of what comes after it.
+
 use axum::body::Body;
 use axum::extract::{Query, Request, State};
 use axum::response::Response;
@@ -122,7 +123,7 @@ fn check_origin(state: &HttpState, headers: &HeaderMap) -> Result<(), Refusal> {
         return refuse(StatusCode::BAD_REQUEST, "more than one `Origin`");
     }
     let host = headers.get(HOST).and_then(|host| host.to_str().ok());
-    if origin.to_str().is_ok_and(|origin| state.origins.allow(origin, host)) {
+    if origin.to_str().is_ok_and(|origin| state.origins.get().allow(origin, host)) {
         return Ok(());
     }
     refuse(

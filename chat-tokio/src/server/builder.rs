@@ -24,6 +24,7 @@ use crate::clock::Clock;
 use crate::http::{
     self, FrameBytes, Health, Hosts, HttpState, Identify, Origins, Page, Readiness, Ready,
 };
+use crate::live::Live;
 use crate::log::{MemoryLog, RoomLog};
 use crate::metrics::{Metrics, WorkerCounts};
 use crate::worker::{self, Inbox, Parts, WorkerHandle};
@@ -44,8 +45,8 @@ pub struct Builder {
     metrics_listen: Option<SocketAddr>,
     trace_sample: Option<NonZeroU32>,
     page: Page,
-    origins: Origins,
-    hosts: Hosts,
+    origins: Live<Origins>,
+    hosts: Live<Hosts>,
     authenticator: Option<Arc<dyn Authenticator>>,
     auth_cookie: Option<Arc<str>>,
     admission: Admission,
@@ -69,8 +70,8 @@ impl Default for Builder {
             metrics_listen: None,
             trace_sample: None,
             page: Page::Embedded,
-            origins: Origins::SameHost,
-            hosts: Hosts::default(),
+            origins: Live::default(),
+            hosts: Live::default(),
             authenticator: None,
             auth_cookie: None,
             admission: Admission::default(),
@@ -161,14 +162,14 @@ impl Builder {
     /// Sets which web pages may connect. Default: those of the same host.
     #[must_use]
     pub fn origins(mut self, origins: Origins) -> Self {
-        self.origins = origins;
+        self.origins = origins.into();
         self
     }
 
     /// Sets by which names the server may be called. Default: `localhost` and IP addresses.
     #[must_use]
     pub fn hosts(mut self, hosts: Hosts) -> Self {
-        self.hosts = hosts;
+        self.hosts = hosts.into();
         self
     }
 
@@ -265,9 +266,14 @@ impl Builder {
             server.workers.push(self.start_worker((index, end), &common, listeners)?);
         }
         common.readiness.set(Ready::Ready);
-        let handles = server.workers.iter().map(|worker| worker.handle.clone()).collect();
+        let handles: Vec<_> = server.workers.iter().map(|worker| worker.handle.clone()).collect();
         let Common { readiness, frame_bytes, gate, health, .. } = common;
-        let shared = Shared { handles, next: 0.into(), readiness, frame_bytes, gate, health };
+        if let Some(gate) = &gate {
+            gate.set_workers(handles.clone());
+        }
+        let (origins, hosts) = (self.origins, self.hosts);
+        let next = 0.into();
+        let shared = Shared { handles, next, readiness, frame_bytes, gate, health, origins, hosts };
         server.shared = Arc::new(shared);
         Ok(server)
     }
@@ -351,8 +357,8 @@ impl Builder {
     fn http_state(&self, common: &Common, handle: &WorkerHandle) -> HttpState {
         HttpState {
             attach: Arc::new(handle.clone()),
-            origins: Arc::new(self.origins.clone()),
-            hosts: Arc::new(self.hosts.clone()),
+            origins: self.origins.clone(),
+            hosts: self.hosts.clone(),
             identify: self.identify(),
             frame_bytes: common.frame_bytes.clone(),
             readiness: common.readiness.clone(),

@@ -1,6 +1,7 @@
 //! A server: workers, their listeners, and their end.
 pub mod attach;
 mod builder;
+mod changes;
 mod thread;
 
 use std::fmt;
@@ -9,15 +10,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use chat_proto::{Limits, LimitsError};
 use chat_state::Revoke;
 use tokio::sync::{oneshot, watch};
 
 pub use builder::{Builder, StartError};
+pub use changes::{Changes, ReconfigureError};
 
 use self::attach::{Attach, AttachError, NewConnection, Refused};
 use crate::auth::Gate;
-use crate::http::{FrameBytes, Health, HttpState, Identify, Readiness, Ready};
+use crate::http::{FrameBytes, Health, Hosts, HttpState, Identify, Origins, Readiness, Ready};
+use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::worker::WorkerHandle;
 
@@ -54,6 +56,8 @@ struct Shared {
     frame_bytes: FrameBytes,
     gate: Option<Arc<Gate>>,
     health: Option<Health>,
+    origins: Live<Origins>,
+    hosts: Live<Hosts>,
 }
 
 impl fmt::Debug for Shared {
@@ -102,19 +106,6 @@ impl Server {
     #[must_use]
     pub fn handle(&self) -> Handle {
         Handle { shared: Arc::clone(&self.shared) }
-    }
-
-    /// Gives all workers new limits.
-    ///
-    /// # Errors
-    /// Names the limit that is out of bounds; nothing has changed then.
-    pub async fn reconfigure(&self, limits: Limits) -> Result<(), LimitsError> {
-        limits.check()?;
-        self.shared.frame_bytes.set(limits.frame_bytes);
-        for worker in &self.workers {
-            worker.handle.reconfigure(limits.clone()).await;
-        }
-        Ok(())
     }
 
     /// Resolves when a worker has failed, which is a bug of ours: its connections are lost.
@@ -194,6 +185,8 @@ impl Handle {
             frame_bytes: self.shared.frame_bytes.clone(),
             readiness: self.shared.readiness.clone(),
             health: self.shared.health.clone(),
+            origins: self.shared.origins.clone(),
+            hosts: self.shared.hosts.clone(),
             identify: match self.shared.gate {
                 Some(_) => Identify::ByHeader,
                 None => Identify::ByName,

@@ -26,7 +26,8 @@ enum Message {
     Attach(NewConnection),
     Signal(HubId, chat_state::Signal),
     Drain(Duration),
-    Reconfigure(Box<Limits>),
+    /// New limits; the sender is told once they count.
+    Reconfigure(Box<Limits>, oneshot::Sender<()>),
     Revoke(Revoke),
     Look(oneshot::Sender<Gauges>),
 }
@@ -65,9 +66,13 @@ impl WorkerHandle {
         let _ = self.sender.send(Message::Drain(within)).await;
     }
 
-    /// Gives the worker new limits, already checked.
+    /// Gives the worker new limits, already checked. Resolves once they count.
     pub(crate) async fn reconfigure(&self, limits: Limits) {
-        let _ = self.sender.send(Message::Reconfigure(limits.into())).await;
+        let (done, counting) = oneshot::channel();
+        // A worker that is gone has nobody for whom they could count.
+        if self.sender.send(Message::Reconfigure(limits.into(), done)).await.is_ok() {
+            let _ = counting.await;
+        }
     }
 }
 
@@ -97,7 +102,7 @@ impl Attach for WorkerHandle {
             Message::Attach(connection) => Err(Refused { why, connection }),
             Message::Signal(..)
             | Message::Drain(_)
-            | Message::Reconfigure(_)
+            | Message::Reconfigure(..)
             | Message::Revoke(_)
             | Message::Look(_) => {
                 unreachable!("a channel gives back what it was given")
@@ -170,9 +175,11 @@ impl Worker {
                 // Whoever asked may not have waited.
                 let _ = reply.send(self.gauges());
             }
-            Message::Reconfigure(limits) => {
+            Message::Reconfigure(limits, done) => {
                 self.limits = (*limits).clone();
                 self.handle(Event::Reconfigure { limits: *limits });
+                // Nobody may wait for it any more.
+                let _ = done.send(());
             }
         }
     }

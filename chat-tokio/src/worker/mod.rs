@@ -31,6 +31,7 @@ use chat_state::{
     ReadRange, Revoke, Token,
 };
 
+use crate::accept::PeerKey;
 use crate::auth::Gate;
 use crate::broker::Broker;
 use crate::clock::Clock;
@@ -172,7 +173,7 @@ impl Worker {
 
     /// Takes a new connection in and starts its task.
     pub(crate) fn attach(&mut self, new: NewConnection) {
-        let NewConnection { transport, dialect, name, credentials, peer: _, place } = new;
+        let NewConnection { transport, dialect, name, credentials, peer, place } = new;
         let properties = transport.properties();
         let conn = self.slots.insert(Slot::new(transport, dialect, properties.framing, place));
         let probe = if properties.pings { Probe::Transport } else { Probe::None };
@@ -182,7 +183,8 @@ impl Worker {
         };
         let session = random::session();
         self.counts.opened.add(1);
-        self.handle(Event::Connected { conn, session, dialect, identity, probe });
+        let peer = peer.map(|address| PeerKey::from(address).into());
+        self.handle(Event::Connected { conn, session, dialect, identity, probe, peer });
         if self.slots.get_mut(conn).map(|slot| slot.phase) == Some(TURNED_AWAY) {
             self.counts.turned_away.add(1);
         }

@@ -66,6 +66,7 @@ impl Preset {
                 in_flight: 2,
                 messages_per_10s: 8,
                 basic_messages_per_10s: 8,
+                address_messages_per_10s: 12,
                 outbox_high_bytes: 1024,
                 outbox_bytes: 4096,
                 recent_entries: 2,

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use chat_state::{AuthError, Mono};
+use chat_state::{AuthError, KeyId, Mono};
 use jsonwebtoken::Algorithm;
 
 use super::keys::Secrets;
@@ -109,6 +109,11 @@ impl Jwks {
     pub async fn load(&self) -> Result<(), KeyError> {
         let mut reading = self.reading.lock().await;
         self.read(&mut reading).await
+    }
+
+    /// The keys that are known at the moment.
+    pub(super) fn ids(&self) -> Vec<KeyId> {
+        self.known().0.iter().map(Key::id).collect()
     }
 
     /// Finds the key of a token: by its name, or the only one that fits.

@@ -13,7 +13,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use chat_proto::Token;
-use chat_state::{AuthError, Grant};
+use chat_state::{AuthError, Grant, KeyId};
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Validation, decode, decode_header};
 
@@ -112,7 +112,7 @@ impl Jwt {
         validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
         let decoded = decode::<Claims>(token, key.decoding(), &validation);
         let claims = decoded.map_err(|error| refusal(error.kind()))?.claims;
-        claims.grant(issuer.leeway_s)
+        Ok(Grant { key: Some(key.id()), ..claims.grant(issuer.leeway_s)? })
     }
 }
 
@@ -125,6 +125,14 @@ impl Authenticator for Jwt {
                 refusal.error
             })
         })
+    }
+
+    fn keys(&self) -> Vec<KeyId> {
+        let of = |issuer: &Issuer| match &issuer.keys {
+            Keys::Fixed(keys) => keys.iter().map(Key::id).collect(),
+            Keys::Set(set) => set.ids(),
+        };
+        self.issuers.iter().flat_map(of).collect()
     }
 }
 

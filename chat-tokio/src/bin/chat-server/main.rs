@@ -6,6 +6,7 @@
 #[cfg(feature = "jwt")]
 mod identity;
 mod logging;
+mod reload;
 mod serve;
 mod signals;
 #[cfg(feature = "jwt")]
@@ -21,8 +22,7 @@ fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|word| word == "token") {
         return token::run(std::env::args_os().skip(2).collect());
     }
-    let read_file = |path: &std::path::Path| std::fs::read_to_string(path);
-    match Config::load(std::env::args_os(), std::env::vars_os(), read_file) {
+    match load() {
         Ok(Loaded::Run(settings)) => run(&settings),
         Ok(Loaded::Print(text)) => {
             print(&text);
@@ -37,6 +37,12 @@ fn main() -> ExitCode {
             ExitCode::from(USAGE)
         }
     }
+}
+
+/// Reads the settings from the command line, the environment and the file.
+fn load() -> Result<Loaded, ConfigError> {
+    let read_file = |path: &std::path::Path| std::fs::read_to_string(path);
+    Config::load(std::env::args_os(), std::env::vars_os(), read_file)
 }
 
 fn run(settings: &Settings) -> ExitCode {
@@ -54,7 +60,7 @@ fn run(settings: &Settings) -> ExitCode {
         return ExitCode::from(USAGE);
     }
     raise_open_files();
-    match serve::serve(&settings.config) {
+    match serve::serve(settings) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("chat-server: {error}");

@@ -11,28 +11,31 @@ use std::time::Duration;
 use chat_state::Times;
 use chat_tokio::accept::{Admission, ConnectionLimits, TrustedProxies};
 use chat_tokio::auth::Authenticator;
-use chat_tokio::config::{AuthMode, Config, DoorConfig, Durability, LogKind};
+use chat_tokio::config::{AuthConfig, AuthMode, Config, DoorConfig, Durability, LogKind, Settings};
 use chat_tokio::http::{Hosts, NotAnOrigin, Origins, Page};
 use chat_tokio::log::{
     MemoryLog, RoomLog, SqliteDurability, SqliteLog, SqliteOpenError, SqliteOptions,
 };
 use chat_tokio::{Builder, Drained, Server, StartError};
 
-use super::signals::Signals;
+use super::reload;
+use super::signals::{Signal, Signals};
 
 /// Runs the server until a signal has ended it and it is drained.
 ///
 /// # Errors
 /// If it can't start, or a worker fails.
-pub(crate) fn serve(config: &Config) -> Result<(), Failed> {
+pub(crate) fn serve(settings: &Settings) -> Result<(), Failed> {
+    let config = &settings.config;
     check_web_dir(config)?;
     let log = Log::open(config)?;
-    let served = run(config, &log);
+    let served = run(settings, &log);
     log.close();
     served
 }
 
-fn run(config: &Config, log: &Log) -> Result<(), Failed> {
+fn run(settings: &Settings, log: &Log) -> Result<(), Failed> {
+    let config = &settings.config;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -40,12 +43,20 @@ fn run(config: &Config, log: &Log) -> Result<(), Failed> {
     runtime.block_on(async {
         // Before the start-up line: who reads it may send a signal at once.
         let mut signals = Signals::listen().map_err(Failed::System)?;
-        let authority = authority(config).await?;
+        let authority = authority(&config.auth, When::AtStart).await.map_err(Failed::Auth)?;
         let server = start(config, log.share(), authority)?;
         announce(&server);
-        let signal = tokio::select! {
-            signal = signals.next() => Some(signal),
-            () = server.failed() => None,
+        let reloader = reload::reloader(&server, settings);
+        let signal = loop {
+            let signal = tokio::select! {
+                signal = signals.next() => signal,
+                () = server.failed() => break None,
+            };
+            match signal {
+                // What is read may take its time, and other signals must not wait for it.
+                Signal::Reload => drop(tokio::spawn(reload::reload(reloader.clone()))),
+                Signal::End(ending) => break Some(ending),
+            }
         };
         tracing::info!(?signal, "draining");
         tokio::select! {
@@ -53,29 +64,46 @@ fn run(config: &Config, log: &Log) -> Result<(), Failed> {
                 Drained::All => tracing::info!("drained"),
                 Drained::DeadlinePassed => tracing::warn!("not everybody had left in time"),
             },
-            signal = signals.next() => std::process::exit(signal.exit_code()),
+            signal = signals.ending() => std::process::exit(signal.exit_code()),
         }
         signal.map(|_| ()).ok_or(Failed::Worker)
     })
 }
 
+/// When the settings are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum When {
+    AtStart,
+    Again,
+}
+
+/// Makes the authority of the settings; `None` for an open server.
+///
+/// # Errors
+/// Which option can't be used, and why.
 #[cfg(feature = "jwt")]
-async fn authority(config: &Config) -> Result<Option<Arc<dyn Authenticator>>, Failed> {
-    match config.auth.mode {
+pub(crate) async fn authority(
+    auth: &AuthConfig,
+    when: When,
+) -> Result<Option<Arc<dyn Authenticator>>, String> {
+    match auth.mode {
         AuthMode::Open => Ok(None),
         AuthMode::Jwt | AuthMode::Cookie => {
-            let jwt = super::identity::authority(&config.auth).await.map_err(Failed::Auth)?;
+            let jwt = super::identity::authority(auth, when).await?;
             Ok(Some(Arc::new(jwt)))
         }
     }
 }
 
 #[cfg(not(feature = "jwt"))]
-async fn authority(config: &Config) -> Result<Option<Arc<dyn Authenticator>>, Failed> {
-    match config.auth.mode {
+pub(crate) async fn authority(
+    auth: &AuthConfig,
+    _: When,
+) -> Result<Option<Arc<dyn Authenticator>>, String> {
+    match auth.mode {
         AuthMode::Open => Ok(None),
         AuthMode::Jwt | AuthMode::Cookie => {
-            Err(Failed::Auth("--auth: this server was built without the feature `jwt`".into()))
+            Err("--auth: this server was built without the feature `jwt`".to_owned())
         }
     }
 }
@@ -139,7 +167,8 @@ fn metrics(builder: Builder, config: &Config) -> Result<Builder, Failed> {
     }
 }
 
-fn origins(allowed: &[String]) -> Result<Origins, NotAnOrigin> {
+/// Reads an option's origins.
+pub(crate) fn origins(allowed: &[String]) -> Result<Origins, NotAnOrigin> {
     if allowed.is_empty() {
         return Ok(Origins::SameHost);
     }
@@ -149,7 +178,7 @@ fn origins(allowed: &[String]) -> Result<Origins, NotAnOrigin> {
     allowed.iter().map(|origin| origin.parse()).collect::<Result<_, _>>().map(Origins::Listed)
 }
 
-fn hosts(allowed: &[String]) -> Hosts {
+pub(crate) fn hosts(allowed: &[String]) -> Hosts {
     match allowed.iter().any(|host| host == "*") {
         true => Hosts::Any,
         false => Hosts::Listed(allowed.to_vec()),
