@@ -20,9 +20,16 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 
+pub(crate) use self::stream::{Security, Stream};
 use crate::http::FrameBytes;
 use crate::server::attach::{Attach, NewConnection};
+#[cfg(feature = "tls")]
+use crate::tls::{Spoken, TlsIdentity};
 use crate::transport::Lines;
+
+#[cfg(feature = "tls")]
+mod handshake;
+mod stream;
 
 /// Connections that the kernel completes before they are accepted: a whole server's clients come
 /// back within seconds after a restart. The kernel caps it at `net.core.somaxconn`.
@@ -42,11 +49,16 @@ const HTTP_TIME_MAX: Duration = Duration::from_secs(600);
 const PAUSE_MIN: Duration = Duration::from_millis(20);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
+/// Handshakes of TLS at a time, before lines.
+#[cfg(feature = "tls")]
+const HANDSHAKES_MAX: usize = 4096;
+
 /// What an accept loop for HTTP allows.
 #[derive(Clone, Copy, Debug)]
 pub struct HttpLimits {
     /// How long a request's head may take, counted from the connection's begin or from the end of
-    /// the request before it; so it is also how long a connection may be idle.
+    /// the request before it; so it is also how long a connection may be idle. A handshake of TLS
+    /// may take as long before.
     pub head_time: Duration,
     /// Connections that speak HTTP at a time, handshakes included; one beyond it is closed at
     /// once. A connection that became a WebSocket no longer counts.
@@ -133,6 +145,31 @@ pub async fn serve_http(
     limits: HttpLimits,
     shutdown: impl Future<Output = ()>,
 ) {
+    serve(listener, Security::Plain, router, limits, shutdown).await;
+}
+
+/// Accepts connections that speak HTTP over TLS and serves them, as [`serve_http`] does.
+///
+/// A connection counts from the begin of its handshake. Whoever speaks plain HTTP is told so.
+#[cfg(feature = "tls")]
+pub async fn serve_https(
+    listener: TcpListener,
+    identity: TlsIdentity,
+    router: Router,
+    limits: HttpLimits,
+    shutdown: impl Future<Output = ()>,
+) {
+    serve(listener, Security::Tls(identity, Spoken::Http), router, limits, shutdown).await;
+}
+
+/// Serves HTTP over whatever its connections begin with.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    security: Security,
+    router: Router,
+    limits: HttpLimits,
+    shutdown: impl Future<Output = ()>,
+) {
     let places = Arc::new(Semaphore::new(limits.connections as usize));
     let (stop, stopped) = watch::channel(());
     let mut builder = http1::Builder::new();
@@ -152,11 +189,18 @@ pub async fn serve_http(
         full.end(|| tracing::info!("HTTP connections are taken again"));
         without_delay(&stream);
         let service = TowerToHyperService::new(router.clone());
-        let connection = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
-        let mut stopped = stopped.clone();
+        let (builder, security, mut stopped) = (builder.clone(), security.clone(), stopped.clone());
         tokio::spawn(async move {
             let _place = place;
-            let mut connection = pin!(connection);
+            let begun = tokio::select! {
+                begun = security.begin(stream, limits.head_time) => begun,
+                _ = stopped.changed() => return,
+            };
+            let io = match begun {
+                Ok(stream) => TokioIo::new(stream),
+                Err(error) => return tracing::debug!(%peer, %error, "a handshake has failed"),
+            };
+            let mut connection = pin!(builder.serve_connection(io, service).with_upgrades());
             let result = tokio::select! {
                 result = connection.as_mut() => result,
                 _ = stopped.changed() => {
@@ -191,6 +235,38 @@ pub async fn serve_lines(
     accept_until(shutdown, accept, |(stream, _)| {
         without_delay(&stream);
         attach_lines(&*attach, stream, frame_bytes.get());
+    })
+    .await;
+}
+
+/// Accepts TCP connections that speak [lines](Lines) over TLS, until `shutdown` is ready. A
+/// handshake may take `handshake_time`; beyond 4096 at a time, connections are closed at once.
+#[cfg(feature = "tls")]
+pub async fn serve_tls_lines(
+    listener: TcpListener,
+    identity: TlsIdentity,
+    attach: Arc<dyn Attach>,
+    frame_bytes: FrameBytes,
+    handshake_time: Duration,
+    shutdown: impl Future<Output = ()>,
+) {
+    let security = Security::Tls(identity, Spoken::Lines);
+    let places = Arc::new(Semaphore::new(HANDSHAKES_MAX));
+    let accept = |cx: &mut Context<'_>| listener.poll_accept(cx);
+    accept_until(shutdown, accept, |(stream, peer)| {
+        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+            return tracing::debug!(%peer, "too many handshakes");
+        };
+        without_delay(&stream);
+        let (security, attach) = (security.clone(), Arc::clone(&attach));
+        let frame_bytes = frame_bytes.clone();
+        tokio::spawn(async move {
+            let _place = place;
+            match security.begin(stream, handshake_time).await {
+                Ok(stream) => attach_lines(&*attach, stream, frame_bytes.get()),
+                Err(error) => tracing::debug!(%peer, %error, "a handshake has failed"),
+            }
+        });
     })
     .await;
 }

@@ -24,6 +24,7 @@
 //!   `client`).
 //!
 //! [`accept`] and [`http`] bring connections in; [`http::router`] mounts in an axum application.
+//! `tls` secures them (feature `tls`).
 //!
 //! # What is deliberately absent
 //!
@@ -42,6 +43,8 @@ pub mod log;
 mod outbox;
 mod random;
 pub mod server;
+#[cfg(feature = "tls")]
+pub mod tls;
 pub mod transport;
 mod worker;
 

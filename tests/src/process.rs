@@ -177,7 +177,10 @@ impl Server {
         let mut child = command.kill_on_drop(true).spawn().expect("the server's binary starts");
         let stdout = child.stdout.take().expect("stdout is piped");
         let mut stdout = BufReader::new(stdout).lines();
-        let http = announced(&mut stdout, "chat-server listening on http://", home).await;
+        let secured = spec.flags.iter().any(|flag| flag == "--tls-cert");
+        let scheme = if secured { "https" } else { "http" };
+        let listening = format!("chat-server listening on {scheme}://");
+        let http = announced(&mut stdout, &listening, home).await;
         let lines = match spec.lines {
             true => Some(announced(&mut stdout, "chat-server lines on ", home).await),
             false => None,

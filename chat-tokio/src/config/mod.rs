@@ -28,6 +28,7 @@ mod error;
 mod file;
 mod options;
 mod print;
+mod tls;
 mod values;
 
 #[cfg(test)]
@@ -45,6 +46,7 @@ use chat_proto::Limits;
 pub use auth::{AuthConfig, AuthMode};
 pub use error::{ConfigError, Origin};
 use options::Setting;
+pub use tls::TlsConfig;
 
 /// What the reference server is told to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,6 +70,8 @@ pub struct Config {
     pub allow_origins: Vec<String>,
     /// Who may come in.
     pub auth: AuthConfig,
+    /// How it proves who it is.
+    pub tls: TlsConfig,
     /// How long a connection has for its handshake: from 100 ms to 10 min, in whole milliseconds.
     pub handshake_timeout: Duration,
     /// How long a session outlives its connection: at most 24 h, in whole milliseconds.
@@ -98,6 +102,7 @@ impl Default for Config {
             web_dir: None,
             allow_origins: Vec::new(),
             auth: AuthConfig::default(),
+            tls: TlsConfig::default(),
             handshake_timeout: Duration::from_secs(10),
             session_timeout: Duration::from_secs(120),
             leave_grace: Duration::from_secs(10),

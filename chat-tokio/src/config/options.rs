@@ -5,9 +5,9 @@ use std::time::Duration;
 use chat_proto::Limits;
 use toml::Value;
 
-use super::auth;
 use super::values::{address, duration, filter, origin, show_duration, word};
 use super::{Config, Durability, LogFormat, LogKind};
+use super::{auth, tls};
 
 /// An option of the server: one of [`OPTIONS`] or one of the limits.
 #[derive(Clone, Copy)]
@@ -45,7 +45,7 @@ impl Setting {
     }
 
     fn options() -> impl Iterator<Item = Self> {
-        OPTIONS.iter().chain(auth::OPTIONS).map(Self::Option)
+        OPTIONS.iter().chain(tls::OPTIONS).chain(auth::OPTIONS).map(Self::Option)
     }
 
     /// Finds an option that is no limit.

@@ -89,6 +89,9 @@ pub enum Origins {
     /// apart.
     #[default]
     SameHost,
+    /// As `SameHost`, of pages that came by `https`: for a server that speaks TLS itself. Whoever
+    /// can change what goes over the network can put anything into a page that came by `http`.
+    SameHostHttps,
     /// Exactly these.
     Listed(Vec<Origin>),
     /// All, also `null`: for a server whose users show a token in their first frame.
@@ -108,11 +111,19 @@ impl Origins {
         match self {
             Self::Any => true,
             Self::Listed(listed) => listed.contains(&origin),
-            Self::SameHost => host.and_then(Authority::parse).is_some_and(|host| {
-                let port = host.port.or(default_port(&origin.scheme));
-                host.host == origin.host && port.is_some() && port == origin.port
-            }),
+            Self::SameHost => origin.is_of(host),
+            Self::SameHostHttps => origin.scheme == "https" && origin.is_of(host),
         }
+    }
+}
+
+impl Origin {
+    /// Tells whether it has the host and port of a `Host` header.
+    fn is_of(&self, host: Option<&str>) -> bool {
+        host.and_then(Authority::parse).is_some_and(|host| {
+            let port = host.port.or(default_port(&self.scheme));
+            host.host == self.host && port.is_some() && port == self.port
+        })
     }
 }
 
@@ -186,6 +197,16 @@ mod tests {
         assert!(!same("http://b", "a") && !same("null", "a") && !same("file://", ""));
         assert!(!same("http://[::1]", "[::2]") && !same("app://a", "a"));
         assert!(!Origins::SameHost.allow("http://a", None));
+        for (origin, host, allowed) in [
+            ("https://a", "a", true),
+            ("https://a:8443", "a:8443", true),
+            ("http://a", "a", false),
+            ("http://a:8443", "a:8443", false),
+            ("https://a", "b", false),
+        ] {
+            let found = Origins::SameHostHttps.allow(origin, Some(host));
+            assert_eq!(found, allowed, "{origin} at {host}");
+        }
         assert!(Origins::Any.allow("null", None));
     }
 

@@ -11,14 +11,16 @@ use chat_proto::{Limits, LimitsError};
 use chat_state::{Config, HubId, Peers, Times};
 use tokio::sync::{oneshot, watch};
 
-use super::thread::{self, Listeners};
+use super::thread::{self, LineListener, Listeners};
 use super::{RunningWorker, Server, Shared};
-use crate::accept::{HttpLimits, listen_reuseport};
+use crate::accept::{HttpLimits, Security, listen_reuseport};
 use crate::auth::{Authenticator, Gate};
 use crate::broker::{Broker, LocalBroker};
 use crate::clock::Clock;
 use crate::http::{self, FrameBytes, Hosts, HttpState, Identify, Origins, Page, Readiness, Ready};
 use crate::log::{MemoryLog, RoomLog};
+#[cfg(feature = "tls")]
+use crate::tls::{Spoken, TlsIdentity};
 use crate::worker::{self, Parts, WorkerHandle};
 
 /// Workers of one process at most: each is a thread with its own listener.
@@ -32,6 +34,8 @@ pub struct Builder {
     workers: usize,
     listen: Option<SocketAddr>,
     listen_lines: Option<SocketAddr>,
+    http_security: Security,
+    lines_security: Security,
     page: Page,
     origins: Origins,
     hosts: Hosts,
@@ -50,6 +54,8 @@ impl Default for Builder {
             workers: 1,
             listen: None,
             listen_lines: None,
+            http_security: Security::Plain,
+            lines_security: Security::Plain,
             page: Page::Embedded,
             origins: Origins::SameHost,
             hosts: Hosts::Any,
@@ -101,6 +107,25 @@ impl Builder {
     #[must_use]
     pub fn listen_lines(mut self, address: SocketAddr) -> Self {
         self.listen_lines = Some(address);
+        self.lines_security = Security::Plain;
+        self
+    }
+
+    /// Speaks TLS under this identity where HTTP and WebSocket are served. Pages of the same host
+    /// then have to come by `https`.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls(mut self, identity: TlsIdentity) -> Self {
+        self.http_security = Security::Tls(identity, Spoken::Http);
+        self
+    }
+
+    /// Serves lines of JSON over TLS here, instead of over bare TCP; port 0 lets the system choose.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn listen_tls_lines(mut self, address: SocketAddr, identity: TlsIdentity) -> Self {
+        self.listen_lines = Some(address);
+        self.lines_security = Security::Tls(identity, Spoken::Lines);
         self
     }
 
@@ -140,7 +165,8 @@ impl Builder {
         self
     }
 
-    /// A request's head, and a `chat.v1` client's `hello`, may take this long. Default: 10 s.
+    /// A handshake of TLS, a request's head, and a `chat.v1` client's `hello` may each take this
+    /// long. Default: 10 s.
     #[must_use]
     pub fn handshake_timeout(mut self, timeout: Duration) -> Self {
         self.handshake_timeout = timeout;
@@ -185,6 +211,8 @@ impl Builder {
             listening,
             lines,
             drain_timeout: self.drain_timeout,
+            #[cfg(feature = "tls")]
+            identities: self.identities(),
             stop,
             failed,
         };
@@ -228,14 +256,46 @@ impl Builder {
         if let Some(listener) = http {
             let router = self.router(common, &handle)?;
             let limits = HttpLimits { head_time: self.handshake_timeout, ..HttpLimits::default() };
-            listeners.http = Some((listener, router, limits));
+            listeners.http = Some((listener, self.http_security.clone(), router, limits));
         }
         if let Some(listener) = lines {
-            listeners.lines = Some((listener, handle.clone(), common.frame_bytes.clone()));
+            listeners.lines = Some(LineListener {
+                listener,
+                security: self.lines_security.clone(),
+                handle: handle.clone(),
+                frame_bytes: common.frame_bytes.clone(),
+                handshake_time: self.handshake_timeout,
+            });
+        }
+        #[cfg(feature = "tls")]
+        if index == 0 {
+            listeners.watched = self.identities();
         }
         let thread = thread::start(index, (parts, inbox), listeners, common.life.clone())
             .map_err(StartError::Thread)?;
         Ok(RunningWorker { handle, drained: Some(drained), thread: Some(thread) })
+    }
+
+    /// The identities of the listeners, each once.
+    #[cfg(feature = "tls")]
+    fn identities(&self) -> Vec<TlsIdentity> {
+        let mut all: Vec<TlsIdentity> = Vec::new();
+        for security in [&self.http_security, &self.lines_security] {
+            if let Security::Tls(identity, _) = security
+                && !all.iter().any(|other| other.shares_files_with(identity))
+            {
+                all.push(identity.clone());
+            }
+        }
+        all
+    }
+
+    fn allowed_origins(&self) -> Origins {
+        match (&self.origins, &self.http_security) {
+            #[cfg(feature = "tls")]
+            (Origins::SameHost, Security::Tls(..)) => Origins::SameHostHttps,
+            (origins, _) => origins.clone(),
+        }
     }
 
     fn identify(&self) -> Identify {
@@ -250,7 +310,7 @@ impl Builder {
     fn router(&self, common: &Common, handle: &WorkerHandle) -> Result<Router, StartError> {
         let state = HttpState {
             attach: Arc::new(handle.clone()),
-            origins: Arc::new(self.origins.clone()),
+            origins: Arc::new(self.allowed_origins()),
             hosts: Arc::new(self.hosts.clone()),
             identify: self.identify(),
             frame_bytes: common.frame_bytes.clone(),

@@ -18,6 +18,8 @@ pub use builder::{Builder, StartError};
 use self::attach::{Attach, AttachError, NewConnection, Refused};
 use crate::auth::Gate;
 use crate::http::{FrameBytes, HttpState, Identify, Readiness, Ready};
+#[cfg(feature = "tls")]
+use crate::tls::{TlsError, TlsIdentity};
 use crate::worker::WorkerHandle;
 
 /// A running server. Dropping it ends it at once; [`Server::shutdown`] ends it well.
@@ -28,6 +30,8 @@ pub struct Server {
     listening: Option<SocketAddr>,
     lines: Option<SocketAddr>,
     drain_timeout: Duration,
+    #[cfg(feature = "tls")]
+    identities: Vec<TlsIdentity>,
     stop: watch::Sender<bool>,
     /// Becomes true when a worker has failed.
     failed: watch::Receiver<bool>,
@@ -96,6 +100,17 @@ impl Server {
             worker.handle.reconfigure(limits.clone()).await;
         }
         Ok(())
+    }
+
+    /// Reads the certificates of its listeners from their files now, for connections that come from
+    /// now on. It reads files, and so blocks for a moment.
+    ///
+    /// # Errors
+    /// The first file that can't be used, and why; its identity is as before.
+    #[cfg(feature = "tls")]
+    pub fn reload_tls(&self) -> Result<(), TlsError> {
+        let results: Vec<_> = self.identities.iter().map(TlsIdentity::reload).collect();
+        results.into_iter().collect()
     }
 
     /// Resolves when a worker has failed, which is a bug of ours: its connections are lost.

@@ -4,21 +4,38 @@ use std::io;
 use std::net::TcpListener as StdListener;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use axum::Router;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::LocalSet;
 
-use crate::accept::{HttpLimits, serve_http, serve_lines};
+#[cfg(feature = "tls")]
+use crate::accept::serve_tls_lines;
+use crate::accept::{self, HttpLimits, Security, serve_lines};
 use crate::http::FrameBytes;
+#[cfg(feature = "tls")]
+use crate::tls::{LOOK_EVERY, TlsIdentity};
 use crate::worker::{Inbox, Parts, Worker, WorkerHandle};
 
 /// What a worker listens on.
 #[derive(Default)]
 pub(super) struct Listeners {
-    pub(super) http: Option<(StdListener, Router, HttpLimits)>,
-    pub(super) lines: Option<(StdListener, WorkerHandle, FrameBytes)>,
+    pub(super) http: Option<(StdListener, Security, Router, HttpLimits)>,
+    pub(super) lines: Option<LineListener>,
+    /// Identities whose files this worker looks at, for all.
+    #[cfg(feature = "tls")]
+    pub(super) watched: Vec<TlsIdentity>,
+}
+
+/// Where lines are spoken, and how.
+pub(super) struct LineListener {
+    pub(super) listener: StdListener,
+    pub(super) security: Security,
+    pub(super) handle: WorkerHandle,
+    pub(super) frame_bytes: FrameBytes,
+    pub(super) handshake_time: Duration,
 }
 
 /// How a worker hears of the end, and tells of its own.
@@ -66,14 +83,50 @@ pub(super) fn start(
 
 /// Starts accepting on this thread.
 fn listen(listeners: Listeners, life: &Life) -> io::Result<()> {
-    if let Some((listener, router, limits)) = listeners.http {
+    if let Some((listener, security, router, limits)) = listeners.http {
         let listener = TcpListener::from_std(listener)?;
-        tokio::task::spawn_local(serve_http(listener, router, limits, life.stop()));
+        let served = accept::serve(listener, security, router, limits, life.stop());
+        tokio::task::spawn_local(served);
     }
-    if let Some((listener, handle, frame_bytes)) = listeners.lines {
-        let listener = TcpListener::from_std(listener)?;
-        let handle = Arc::new(handle);
-        tokio::task::spawn_local(serve_lines(listener, handle, frame_bytes, life.stop()));
+    if let Some(lines) = listeners.lines {
+        listen_lines(lines, life)?;
+    }
+    #[cfg(feature = "tls")]
+    for identity in listeners.watched {
+        let stop = life.stop();
+        tokio::task::spawn_local(async move {
+            tokio::select! {
+                () = watch(&identity) => {}
+                () = stop => {}
+            }
+        });
     }
     Ok(())
+}
+
+fn listen_lines(lines: LineListener, life: &Life) -> io::Result<()> {
+    let LineListener { listener, security, handle, frame_bytes, handshake_time } = lines;
+    let listener = TcpListener::from_std(listener)?;
+    let (handle, stop) = (Arc::new(handle), life.stop());
+    match security {
+        Security::Plain => {
+            let _no_handshake = handshake_time;
+            tokio::task::spawn_local(serve_lines(listener, handle, frame_bytes, stop));
+        }
+        #[cfg(feature = "tls")]
+        Security::Tls(identity, _) => {
+            let served =
+                serve_tls_lines(listener, identity, handle, frame_bytes, handshake_time, stop);
+            tokio::task::spawn_local(served);
+        }
+    }
+    Ok(())
+}
+
+/// Looks at an identity's files as long as it has any.
+#[cfg(feature = "tls")]
+async fn watch(identity: &TlsIdentity) {
+    while identity.look().await {
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
 }

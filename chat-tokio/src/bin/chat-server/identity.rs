@@ -20,7 +20,7 @@ pub(crate) async fn authority(auth: &AuthConfig) -> Result<Jwt, String> {
         let text = auth.jwks.as_deref().unwrap_or_default();
         let failed = |error: KeyError| told("--jwks", Path::new(text), &error);
         let source = JwksSource::new(text).map_err(failed)?;
-        let set = Jwks::new(source.clone());
+        let set = trust(Jwks::new(source.clone()), auth)?;
         match (set.load().await, source) {
             (Err(error), JwksSource::File(_)) => return Err(failed(error)),
             // Whoever serves it may start later than this server.
@@ -38,6 +38,20 @@ pub(crate) async fn authority(auth: &AuthConfig) -> Result<Jwt, String> {
         keys,
     };
     Ok(Jwt::new(vec![issuer]))
+}
+
+/// Says who proves an `https` address of a set.
+#[cfg(feature = "tls")]
+fn trust(set: Jwks, auth: &AuthConfig) -> Result<Jwks, String> {
+    let Some(path) = &auth.jwks_ca else { return Ok(set) };
+    let roots = chat_tokio::tls::Roots::from_file(path);
+    roots.map(|roots| set.roots(roots)).map_err(|error| format!("--jwks-ca {error}"))
+}
+
+#[cfg(not(feature = "tls"))]
+fn trust(set: Jwks, _: &AuthConfig) -> Result<Jwks, String> {
+    // Their addresses are refused.
+    Ok(set)
 }
 
 /// Reads a secret; an editor's line end is not part of it.

@@ -8,6 +8,7 @@ mod identity;
 mod logging;
 mod serve;
 mod signals;
+mod tls;
 #[cfg(feature = "jwt")]
 mod token;
 
@@ -48,6 +49,10 @@ fn run(settings: &Settings) -> ExitCode {
     if settings.config.auth.mode != AuthMode::Open
         && let Err(why) = settings.config.auth.check_tokens()
     {
+        eprintln!("chat-server: {why}");
+        return ExitCode::from(USAGE);
+    }
+    if let Err(why) = settings.config.tls.files() {
         eprintln!("chat-server: {why}");
         return ExitCode::from(USAGE);
     }

@@ -41,7 +41,7 @@ fn run(config: &Config, log: &Log) -> Result<(), Failed> {
         let mut signals = Signals::listen().map_err(Failed::System)?;
         let authority = authority(config).await?;
         let server = start(config, log.share(), authority)?;
-        announce(&server);
+        announce(&server, config);
         let signal = tokio::select! {
             signal = signals.next() => Some(signal),
             () = server.failed() => None,
@@ -100,14 +100,11 @@ fn start(
         .log(log)
         .limits(config.limits.clone())
         .workers(workers)
-        .listen(config.listen)
         .page(config.web_dir.clone().map_or(Page::Embedded, Page::Folder))
         .origins(origins(&config.allow_origins).map_err(Failed::Origin)?)
         .handshake_timeout(config.handshake_timeout)
         .drain_timeout(config.drain_timeout);
-    if let Some(lines) = config.lines {
-        builder = builder.listen_lines(lines);
-    }
+    builder = super::tls::listen(builder, config).map_err(Failed::Tls)?;
     if let Some(authority) = authority {
         builder = builder.authenticator(authority);
     }
@@ -127,9 +124,10 @@ fn origins(allowed: &[String]) -> Result<Origins, NotAnOrigin> {
     allowed.iter().map(|origin| origin.parse()).collect::<Result<_, _>>().map(Origins::Listed)
 }
 
-fn announce(server: &Server) {
+fn announce(server: &Server, config: &Config) {
+    let scheme = if config.tls.cert.is_some() { "https" } else { "http" };
     if let Some(address) = server.local_addr() {
-        super::print(&format!("chat-server listening on http://{}\n", openable(address)));
+        super::print(&format!("chat-server listening on {scheme}://{}\n", openable(address)));
     }
     if let Some(address) = server.lines_addr() {
         super::print(&format!("chat-server lines on {address}\n"));
@@ -212,6 +210,8 @@ pub(crate) enum Failed {
     WebDir(PathBuf, io::Error),
     /// It can't be known who somebody is; with the flag.
     Auth(String),
+    /// The certificate or its key can't be used; with the flag.
+    Tls(String),
     /// An allowed origin is none.
     Origin(NotAnOrigin),
     /// The system refuses something that the server can't do without.
@@ -261,7 +261,7 @@ impl fmt::Display for Failed {
                     "cannot serve the page from {dir}: {error}; choose another with --web-dir"
                 )
             }
-            Self::Auth(why) => f.write_str(why),
+            Self::Auth(why) | Self::Tls(why) => f.write_str(why),
             Self::Origin(error) => write!(f, "--allow-origin: {error}"),
             Self::System(error) => write!(f, "cannot start: {error}"),
             Self::Start(error) => write!(f, "cannot start: {error}"),
