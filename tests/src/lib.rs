@@ -2,7 +2,7 @@
 //!
 //! The end-to-end tests know a server by its binary and its wire only: [`process`] runs it,
 //! [`client`] talks to it, [`browser`] looks at its page, [`wait`] waits for it, [`history_check`]
-//! judges what was seen. [`kit`] has the conformance kits. [`trims`] is for a process that is to be
+//! judges what was seen. [`tls`] makes certificates. [`kit`] has the conformance kits. [`trims`] is for a process that is to be
 //! killed. [`world`] plays scripts against the Hub alone.
 
 pub mod browser;
@@ -15,6 +15,7 @@ pub mod process;
 pub mod proxy;
 pub mod replay;
 pub mod sim;
+pub mod tls;
 pub mod trims;
 pub mod wait;
 pub mod world;

@@ -12,6 +12,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
+use crate::tls::Files;
 use crate::wait::within;
 
 /// Where the log of a server's rooms lives.
@@ -77,6 +78,17 @@ impl Spec {
     pub fn limit(self, name: &str, value: u64) -> Self {
         assert!(Limits::default().get(name).is_some(), "there is no limit `{name}`");
         self.flag(&format!("--{}", name.replace('_', "-")), &value.to_string())
+    }
+
+    /// Lets it speak TLS under this certificate.
+    ///
+    /// # Panics
+    /// If the files have strange names.
+    #[must_use]
+    pub fn tls(self, files: &Files) -> Self {
+        let (certificate, key) = (files.certificate(), files.key());
+        self.flag("--tls-cert", certificate.to_str().expect("a plain path"))
+            .flag("--tls-key", key.to_str().expect("a plain path"))
     }
 
     /// Adds any other flag.

@@ -157,12 +157,12 @@ async fn back_pressure<F: Factory>(factory: &F) {
             (count, bytes) = (count + 1, bytes + 1000);
         }
         assert!(bytes < ENOUGH_BYTES, "the transport takes more than it can have sent");
-        if once(server.flush()).await.is_pending() {
+        // A transport may hold a little of its own, as TLS does.
+        if once(server.flush()).await.is_pending() && !server.outbox.is_empty() {
             break;
         }
         tokio::task::yield_now().await;
     }
-    assert!(!server.outbox.is_empty(), "what is not taken stays in the outbox");
     let before = server.outbox.remaining();
     assert!(once(server.flush()).await.is_pending() || server.outbox.remaining() < before);
     let reads = async {
