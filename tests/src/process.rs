@@ -276,7 +276,12 @@ async fn announced(
     }
 }
 
-fn server_binary() -> &'static Path {
+/// Returns the path of the server's binary: `CHAT_SERVER_BIN`, or what cargo builds.
+///
+/// # Panics
+/// If it can't be found or built.
+#[must_use]
+pub fn server_binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| binary("CHAT_SERVER_BIN", "chat-server", &[]))
 }

@@ -17,9 +17,10 @@ const BUFFER_BYTES: usize = 16 * 1024;
 /// Bytes that are read of somebody who speaks plainly, so that the answer is not lost in a reset.
 const PLAIN_BYTES_MAX: u64 = 64 * 1024;
 
+/// What is said to them, to its last byte.
 const ANSWER: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
     Content-Type: text/plain; charset=utf-8\r\n\
-    Content-Length: 39\r\n\
+    Content-Length: 40\r\n\
     Connection: close\r\n\
     \r\n\
     TLS is spoken here: begin with https://\n";

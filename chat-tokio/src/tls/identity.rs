@@ -13,7 +13,7 @@ use super::pem::{Pair, Wrong};
 use super::{TlsError, pem, provider};
 
 /// How often a server looks whether its files have changed.
-pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(2);
+pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// A certificate chain and its key, for one server or several. Cloning shares it.
 ///
@@ -35,7 +35,7 @@ pub(crate) enum Spoken {
 impl TlsIdentity {
     /// Reads a chain (the server's own certificate first) and its private key, both in PEM.
     ///
-    /// A server with this identity looks at the files every 2 s. New ones are taken once they have
+    /// A server with this identity looks at the files every second. New ones are taken once they have
     /// stood still for that time, and count for connections that come from then on. If they can't
     /// be used, an error is logged and those before stay in force.
     ///
