@@ -1,5 +1,5 @@
-//! What is shipped is built from: licences, sources, versions; by the lists that `cargo deny` reads,
-//! without needing it. This looks at the system that it runs on, `cargo deny` at all.
+//! What is shipped is built from: licences, sources, versions; by the lists that `cargo deny`
+//! reads, without needing it. This looks at the system that it runs on, `cargo deny` at all.
 #![expect(clippy::unwrap_used, reason = "a test ends where something fails")]
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;

@@ -194,8 +194,8 @@ pub(super) const OPTIONS: &[Opt] = &[
         name: "jwks",
         group: "Identity",
         value: "FILE|URL",
-        help: "JSON Web Key Set that proves tokens: a file, an https address, or an http address of \
-               this machine. It is read again when it changes.",
+        help: "JSON Web Key Set that proves tokens: a file, an https address, or an http address \
+               of this machine. It is read again when it changes.",
         set: Set::One(|config, text| {
             config.auth.jwks = Some(text).filter(|text| !text.is_empty()).map(str::to_owned);
             Ok(())

@@ -35,9 +35,9 @@ pub(crate) enum Spoken {
 impl TlsIdentity {
     /// Reads a chain (the server's own certificate first) and its private key, both in PEM.
     ///
-    /// A server with this identity looks at the files every second. New ones are taken once they have
-    /// stood still for that time, and count for connections that come from then on. If they can't
-    /// be used, an error is logged and those before stay in force.
+    /// A server with this identity looks at the files every second. New ones are taken once they
+    /// have stood still for that time, and count for connections that come from then on. If they
+    /// can't be used, an error is logged and those before stay in force.
     ///
     /// # Errors
     /// Which file can't be used, and why.

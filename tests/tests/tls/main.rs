@@ -3,6 +3,7 @@
 mod certificates;
 mod chat;
 mod handshakes;
+mod key_sets;
 
 use std::net::SocketAddr;
 

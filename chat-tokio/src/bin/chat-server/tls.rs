@@ -12,7 +12,8 @@ pub(crate) fn listen(builder: Builder, config: &Config) -> Result<Builder, Strin
 
     let Some((cert, key)) = config.tls.files()? else { return Ok(listen_plainly(builder, config)) };
     let identity = TlsIdentity::from_files(cert, key).map_err(|error| {
-        let flag = if error.file() == Some(key) { "--tls-key" } else { "--tls-cert" };
+        let is_key = error.file() == Some(key) && key != cert;
+        let flag = if is_key { "--tls-key" } else { "--tls-cert" };
         format!("{flag} {error}")
     })?;
     let builder = match config.lines {
