@@ -102,6 +102,10 @@ async fn a_handshake_takes_a_place_of_http() {
         other.is_err().then_some(())
     })
     .await;
+    // And as long as it is silent, none is.
+    for _ in 0..5 {
+        assert!(authority.connect(address).await.is_err(), "two have the one place");
+    }
     drop(silent);
     // As a WebSocket it has none any more, so that the next one finds it.
     let first = eventually("a place to be free", async || {
