@@ -86,7 +86,8 @@ impl TlsIdentity {
         Ok(Self { http: Arc::new(http), lines: Arc::new(lines), files: None })
     }
 
-    /// Leaves all to this configuration. Over it HTTP/1.1 is spoken, or lines.
+    /// Leaves all to this configuration. HTTP/1.1 is spoken over it, or lines: it must not offer
+    /// anything else by ALPN.
     #[must_use]
     pub fn from_config(config: Arc<ServerConfig>) -> Self {
         Self { http: Arc::clone(&config), lines: config, files: None }
