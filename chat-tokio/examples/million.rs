@@ -6,12 +6,13 @@
 //! of the process's memory, both of its ends together, and how long a message took to reach all.
 //! The memory is read from `/proc`, so it is known on Linux only.
 use std::error::Error;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use chat_proto::{Dialect, DisplayName, Limits};
 use chat_tokio::server::attach::{Attach, AttachError, NewConnection};
 use chat_tokio::transport::memory::{MemoryPeer, pair};
 use chat_tokio::{Handle, Server};
+use tokio::time::Instant;
 
 /// Bytes of one direction: many times what one of these peers leaves unread.
 const CAPACITY_BYTES: usize = 4096;

@@ -2,38 +2,37 @@
 //!
 //! hyper is driven directly: `axum::serve` sets no deadline for a request's head, so a few
 //! thousand silent sockets would hold a server for ever.
-use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener as StdListener};
-use std::pin::pin;
 use std::sync::Arc;
 use std::task::Context;
 use std::time::Duration;
 
 use axum::Router;
 use chat_proto::{Dialect, DisplayName};
-use http::Request;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::{Service, service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 
-use crate::http::{FrameBytes, too_many};
+pub(crate) use self::stream::{Security, Stream};
+use crate::http::FrameBytes;
 use crate::server::attach::{Attach, NewConnection};
+#[cfg(feature = "tls")]
+use crate::tls::{Spoken, TlsIdentity};
 use crate::transport::Lines;
 
 mod accepting;
 mod admission;
+#[cfg(feature = "tls")]
+mod handshake;
 mod network;
 mod peer_key;
 mod places;
 mod proxy_protocol;
+mod serving;
+mod stream;
 
 pub use admission::{Admission, Client};
 pub use network::{Network, NotANetwork, TrustedProxies};
@@ -43,6 +42,7 @@ pub use proxy_protocol::ProxyProtocol;
 
 use accepting::{Episode, accept_until};
 use places::calm_below;
+use serving::Http;
 
 /// Connections that the kernel completes before they are accepted: a whole server's clients come
 /// back within seconds after a restart. The kernel caps it at `net.core.somaxconn`.
@@ -64,11 +64,16 @@ const REFUSALS_MAX: usize = 64;
 /// After which silence a peer without pings of its own is asked for a sign of life, and how often.
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
 
+/// Handshakes of TLS at a time, before lines.
+#[cfg(feature = "tls")]
+const HANDSHAKES_MAX: usize = 4096;
+
 /// What an accept loop for HTTP allows.
 #[derive(Clone, Copy, Debug)]
 pub struct HttpLimits {
     /// How long a request's head may take, counted from the connection's begin or from the end of
-    /// the request before it; so it is also how long a connection may be idle.
+    /// the request before it; so it is also how long a connection may be idle. A handshake of TLS
+    /// may take as long before.
     pub head_time: Duration,
     /// Connections of this loop that speak HTTP at a time, handshakes included; one beyond it is
     /// closed at once. A connection that became a WebSocket no longer counts here, only among
@@ -157,9 +162,36 @@ pub async fn serve_http(
     admission: Admission,
     shutdown: impl Future<Output = ()>,
 ) {
+    serve((listener, Security::Plain), router, limits, admission, shutdown).await;
+}
+
+/// Accepts connections that speak HTTP over TLS and serves them, as [`serve_http`] does.
+///
+/// A connection counts from the begin of its handshake. Whoever speaks plain HTTP is told so.
+#[cfg(feature = "tls")]
+pub async fn serve_https(
+    listener: TcpListener,
+    identity: TlsIdentity,
+    router: Router,
+    limits: HttpLimits,
+    admission: Admission,
+    shutdown: impl Future<Output = ()>,
+) {
+    let security = Security::Tls(identity, Spoken::Http);
+    serve((listener, security), router, limits, admission, shutdown).await;
+}
+
+/// Serves HTTP over whatever its connections begin with.
+pub(crate) async fn serve(
+    (listener, security): (TcpListener, Security),
+    router: Router,
+    limits: HttpLimits,
+    admission: Admission,
+    shutdown: impl Future<Output = ()>,
+) {
     let places = Arc::new(Semaphore::new(limits.connections as usize));
     let (stop, stopped) = watch::channel(());
-    let http = Arc::new(Http::new(router, limits, admission));
+    let http = Arc::new(Http::new(router, security, limits, admission));
     let mut full = Episode::default();
     let accept = |cx: &mut Context<'_>| listener.poll_accept(cx);
     accept_until(shutdown, accept, |(stream, peer)| {
@@ -189,80 +221,6 @@ pub async fn serve_http(
     let _ = places.acquire_many(limits.connections).await;
 }
 
-/// What the HTTP connections of one loop share.
-struct Http {
-    router: Router,
-    builder: http1::Builder,
-    limits: HttpLimits,
-    admission: Admission,
-    /// Connections that are told that their address has too many.
-    refusing: Arc<Semaphore>,
-}
-
-impl Http {
-    fn new(router: Router, limits: HttpLimits, admission: Admission) -> Self {
-        let mut builder = http1::Builder::new();
-        builder
-            .timer(TokioTimer::new())
-            .header_read_timeout(limits.head_time)
-            .max_headers(HEADERS_MAX)
-            .max_buf_size(HEAD_BYTES_MAX)
-            .keep_alive(true);
-        let refusing = Arc::new(Semaphore::new(REFUSALS_MAX));
-        Self { router, builder, limits, admission, refusing }
-    }
-
-    /// Serves one connection to its end.
-    async fn serve(
-        &self,
-        mut stream: TcpStream,
-        peer: SocketAddr,
-        place: Option<Place>,
-        mut stopped: watch::Receiver<()>,
-    ) {
-        without_delay(&stream);
-        let address = self.admission.address(&mut stream, peer, self.limits.head_time).await;
-        let Some(address) = address else { return };
-        // Who is refused has no place, or one address would take all of them after all.
-        let Some(place) = place.filter(|place| place.settle(address).is_ok()) else {
-            return self.refuse(stream, address).await;
-        };
-        let place = Arc::new(place);
-        let router = TowerToHyperService::new(self.router.clone());
-        let service = service_fn(|mut request: Request<Incoming>| {
-            let client = self.admission.client(address, request.headers(), &place);
-            request.extensions_mut().insert(client);
-            router.call(request)
-        });
-        let io = TokioIo::new(stream);
-        let mut connection = pin!(self.builder.serve_connection(io, service).with_upgrades());
-        let result = tokio::select! {
-            result = connection.as_mut() => result,
-            _ = stopped.changed() => {
-                connection.as_mut().graceful_shutdown();
-                match tokio::time::timeout(HTTP_TIME_MAX, connection).await {
-                    Ok(result) => result,
-                    Err(_) => return,
-                }
-            }
-            () = tokio::time::sleep(HTTP_TIME_MAX) => return,
-        };
-        if let Err(error) = result {
-            tracing::debug!(peer = %address, %error, "an HTTP connection ended");
-        }
-    }
-
-    /// Tells a client that its address has too many connections, if that costs no others a place.
-    async fn refuse(&self, stream: TcpStream, address: IpAddr) {
-        let Ok(_refusing) = Arc::clone(&self.refusing).try_acquire_owned() else { return };
-        let mut builder = self.builder.clone();
-        let service = service_fn(|_| std::future::ready(Ok::<_, Infallible>(too_many())));
-        let connection = builder.keep_alive(false).serve_connection(TokioIo::new(stream), service);
-        let ended = tokio::time::timeout(self.limits.head_time * 2, connection).await;
-        tracing::debug!(peer = %address, ?ended, "a connection was refused");
-    }
-}
-
 /// Accepts TCP connections that speak [lines](Lines), until `shutdown` is ready. A header of the
 /// PROXY protocol may take `header_time`.
 pub async fn serve_lines(
@@ -290,6 +248,49 @@ pub async fn serve_lines(
         tokio::spawn(async move {
             let address = admission.address(&mut stream, peer, header_time).await;
             address.map(|address| take(stream, address))
+        });
+    })
+    .await;
+}
+
+/// Accepts TCP connections that speak [lines](Lines) over TLS, until `shutdown` is ready. A header
+/// of the PROXY protocol, and the handshake of TLS, may each take `header_time`; beyond 4096
+/// handshakes at a time, connections are closed at once.
+#[cfg(feature = "tls")]
+pub async fn serve_tls_lines(
+    listener: TcpListener,
+    identity: TlsIdentity,
+    attach: Arc<dyn Attach>,
+    frame_bytes: FrameBytes,
+    (admission, header_time): (Admission, Duration),
+    shutdown: impl Future<Output = ()>,
+) {
+    let security = Security::Tls(identity, Spoken::Lines);
+    let shaking = Arc::new(Semaphore::new(HANDSHAKES_MAX));
+    let accept = |cx: &mut Context<'_>| listener.poll_accept(cx);
+    let admission = Arc::new(admission);
+    accept_until(shutdown, accept, |(mut stream, peer)| {
+        let Ok(place) = admission.places().enter() else { return };
+        let Ok(shakes) = Arc::clone(&shaking).try_acquire_owned() else {
+            return tracing::debug!(%peer, "too many handshakes");
+        };
+        without_delay(&stream);
+        keep_alive(&stream);
+        let (security, attach) = (security.clone(), Arc::clone(&attach));
+        let (frame_bytes, admission) = (frame_bytes.clone(), Arc::clone(&admission));
+        tokio::spawn(async move {
+            let _shakes = shakes;
+            let address = admission.address(&mut stream, peer, header_time).await;
+            let Some(address) = address else { return };
+            if let Err(full) = place.settle(address) {
+                return tracing::debug!(peer = %address, why = %full, "a connection was refused");
+            }
+            match security.begin(stream, header_time).await {
+                Ok(stream) => {
+                    attach_lines(&*attach, stream, (Some(address), place), frame_bytes.get());
+                }
+                Err(error) => tracing::debug!(peer = %address, %error, "a handshake has failed"),
+            }
         });
     })
     .await;

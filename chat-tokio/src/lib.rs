@@ -25,6 +25,7 @@
 //!
 //! [`accept`] and [`http`] bring connections in; [`http::router`] mounts in an axum application.
 //! [`metrics`] tells what a server does, [`http::Health`] whether it can.
+//! `tls` secures them (feature `tls`).
 //!
 //! # What is deliberately absent
 //!
@@ -46,6 +47,8 @@ pub mod metrics;
 mod outbox;
 mod random;
 pub mod server;
+#[cfg(feature = "tls")]
+pub mod tls;
 pub mod transport;
 mod worker;
 

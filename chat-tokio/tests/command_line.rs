@@ -181,6 +181,47 @@ fn keys_that_can_not_be_used_are_told() {
     assert!(text.contains("`sub` is no user id"), "{text}");
 }
 
+#[cfg(feature = "tls")]
+#[test]
+fn certificates_that_can_not_be_used_are_told() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("cert.pem");
+    std::fs::write(&path, "no certificate").expect("a file");
+    let (file, nowhere) = (path.to_str().expect("a plain path"), dir.path().join("nowhere"));
+    let nowhere = nowhere.to_str().expect("a plain path");
+    let about = ["--log", "memory", "--listen", "127.0.0.1:0", "--log-level", "off"];
+    for (more, code, why) in [
+        (&["--tls-cert", file][..], 2, "--tls-cert needs --tls-key".to_owned()),
+        (&["--tls-key", file], 2, "--tls-key needs --tls-cert".to_owned()),
+        (&["--tls-cert", nowhere, "--tls-key", file], 1, format!("--tls-cert {nowhere}: No such")),
+        (&["--tls-cert", file, "--tls-key", nowhere], 1, format!("--tls-key {nowhere}: No such")),
+        (&["--tls-cert", file, "--tls-key", file], 1, format!("--tls-cert {file}: it has no")),
+        (&["--tls-lines", "perhaps"], 2, "--tls-lines is `perhaps`, but has to be".to_owned()),
+    ] {
+        let (found, text) = failure(&[&about, more].concat());
+        assert_eq!(found, Some(code), "{more:?}: {text}");
+        assert!(text.starts_with(&format!("chat-server: {why}")), "{text}");
+        assert_eq!(text.lines().count(), 1, "{text}");
+    }
+}
+
+#[cfg(all(feature = "jwt", feature = "tls"))]
+#[test]
+fn authorities_of_key_sets_that_can_not_be_used_are_told() {
+    let about = ["--log", "memory", "--listen", "127.0.0.1:0", "--log-level", "off"];
+    let auth = ["--auth", "jwt", "--jwt-issuer", "us", "--jwt-audience", "chat"];
+    for (jwks, code, why) in [
+        ("https://localhost/keys", 1, "--jwks-ca /no/such/file: No such file"),
+        ("http://localhost/keys", 2, "--jwks-ca needs an https address in --jwks"),
+        ("http://192.0.2.1/keys", 2, "--jwks-ca needs an https address in --jwks"),
+    ] {
+        let more = ["--jwks", jwks, "--jwks-ca", "/no/such/file"];
+        let (found, text) = failure(&[&about[..], &auth, &more].concat());
+        assert_eq!(found, Some(code), "{text}");
+        assert!(text.starts_with(&format!("chat-server: {why}")), "{text}");
+    }
+}
+
 #[cfg(unix)]
 #[test]
 fn it_says_where_it_listens_and_a_signal_ends_it_with_0() {

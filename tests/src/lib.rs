@@ -2,8 +2,9 @@
 //!
 //! The end-to-end tests know a server by its binary and its wire only: [`process`] runs it,
 //! [`client`] talks to it, [`browser`] looks at its page, [`scrape`] reads its metrics, [`wait`]
-//! waits for it, [`history_check`] judges what was seen. [`kit`] has the conformance kits.
-//! [`trims`] is for a process that is to be killed. [`world`] plays scripts against the Hub alone.
+//! waits for it, [`history_check`] judges what was seen. [`tls`] makes certificates. [`kit`] has
+//! the conformance kits. [`trims`] is for a process that is to be killed. [`world`] plays scripts
+//! against the Hub alone.
 
 pub mod browser;
 pub mod by_hand;
@@ -16,6 +17,7 @@ pub mod proxy;
 pub mod replay;
 pub mod scrape;
 pub mod sim;
+pub mod tls;
 pub mod trims;
 pub mod wait;
 pub mod world;

@@ -12,6 +12,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
+use crate::tls::Files;
 use crate::wait::within;
 
 /// Where the log of a server's rooms lives.
@@ -85,6 +86,17 @@ impl Spec {
     pub fn limit(self, name: &str, value: u64) -> Self {
         assert!(Limits::default().get(name).is_some(), "there is no limit `{name}`");
         self.flag(&format!("--{}", name.replace('_', "-")), &value.to_string())
+    }
+
+    /// Lets it speak TLS under this certificate.
+    ///
+    /// # Panics
+    /// If the files have strange names.
+    #[must_use]
+    pub fn tls(self, files: &Files) -> Self {
+        let (certificate, key) = (files.certificate(), files.key());
+        self.flag("--tls-cert", certificate.to_str().expect("a plain path"))
+            .flag("--tls-key", key.to_str().expect("a plain path"))
     }
 
     /// Adds any other flag.
@@ -189,7 +201,10 @@ impl Server {
         let mut child = command.kill_on_drop(true).spawn().expect("the server's binary starts");
         let stdout = child.stdout.take().expect("stdout is piped");
         let mut stdout = BufReader::new(stdout).lines();
-        let http = announced(&mut stdout, "chat-server listening on http://", home).await;
+        let secured = spec.flags.iter().any(|flag| flag == "--tls-cert");
+        let scheme = if secured { "https" } else { "http" };
+        let listening = format!("chat-server listening on {scheme}://");
+        let http = announced(&mut stdout, &listening, home).await;
         let lines = match spec.lines {
             true => Some(announced(&mut stdout, "chat-server lines on ", home).await),
             false => None,
@@ -299,7 +314,12 @@ async fn announced(
     }
 }
 
-fn server_binary() -> &'static Path {
+/// Returns the path of the server's binary: `CHAT_SERVER_BIN`, or what cargo builds.
+///
+/// # Panics
+/// If it can't be found or built.
+#[must_use]
+pub fn server_binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| binary("CHAT_SERVER_BIN", "chat-server", &[]))
 }

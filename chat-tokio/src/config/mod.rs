@@ -30,6 +30,7 @@ mod file;
 mod options;
 mod print;
 mod reload;
+mod tls;
 mod values;
 
 #[cfg(test)]
@@ -50,6 +51,7 @@ pub use door::DoorConfig;
 pub use error::{ConfigError, Origin};
 use options::Setting;
 pub use reload::{ReloadError, Reloaded, Reloader};
+pub use tls::TlsConfig;
 
 /// What the reference server is told to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,6 +79,8 @@ pub struct Config {
     pub door: DoorConfig,
     /// Who may come in.
     pub auth: AuthConfig,
+    /// How it proves who it is.
+    pub tls: TlsConfig,
     /// How long a connection has for its handshake: from 100 ms to 10 min, in whole milliseconds.
     pub handshake_timeout: Duration,
     /// How long a session outlives its connection: at most 24 h, in whole milliseconds.
@@ -111,6 +115,7 @@ impl Default for Config {
             allow_origins: Vec::new(),
             door: DoorConfig::default(),
             auth: AuthConfig::default(),
+            tls: TlsConfig::default(),
             handshake_timeout: Duration::from_secs(10),
             session_timeout: Duration::from_secs(120),
             leave_grace: Duration::from_secs(10),

@@ -7,7 +7,7 @@ use toml::Value;
 
 use super::values::{address, duration, filter, one_of, origin, show_duration, show_one_of, word};
 use super::{Config, Durability, LogFormat, LogKind};
-use super::{auth, door};
+use super::{auth, door, tls};
 
 /// An option of the server: one of [`OPTIONS`] or one of the limits.
 #[derive(Clone, Copy)]
@@ -45,7 +45,8 @@ impl Setting {
     }
 
     fn options() -> impl Iterator<Item = Self> {
-        OPTIONS.iter().chain(door::OPTIONS).chain(auth::OPTIONS).map(Self::Option)
+        let parts = [OPTIONS, door::OPTIONS, tls::OPTIONS, auth::OPTIONS];
+        parts.into_iter().flatten().map(Self::Option)
     }
 
     /// Finds an option that is no limit.

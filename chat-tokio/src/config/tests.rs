@@ -64,6 +64,7 @@ fn samples(setting: Setting) -> [String; 3] {
         (_, "drain_timeout") => ["0", "2.5", "1h"],
         (_, "auth") => ["jwt", "cookie", "jwt"],
         (_, "open_to_everyone") => ["yes"; 3],
+        (_, "tls_lines") => ["no"; 3],
         (_, "jwt_algorithm") => ["HS384", "HS512", "HS384"],
         (_, "jwt_leeway") => ["0", "1", "1m"],
         (_, "auth_warning") => ["0", "2.5", "1h"],

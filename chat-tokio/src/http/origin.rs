@@ -93,6 +93,9 @@ pub enum Origins {
     /// apart.
     #[default]
     SameHost,
+    /// As `SameHost`, of pages that came by `https`: for a server that speaks TLS itself. Whoever
+    /// can change what goes over the network can put anything into a page that came by `http`.
+    SameHostHttps,
     /// Exactly these.
     Listed(Vec<Origin>),
     /// All, also `null`: for a server whose users show a token in their first frame.
@@ -100,6 +103,14 @@ pub enum Origins {
 }
 
 impl Origins {
+    /// Asks pages of the same host to come as the server is reached: by `https` if that is so.
+    pub(crate) fn over(self, https: bool) -> Self {
+        match self {
+            Self::SameHost if https => Self::SameHostHttps,
+            origins => origins,
+        }
+    }
+
     /// Decides over the value of an `Origin` header, given that of `Host`.
     #[must_use]
     pub fn allow(&self, origin: &str, host: Option<&str>) -> bool {
@@ -112,14 +123,22 @@ impl Origins {
         match self {
             Self::Any => true,
             Self::Listed(listed) => listed.contains(&origin),
-            Self::SameHost => host.and_then(Authority::parse).is_some_and(|host| {
-                if !matches!(origin.scheme.as_str(), "http" | "https") {
-                    return false;
-                }
-                let port = host.port.or(default_port(&origin.scheme));
-                host.host == origin.host && port.is_some() && port == origin.port
-            }),
+            Self::SameHost => origin.is_of(host),
+            Self::SameHostHttps => origin.scheme == "https" && origin.is_of(host),
         }
+    }
+}
+
+impl Origin {
+    /// Tells whether it has the host and port of a `Host` header, and is of the web.
+    fn is_of(&self, host: Option<&str>) -> bool {
+        host.and_then(Authority::parse).is_some_and(|host| {
+            if !matches!(self.scheme.as_str(), "http" | "https") {
+                return false;
+            }
+            let port = host.port.or(default_port(&self.scheme));
+            host.host == self.host && port.is_some() && port == self.port
+        })
     }
 }
 
@@ -217,6 +236,16 @@ mod tests {
         assert!(!same("http://a.", "a") && !same("http://x@a", "a") && !same("http://a", "x@a"));
         assert!(!same("http://[fe80::1%25lo]", "[fe80::1%25lo]"));
         assert!(!Origins::SameHost.allow("http://a", None));
+        for (origin, host, allowed) in [
+            ("https://a", "a", true),
+            ("https://a:8443", "a:8443", true),
+            ("http://a", "a", false),
+            ("http://a:8443", "a:8443", false),
+            ("https://a", "b", false),
+        ] {
+            let found = Origins::SameHostHttps.allow(origin, Some(host));
+            assert_eq!(found, allowed, "{origin} at {host}");
+        }
         assert!(Origins::Any.allow("null", None));
     }
 

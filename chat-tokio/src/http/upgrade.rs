@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::{HttpState, Identify, credentials, later, text, too_many};
-use crate::accept::Client;
+use crate::accept::{Client, Stream};
 use crate::server::attach::NewConnection;
 use crate::transport::{Transport, WebSocket};
 
@@ -168,8 +168,19 @@ async fn hand_over(state: HttpState, accepted: Accepted) {
     }
 }
 
-/// Takes the bare TCP stream where there is one: one layer less under each frame.
+/// Takes the stream itself where it is known: one layer less under each frame.
 fn transport(upgraded: Upgraded, frame_bytes: u32) -> Box<dyn Transport> {
+    let upgraded = match upgraded.downcast::<TokioIo<Stream>>() {
+        Ok(parts) => {
+            let read = &parts.read_buf;
+            return match parts.io.into_inner() {
+                Stream::Plain(tcp) => Box::new(WebSocket::new(tcp, read, frame_bytes)),
+                #[cfg(feature = "tls")]
+                Stream::Tls(tls) => Box::new(WebSocket::new(*tls, read, frame_bytes)),
+            };
+        }
+        Err(upgraded) => upgraded,
+    };
     match upgraded.downcast::<TokioIo<TcpStream>>() {
         Ok(parts) => Box::new(WebSocket::new(parts.io.into_inner(), &parts.read_buf, frame_bytes)),
         Err(upgraded) => Box::new(WebSocket::new(TokioIo::new(upgraded), &[], frame_bytes)),

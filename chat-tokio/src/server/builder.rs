@@ -15,9 +15,9 @@ use chat_proto::{Limits, LimitsError};
 use chat_state::{Config, HubId, Peers, Times};
 use tokio::sync::{oneshot, watch};
 
-use super::thread::{self, Listeners};
+use super::thread::{self, LineListener, Listeners};
 use super::{RunningWorker, Server, Shared};
-use crate::accept::{Admission, HttpLimits, ProxyProtocol, listen_reuseport};
+use crate::accept::{Admission, HttpLimits, ProxyProtocol, Security, listen_reuseport};
 use crate::auth::{Authenticator, Gate};
 use crate::broker::{Broker, LocalBroker};
 use crate::clock::Clock;
@@ -27,6 +27,8 @@ use crate::http::{
 use crate::live::Live;
 use crate::log::{MemoryLog, RoomLog};
 use crate::metrics::{Metrics, WorkerCounts};
+#[cfg(feature = "tls")]
+use crate::tls::{Spoken, TlsIdentity};
 use crate::worker::{self, Inbox, Parts, WorkerHandle};
 
 /// Workers of one process at most: each is a thread with its own listener.
@@ -44,6 +46,8 @@ pub struct Builder {
     #[cfg(feature = "metrics")]
     metrics_listen: Option<SocketAddr>,
     trace_sample: Option<NonZeroU32>,
+    http_security: Security,
+    lines_security: Security,
     page: Page,
     origins: Live<Origins>,
     hosts: Live<Hosts>,
@@ -69,6 +73,8 @@ impl Default for Builder {
             #[cfg(feature = "metrics")]
             metrics_listen: None,
             trace_sample: None,
+            http_security: Security::Plain,
+            lines_security: Security::Plain,
             page: Page::Embedded,
             origins: Live::default(),
             hosts: Live::default(),
@@ -131,6 +137,25 @@ impl Builder {
     #[must_use]
     pub fn listen_lines(mut self, address: SocketAddr) -> Self {
         self.listen_lines = Some(address);
+        self.lines_security = Security::Plain;
+        self
+    }
+
+    /// Speaks TLS under this identity where HTTP and WebSocket are served. Pages of the same host
+    /// then have to come by `https`.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls(mut self, identity: TlsIdentity) -> Self {
+        self.http_security = Security::Tls(identity, Spoken::Http);
+        self
+    }
+
+    /// Serves lines of JSON over TLS here, instead of over bare TCP; port 0 lets the system choose.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn listen_tls_lines(mut self, address: SocketAddr, identity: TlsIdentity) -> Self {
+        self.listen_lines = Some(address);
+        self.lines_security = Security::Tls(identity, Spoken::Lines);
         self
     }
 
@@ -210,8 +235,8 @@ impl Builder {
         self
     }
 
-    /// A header of the PROXY protocol, a request's head, and a `chat.v1` client's `hello` may take
-    /// this long, each. Default: 10 s.
+    /// A header of the PROXY protocol, a handshake of TLS, a request's head, and a `chat.v1`
+    /// client's `hello` may each take this long. Default: 10 s.
     #[must_use]
     pub fn handshake_timeout(mut self, timeout: Duration) -> Self {
         self.handshake_timeout = timeout;
@@ -242,6 +267,8 @@ impl Builder {
         let (stop, stopping) = watch::channel(false);
         let (fail, failed) = watch::channel(false);
         let ends: Vec<End> = (0..self.workers).map(|_| End::default()).collect();
+        let origins = (*self.origins.get()).clone().over(self.is_secure());
+        self.origins.set(origins.into());
         let common = self.common(&ends, thread::Life { stopping, failed: fail });
         let mut server = Server {
             workers: Vec::with_capacity(self.workers),
@@ -271,9 +298,19 @@ impl Builder {
         if let Some(gate) = &gate {
             gate.set_workers(handles.clone());
         }
-        let (origins, hosts) = (self.origins, self.hosts);
-        let next = 0.into();
-        let shared = Shared { handles, next, readiness, frame_bytes, gate, health, origins, hosts };
+        let shared = Shared {
+            handles,
+            next: 0.into(),
+            readiness,
+            frame_bytes,
+            gate,
+            health,
+            #[cfg(feature = "tls")]
+            identities: self.identities(),
+            secure: self.is_secure(),
+            origins: self.origins,
+            hosts: self.hosts,
+        };
         server.shared = Arc::new(shared);
         Ok(server)
     }
@@ -323,17 +360,45 @@ impl Builder {
             let router = self.router(common, &handle)?;
             let limits = HttpLimits { head_time: self.handshake_timeout, ..HttpLimits::default() };
             let admission = self.admission.clone().proxy_protocol(self.proxy_protocol);
-            listeners.http = Some((listener, router, limits, admission));
+            let security = self.http_security.clone();
+            listeners.http = Some((listener, security, router, limits, admission));
         }
         if let Some(listener) = lines {
             let admission = self.admission.clone().proxy_protocol(self.lines_proxy_protocol);
-            let admission = (admission, self.handshake_timeout);
-            let frame_bytes = common.frame_bytes.clone();
-            listeners.lines = Some((listener, handle.clone(), frame_bytes, admission));
+            listeners.lines = Some(LineListener {
+                listener,
+                security: self.lines_security.clone(),
+                handle: handle.clone(),
+                frame_bytes: common.frame_bytes.clone(),
+                admission: (admission, self.handshake_timeout),
+            });
+        }
+        #[cfg(feature = "tls")]
+        if index == 0 {
+            listeners.watched = self.identities();
         }
         let thread = thread::start(index, (parts, inbox), listeners, common.life.clone())
             .map_err(StartError::Thread)?;
         Ok(RunningWorker { handle, drained: Some(drained), thread: Some(thread) })
+    }
+
+    /// The identities of the listeners, each once.
+    #[cfg(feature = "tls")]
+    fn identities(&self) -> Vec<TlsIdentity> {
+        let mut all: Vec<TlsIdentity> = Vec::new();
+        for security in [&self.http_security, &self.lines_security] {
+            if let Security::Tls(identity, _) = security
+                && !all.iter().any(|other| other.shares_files_with(identity))
+            {
+                all.push(identity.clone());
+            }
+        }
+        all
+    }
+
+    /// Tells whether HTTP is spoken over TLS.
+    fn is_secure(&self) -> bool {
+        !matches!(self.http_security, Security::Plain)
     }
 
     fn identify(&self) -> Identify {

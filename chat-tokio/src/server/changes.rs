@@ -72,7 +72,7 @@ impl Handle {
             Some(to) => Some((self.shared.gate.as_ref().ok_or(ReconfigureError::Open)?, to)),
         };
         if let Some(origins) = origins {
-            self.shared.origins.set(origins.into());
+            self.shared.origins.set(origins.over(self.shared.secure).into());
         }
         if let Some(hosts) = hosts {
             self.shared.hosts.set(hosts.into());

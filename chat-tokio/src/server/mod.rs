@@ -21,6 +21,8 @@ use crate::auth::Gate;
 use crate::http::{FrameBytes, Health, Hosts, HttpState, Identify, Origins, Readiness, Ready};
 use crate::live::Live;
 use crate::metrics::Metrics;
+#[cfg(feature = "tls")]
+use crate::tls::{TlsError, TlsIdentity};
 use crate::worker::WorkerHandle;
 
 /// A running server. Dropping it ends it at once; [`Server::shutdown`] ends it well.
@@ -56,6 +58,10 @@ struct Shared {
     frame_bytes: FrameBytes,
     gate: Option<Arc<Gate>>,
     health: Option<Health>,
+    #[cfg(feature = "tls")]
+    identities: Vec<TlsIdentity>,
+    /// Whether HTTP is spoken over TLS.
+    secure: bool,
     origins: Live<Origins>,
     hosts: Live<Hosts>,
 }
@@ -177,6 +183,17 @@ pub struct Handle {
 }
 
 impl Handle {
+    /// Reads the certificates of the listeners from their files now, for connections that come from
+    /// now on. It reads files, and so blocks for a moment.
+    ///
+    /// # Errors
+    /// The first file that can't be used, and why; its identity is as before.
+    #[cfg(feature = "tls")]
+    pub fn reload_tls(&self) -> Result<(), TlsError> {
+        let results: Vec<_> = self.shared.identities.iter().map(TlsIdentity::reload).collect();
+        results.into_iter().collect()
+    }
+
     /// Makes the state of an HTTP router that hands its WebSockets to this server, for mounting
     /// [`crate::http::router`] in a program of one's own.
     #[must_use]

@@ -11,15 +11,32 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::LocalSet;
 
-use crate::accept::{Admission, HttpLimits, serve_http, serve_lines};
+#[cfg(feature = "tls")]
+use crate::accept::serve_tls_lines;
+use crate::accept::{self, Admission, HttpLimits, Security, serve_lines};
 use crate::http::FrameBytes;
+#[cfg(feature = "tls")]
+use crate::tls::{LOOK_EVERY, TlsIdentity};
 use crate::worker::{Inbox, Parts, Worker, WorkerHandle};
 
 /// What a worker listens on.
 #[derive(Default)]
 pub(super) struct Listeners {
-    pub(super) http: Option<(StdListener, Router, HttpLimits, Admission)>,
-    pub(super) lines: Option<(StdListener, WorkerHandle, FrameBytes, (Admission, Duration))>,
+    pub(super) http: Option<(StdListener, Security, Router, HttpLimits, Admission)>,
+    pub(super) lines: Option<LineListener>,
+    /// Identities whose files this worker looks at, for all.
+    #[cfg(feature = "tls")]
+    pub(super) watched: Vec<TlsIdentity>,
+}
+
+/// Where lines are spoken, and how.
+pub(super) struct LineListener {
+    pub(super) listener: StdListener,
+    pub(super) security: Security,
+    pub(super) handle: WorkerHandle,
+    pub(super) frame_bytes: FrameBytes,
+    /// Who is taken, and how long a header of the PROXY protocol and a handshake may take.
+    pub(super) admission: (Admission, Duration),
 }
 
 /// How a worker hears of the end, and tells of its own.
@@ -77,15 +94,48 @@ pub(super) fn start(
 
 /// Starts accepting on this thread.
 fn listen(listeners: Listeners, life: &Life) -> io::Result<()> {
-    if let Some((listener, router, limits, admission)) = listeners.http {
+    if let Some((listener, security, router, limits, admission)) = listeners.http {
         let listener = TcpListener::from_std(listener)?;
-        tokio::task::spawn_local(serve_http(listener, router, limits, admission, life.stop()));
+        let served = accept::serve((listener, security), router, limits, admission, life.stop());
+        tokio::task::spawn_local(served);
     }
-    if let Some((listener, handle, frame_bytes, admission)) = listeners.lines {
-        let listener = TcpListener::from_std(listener)?;
-        let handle = Arc::new(handle);
-        let lines = serve_lines(listener, handle, frame_bytes, admission, life.stop());
-        tokio::task::spawn_local(lines);
+    if let Some(lines) = listeners.lines {
+        listen_lines(lines, life)?;
+    }
+    #[cfg(feature = "tls")]
+    for identity in listeners.watched {
+        let stop = life.stop();
+        tokio::task::spawn_local(async move {
+            tokio::select! {
+                () = watch(&identity) => {}
+                () = stop => {}
+            }
+        });
     }
     Ok(())
+}
+
+fn listen_lines(lines: LineListener, life: &Life) -> io::Result<()> {
+    let LineListener { listener, security, handle, frame_bytes, admission } = lines;
+    let listener = TcpListener::from_std(listener)?;
+    let (handle, stop) = (Arc::new(handle), life.stop());
+    match security {
+        Security::Plain => {
+            tokio::task::spawn_local(serve_lines(listener, handle, frame_bytes, admission, stop));
+        }
+        #[cfg(feature = "tls")]
+        Security::Tls(identity, _) => {
+            let served = serve_tls_lines(listener, identity, handle, frame_bytes, admission, stop);
+            tokio::task::spawn_local(served);
+        }
+    }
+    Ok(())
+}
+
+/// Looks at an identity's files as long as it has any.
+#[cfg(feature = "tls")]
+async fn watch(identity: &TlsIdentity) {
+    while identity.look().await {
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
 }

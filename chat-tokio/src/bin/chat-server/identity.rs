@@ -22,7 +22,7 @@ pub(crate) async fn authority(auth: &AuthConfig, when: When) -> Result<Jwt, Stri
         let text = auth.jwks.as_deref().unwrap_or_default();
         let failed = |error: KeyError| told("--jwks", Path::new(text), &error);
         let source = JwksSource::new(text).map_err(failed)?;
-        let set = Jwks::new(source.clone());
+        let set = trust(Jwks::new(source.clone()), auth)?;
         match (set.load().await, source, when) {
             (Err(error), JwksSource::File(_), _) | (Err(error), _, When::Again) => {
                 return Err(failed(error));
@@ -42,6 +42,20 @@ pub(crate) async fn authority(auth: &AuthConfig, when: When) -> Result<Jwt, Stri
         keys,
     };
     Ok(Jwt::new(vec![issuer]))
+}
+
+/// Says who proves an `https` address of a set.
+#[cfg(feature = "tls")]
+fn trust(set: Jwks, auth: &AuthConfig) -> Result<Jwks, String> {
+    let Some(path) = &auth.jwks_ca else { return Ok(set) };
+    let roots = chat_tokio::tls::Roots::from_file(path);
+    roots.map(|roots| set.roots(roots)).map_err(|error| format!("--jwks-ca {error}"))
+}
+
+#[cfg(not(feature = "tls"))]
+fn trust(set: Jwks, _: &AuthConfig) -> Result<Jwks, String> {
+    // Their addresses are refused.
+    Ok(set)
 }
 
 /// Reads a secret; an editor's line end is not part of it.

@@ -9,6 +9,7 @@ mod logging;
 mod reload;
 mod serve;
 mod signals;
+mod tls;
 #[cfg(feature = "jwt")]
 mod token;
 
@@ -56,6 +57,10 @@ fn run(settings: &Settings) -> ExitCode {
         AuthMode::Jwt | AuthMode::Cookie => settings.config.auth.check_tokens(),
     };
     if let Err(why) = tokens.and_then(|()| settings.config.door.check_proxies()) {
+        eprintln!("chat-server: {why}");
+        return ExitCode::from(USAGE);
+    }
+    if let Err(why) = settings.config.tls.files() {
         eprintln!("chat-server: {why}");
         return ExitCode::from(USAGE);
     }

@@ -45,7 +45,7 @@ fn run(settings: &Settings, log: &Log) -> Result<(), Failed> {
         let mut signals = Signals::listen().map_err(Failed::System)?;
         let authority = authority(&config.auth, When::AtStart).await.map_err(Failed::Auth)?;
         let server = start(config, log.share(), authority)?;
-        announce(&server);
+        announce(&server, config);
         let reloader = reload::reloader(&server, settings);
         let signal = loop {
             let signal = tokio::select! {
@@ -129,7 +129,6 @@ fn start(
         .log(log)
         .limits(config.limits.clone())
         .workers(workers)
-        .listen(config.listen)
         .page(config.web_dir.clone().map_or(Page::Embedded, Page::Folder))
         .origins(origins(&config.allow_origins).map_err(Failed::Origin)?)
         .hosts(hosts(&config.door.hosts))
@@ -138,10 +137,8 @@ fn start(
         .lines_proxy_protocol(config.door.lines_proxy_protocol)
         .handshake_timeout(config.handshake_timeout)
         .drain_timeout(config.drain_timeout);
-    if let Some(lines) = config.lines {
-        builder = builder.listen_lines(lines);
-    }
     builder = metrics(builder.trace_sample(config.trace_sample), config)?;
+    builder = super::tls::listen(builder, config).map_err(Failed::Tls)?;
     if let Some(authority) = authority {
         builder = builder.authenticator(authority);
     }
@@ -194,9 +191,10 @@ fn admission(door: &DoorConfig) -> Admission {
     Admission::new(limits, TrustedProxies::new(&door.trusted_proxies))
 }
 
-fn announce(server: &Server) {
+fn announce(server: &Server, config: &Config) {
+    let scheme = if config.tls.cert.is_some() { "https" } else { "http" };
     if let Some(address) = server.local_addr() {
-        super::print(&format!("chat-server listening on http://{}\n", openable(address)));
+        super::print(&format!("chat-server listening on {scheme}://{}\n", openable(address)));
     }
     if let Some(address) = server.lines_addr() {
         super::print(&format!("chat-server lines on {address}\n"));
@@ -286,6 +284,8 @@ pub(crate) enum Failed {
     /// Metrics are wanted of a server that has none.
     #[cfg(not(feature = "metrics"))]
     Metrics,
+    /// The certificate or its key can't be used; with the flag.
+    Tls(String),
     /// An allowed origin is none.
     Origin(NotAnOrigin),
     /// The system refuses something that the server can't do without.
@@ -339,7 +339,7 @@ impl fmt::Display for Failed {
                     "cannot serve the page from {dir}: {error}; choose another with --web-dir"
                 )
             }
-            Self::Auth(why) => f.write_str(why),
+            Self::Auth(why) | Self::Tls(why) => f.write_str(why),
             #[cfg(not(feature = "metrics"))]
             Self::Metrics => {
                 f.write_str("--metrics-listen: this server was built without the feature `metrics`")
