@@ -281,7 +281,14 @@ impl<IO: AsyncRead + AsyncWrite + Send + Unpin + 'static> WebSocket<IO> {
     /// Puts our close and says what comes after it is written.
     fn begin_close(&mut self, code: CloseCode) -> End {
         let already_closed = self.control.is_closed();
-        self.control.close(code);
+        // Where a rule of ours was broken that is not the same everywhere.
+        let more = match (code, self.end) {
+            (CloseCode::TooBig, End::ByViolation) => {
+                format!(": frame_bytes is {}", self.frame_bytes)
+            }
+            _ => String::new(),
+        };
+        self.control.close(code, &more);
         match self.end {
             End::Open if self.mid_frame => End::Done,
             End::Open => {
