@@ -132,7 +132,7 @@ mod tests {
     fn every_reason_fits_a_control_frame() {
         for code in CloseCode::ALL {
             let mut control = Control::default();
-            control.close(code, &format!(": frame_bytes is {}", u32::MAX));
+            control.close(*code, &format!(": frame_bytes is {}", u32::MAX));
             assert!(control.pending().len() <= 2 + PAYLOAD_BYTES_MAX, "{code}");
         }
     }
