@@ -19,6 +19,8 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
+use tokio::task::coop::unconstrained;
+use tokio::task::yield_now;
 
 use crate::http::FrameBytes;
 use crate::server::attach::{Attach, NewConnection};
@@ -37,6 +39,9 @@ const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// How long one HTTP connection may live, downloads included: whoever does not read what it asked
 /// for must not hold a place for ever.
 const HTTP_TIME_MAX: Duration = Duration::from_secs(600);
+
+/// How long those that were accepted last have to ask for something when the listener closes.
+const FIRST_REQUEST_TIME: Duration = Duration::from_millis(200);
 
 /// The pause after an error that accepting again at once would only repeat, as long as it lasts.
 const PAUSE_MIN: Duration = Duration::from_millis(20);
@@ -74,10 +79,27 @@ impl Default for HttpLimits {
 /// than one worker where the system has no such listeners; else what the system says.
 pub fn listen_reuseport(address: SocketAddr, count: usize) -> io::Result<Vec<StdListener>> {
     let first = bind(address, Share::Nobody)?;
-    let address = first.local_addr()?.as_socket().unwrap_or(address);
     if count > 1 {
         share(&first)?;
     }
+    listen_beside(first, address, count)
+}
+
+/// As [`listen_reuseport`], but joins another server of the same user that listens there, and lets
+/// others join: for one that is to take the other's place. The other one has to be of this kind,
+/// with several workers or made by this function.
+///
+/// # Errors
+/// [`io::ErrorKind::AddrInUse`] if somebody listens there who does not share;
+/// [`io::ErrorKind::Unsupported`] where the system has no such listeners; else what the system
+/// says.
+pub fn join_reuseport(address: SocketAddr, count: usize) -> io::Result<Vec<StdListener>> {
+    listen_beside(bind(address, Share::SameUser)?, address, count)
+}
+
+/// Binds the other workers' sockets beside the first, and listens on all.
+fn listen_beside(first: Socket, address: SocketAddr, count: usize) -> io::Result<Vec<StdListener>> {
+    let address = first.local_addr()?.as_socket().unwrap_or(address);
     let mut sockets = vec![first];
     for _ in 1..count {
         sockets.push(bind(address, Share::SameUser)?);
@@ -123,8 +145,8 @@ fn listen(socket: Socket) -> io::Result<StdListener> {
 
 /// Accepts HTTP connections and serves them, until `shutdown` is ready.
 ///
-/// Connections stay on the thread of the current-thread runtime that runs this. Then no more are
-/// accepted, those that are idle close, and it waits for requests in flight: at most
+/// Connections stay on the thread of the current-thread runtime that runs this. Then those that wait are
+/// still taken but no more, those that are idle close, and it waits for requests in flight: at most
 /// [`HttpLimits::head_time`] for heads that are coming in, 10 minutes for downloads. Connections
 /// that became WebSockets are not its business.
 pub async fn serve_http(
@@ -175,6 +197,8 @@ pub async fn serve_http(
     })
     .await;
     drop(listener);
+    // A connection that has asked for nothing yet counts as idle, also if it was just accepted.
+    tokio::time::sleep(FIRST_REQUEST_TIME).await;
     stop.send_replace(());
     // All places are free once all connections are done.
     let _ = places.acquire_many(limits.connections).await;
@@ -242,7 +266,7 @@ async fn accept_until<T>(
     loop {
         let accepted = tokio::select! {
             biased;
-            () = &mut shutdown => return,
+            () = &mut shutdown => return take_waiting(accept, take).await,
             accepted = poll_fn(&mut accept) => accepted,
         };
         let error = match accepted {
@@ -263,6 +287,29 @@ async fn accept_until<T>(
             () = &mut shutdown => return,
             () = tokio::time::sleep(pause) => pause = (pause * 2).min(PAUSE_MAX),
         }
+    }
+}
+
+/// Takes the connections that the kernel has ready: it would reset them when the listener closes.
+async fn take_waiting<T>(
+    mut accept: impl FnMut(&mut Context<'_>) -> Poll<io::Result<T>>,
+    mut take: impl FnMut(T),
+) {
+    for _ in 0..2 {
+        let all = poll_fn(|cx| {
+            for _ in 0..BACKLOG {
+                match accept(cx) {
+                    Poll::Ready(Ok(connection)) => take(connection),
+                    Poll::Ready(Err(error)) if concerns_one_connection(&error) => {}
+                    Poll::Ready(Err(_)) | Poll::Pending => break,
+                }
+            }
+            Poll::Ready(())
+        });
+        // The budget that makes tasks yield would look like the end of the queue.
+        unconstrained(all).await;
+        // The runtime may not have heard yet of the last ones.
+        yield_now().await;
     }
 }
 

@@ -12,8 +12,8 @@ use chat_state::{Config, HubId, Peers, Times};
 use tokio::sync::{oneshot, watch};
 
 use super::thread::{self, Listeners};
-use super::{RunningWorker, Server, Shared};
-use crate::accept::{HttpLimits, listen_reuseport};
+use super::{RunningWorker, Server, Shared, Sharing};
+use crate::accept::{HttpLimits, join_reuseport, listen_reuseport};
 use crate::auth::{Authenticator, Gate};
 use crate::broker::{Broker, LocalBroker};
 use crate::clock::Clock;
@@ -24,6 +24,9 @@ use crate::worker::{self, Parts, WorkerHandle};
 /// Workers of one process at most: each is a thread with its own listener.
 const WORKERS_MAX: usize = 1024;
 
+/// How often a worker asks a log that other processes may share where its rooms end.
+const SHARED_POLL_MS: u64 = 1000;
+
 /// What a server is made of. Everything has a default: one worker, a log in memory, no listener.
 pub struct Builder {
     log: Option<Arc<dyn RoomLog>>,
@@ -32,6 +35,7 @@ pub struct Builder {
     workers: usize,
     listen: Option<SocketAddr>,
     listen_lines: Option<SocketAddr>,
+    sharing: Sharing,
     page: Page,
     origins: Origins,
     hosts: Hosts,
@@ -50,6 +54,7 @@ impl Default for Builder {
             workers: 1,
             listen: None,
             listen_lines: None,
+            sharing: Sharing::Nobody,
             page: Page::Embedded,
             origins: Origins::SameHost,
             hosts: Hosts::Any,
@@ -101,6 +106,16 @@ impl Builder {
     #[must_use]
     pub fn listen_lines(mut self, address: SocketAddr) -> Self {
         self.listen_lines = Some(address);
+        self
+    }
+
+    /// Shares the addresses with another server of the same user that does so, too, so that one can
+    /// take the other's place: both are given new connections until one begins to shut down; from
+    /// then on it listens no more. What the two have in common is the log: it has to be one that
+    /// processes can share, or each has rooms of its own. Default: nobody else may listen there.
+    #[must_use]
+    pub fn share_port(mut self) -> Self {
+        self.sharing = Sharing::Servers;
         self
     }
 
@@ -164,9 +179,10 @@ impl Builder {
             return Err(StartError::Workers(self.workers));
         }
         self.times.hello_ms = self.handshake_timeout.as_millis().try_into().unwrap_or(u64::MAX);
-        let (listening, http) = bind(self.listen, self.workers)?;
-        let (lines, line_listeners) = bind(self.listen_lines, self.workers)?;
+        let (listening, http) = bind(self.listen, self.workers, self.sharing)?;
+        let (lines, line_listeners) = bind(self.listen_lines, self.workers, self.sharing)?;
         let (stop, stopping) = watch::channel(false);
+        let (leave, leaving) = watch::channel(false);
         let (fail, failed) = watch::channel(false);
         let clock = Clock::start();
         let gate = self.authenticator.clone().map(|known| Arc::new(Gate::new(known, clock)));
@@ -177,7 +193,7 @@ impl Builder {
             gate,
             readiness: Readiness::default(),
             frame_bytes: FrameBytes::new(self.limits.frame_bytes),
-            life: thread::Life { stopping, failed: fail },
+            life: thread::Life { stopping, leaving, failed: fail },
         };
         let mut server = Server {
             workers: Vec::with_capacity(self.workers),
@@ -185,6 +201,8 @@ impl Builder {
             listening,
             lines,
             drain_timeout: self.drain_timeout,
+            sharing: self.sharing,
+            leave,
             stop,
             failed,
         };
@@ -212,10 +230,15 @@ impl Builder {
         let hub = HubId(u32::try_from(index).unwrap_or(u32::MAX));
         common.broker.connect(hub, Arc::new(handle.clone()));
         let mut config = Config { hub, ..Config::default() };
-        config.peers = if self.workers > 1 { Peers::Some } else { Peers::None };
-        config.durability = common.log.capabilities().durability;
+        let log = common.log.capabilities();
+        config.peers = if self.workers > 1 || log.shared { Peers::Some } else { Peers::None };
+        config.durability = log.durability;
         config.limits = self.limits.clone();
         config.times = self.times.clone();
+        if log.shared {
+            // No signal comes from another process.
+            config.times.poll_ms = config.times.poll_ms.min(SHARED_POLL_MS);
+        }
         let parts = Parts {
             config,
             log: Arc::clone(&common.log),
@@ -277,12 +300,19 @@ struct Common {
 /// One listener a worker, or none.
 type Bound = (Option<SocketAddr>, Vec<Option<StdListener>>);
 
-fn bind(address: Option<SocketAddr>, workers: usize) -> Result<Bound, StartError> {
+fn bind(
+    address: Option<SocketAddr>,
+    workers: usize,
+    sharing: Sharing,
+) -> Result<Bound, StartError> {
     let Some(address) = address else {
         return Ok((None, std::iter::repeat_with(|| None).take(workers).collect()));
     };
-    let listeners = listen_reuseport(address, workers)
-        .map_err(|error| StartError::Listen { address, error })?;
+    let listeners = match sharing {
+        Sharing::Nobody => listen_reuseport(address, workers),
+        Sharing::Servers => join_reuseport(address, workers),
+    };
+    let listeners = listeners.map_err(|error| StartError::Listen { address, error })?;
     let chosen = listeners.first().and_then(|first| first.local_addr().ok());
     Ok((chosen, listeners.into_iter().map(Some).collect()))
 }

@@ -25,18 +25,31 @@ pub(super) struct Listeners {
 #[derive(Clone)]
 pub(super) struct Life {
     pub(super) stopping: watch::Receiver<bool>,
+    pub(super) leaving: watch::Receiver<bool>,
     pub(super) failed: watch::Sender<bool>,
 }
 
 impl Life {
     /// Resolves when the server stops.
     fn stop(&self) -> impl Future<Output = ()> + use<> {
-        let mut stopping = self.stopping.clone();
+        told(self.stopping.clone())
+    }
+
+    /// Resolves when the server takes no more connections.
+    fn leave(&self) -> impl Future<Output = ()> + use<> {
+        let (leaving, stopping) = (told(self.leaving.clone()), self.stop());
         async move {
-            // Nobody to tell is the same as having been told.
-            let _ = stopping.wait_for(|stop| *stop).await;
+            tokio::select! {
+                () = leaving => {}
+                () = stopping => {}
+            }
         }
     }
+}
+
+async fn told(mut word: watch::Receiver<bool>) {
+    // Nobody to tell is the same as having been told.
+    let _ = word.wait_for(|word| *word).await;
 }
 
 /// Starts a worker's thread.
@@ -68,12 +81,12 @@ pub(super) fn start(
 fn listen(listeners: Listeners, life: &Life) -> io::Result<()> {
     if let Some((listener, router, limits)) = listeners.http {
         let listener = TcpListener::from_std(listener)?;
-        tokio::task::spawn_local(serve_http(listener, router, limits, life.stop()));
+        tokio::task::spawn_local(serve_http(listener, router, limits, life.leave()));
     }
     if let Some((listener, handle, frame_bytes)) = listeners.lines {
         let listener = TcpListener::from_std(listener)?;
         let handle = Arc::new(handle);
-        tokio::task::spawn_local(serve_lines(listener, handle, frame_bytes, life.stop()));
+        tokio::task::spawn_local(serve_lines(listener, handle, frame_bytes, life.leave()));
     }
     Ok(())
 }

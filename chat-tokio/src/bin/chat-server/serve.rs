@@ -13,7 +13,7 @@ use chat_tokio::auth::Authenticator;
 use chat_tokio::config::{AuthMode, Config, Durability, LogKind};
 use chat_tokio::http::{NotAnOrigin, Origins, Page};
 use chat_tokio::log::{
-    MemoryLog, RoomLog, SqliteDurability, SqliteLog, SqliteOpenError, SqliteOptions,
+    MemoryLog, RoomLog, SqliteAccess, SqliteDurability, SqliteLog, SqliteOpenError, SqliteOptions,
 };
 use chat_tokio::{Drained, Server, StartError};
 
@@ -105,6 +105,9 @@ fn start(
         .origins(origins(&config.allow_origins).map_err(Failed::Origin)?)
         .handshake_timeout(config.handshake_timeout)
         .drain_timeout(config.drain_timeout);
+    if config.share_port {
+        builder = builder.share_port();
+    }
     if let Some(lines) = config.lines {
         builder = builder.listen_lines(lines);
     }
@@ -172,6 +175,9 @@ impl Log {
                     Durability::Full => SqliteDurability::Full,
                     Durability::Normal => SqliteDurability::Normal,
                 };
+                if config.share_port {
+                    options.access = SqliteAccess::Shared;
+                }
                 let dir = &config.data_dir;
                 std::fs::create_dir_all(dir)
                     .map_err(|error| Failed::DataDir(dir.clone(), error))?;
@@ -249,6 +255,10 @@ impl fmt::Display for Failed {
                 };
                 write!(f, "cannot listen on {address}: {reason}; choose another with {flag}")
             }
+            Self::Log(error @ SqliteOpenError::InUse { .. }) => write!(
+                f,
+                "{error}; choose another folder with --data-dir, or start both with --share-port yes"
+            ),
             Self::Log(error) => write!(f, "{error}; choose another folder with --data-dir"),
             Self::DataDir(dir, error) => {
                 let dir = dir.display();
