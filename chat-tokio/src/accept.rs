@@ -145,9 +145,10 @@ fn listen(socket: Socket) -> io::Result<StdListener> {
 
 /// Accepts HTTP connections and serves them, until `shutdown` is ready.
 ///
-/// Connections stay on the thread of the current-thread runtime that runs this. Then those that wait are
-/// still taken but no more, those that are idle close, and it waits for requests in flight: at most
-/// [`HttpLimits::head_time`] for heads that are coming in, 10 minutes for downloads. Connections
+/// Connections stay on the thread of the current-thread runtime that runs this. Then those that
+/// wait are still taken but no more, those that are idle close, and it waits for requests in
+/// flight: at most [`HttpLimits::head_time`] for heads that are coming in, 10 minutes for
+/// downloads. Connections
 /// that became WebSockets are not its business.
 pub async fn serve_http(
     listener: TcpListener,

@@ -2,8 +2,9 @@
 //!
 //! The end-to-end tests know a server by its binary and its wire only: [`process`] runs it,
 //! [`client`] talks to it, [`browser`] looks at its page, [`wait`] waits for it, [`history_check`]
-//! judges what was seen, [`hostile`] has what no honest client sends. [`kit`] has the conformance kits. [`trims`] is for a process that is to be
-//! killed. [`world`] plays scripts against the Hub alone.
+//! judges what was seen, [`hostile`] has what no honest client sends. [`kit`] has the conformance
+//! kits. [`trims`] is for a process that is to be killed. [`world`] plays scripts against the Hub
+//! alone.
 
 pub mod browser;
 pub mod by_hand;

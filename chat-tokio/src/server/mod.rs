@@ -120,7 +120,8 @@ impl Server {
 
     /// Leaves service: not ready, everybody is told to come back elsewhere or later and closed in
     /// turns, what was accepted is acked. It goes on listening, so that it can say that it is not
-    /// ready, unless the address is [shared](Builder::share_port). Resolves when all are gone or the drain timeout is over.
+    /// ready, unless the address is [shared](Builder::share_port). Resolves when all are gone or
+    /// the drain timeout is over.
     pub async fn shutdown(mut self) -> Drained {
         self.shared.readiness.set(Ready::Draining);
         if self.sharing == Sharing::Servers {

@@ -257,7 +257,7 @@ impl fmt::Display for Failed {
             }
             Self::Log(error @ SqliteOpenError::InUse { .. }) => write!(
                 f,
-                "{error}; choose another folder with --data-dir, or start both with --share-port yes"
+                "{error}; choose another folder with --data-dir, or start both with --share-port"
             ),
             Self::Log(error) => write!(f, "{error}; choose another folder with --data-dir"),
             Self::DataDir(dir, error) => {

@@ -35,8 +35,9 @@ use super::{Capabilities, KEYS_PER_USER_DEFAULT, LogFuture, RoomBatch, RoomLog};
 ///
 /// The file belongs to one log at a time, and a second one, in this process or another, is refused;
 /// or, by [`SqliteOptions::access`], to several that share it. Beside `path` lie `path-wal` and
-/// `path-shm`, which are a part of it while it is open, and `path.lock`. Keys older than [`KEYS_REMEMBERED_MS`](super::KEYS_REMEMBERED_MS) whose
-/// entries are gone go while others are appended.
+/// `path-shm`, which are a part of it while it is open, and `path.lock`. Keys older than
+/// [`KEYS_REMEMBERED_MS`](super::KEYS_REMEMBERED_MS) whose entries are gone go while others are
+/// appended.
 ///
 /// # Limits
 ///

@@ -289,8 +289,8 @@ impl fmt::Display for SqliteOpenError {
             }
             Self::OlderSchemaInUse { path, found, known } => write!(
                 f,
-                "the room log {} has version {found} and is in use; to bring it to version {known}, \
-                 stop the server that uses it",
+                "the room log {} has version {found} and is in use; to bring it to version \
+                 {known}, stop the server that uses it",
                 path.display()
             ),
             Self::NotARoomLog { path } => {
