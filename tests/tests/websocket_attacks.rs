@@ -94,7 +94,7 @@ async fn endless_empty_fragments_are_cut_off() {
 
 #[tokio::test]
 async fn a_flood_of_pings_hurts_nobody_and_its_latest_is_answered() {
-    const PINGS: u32 = 20_000;
+    const PINGS: u32 = 5000;
     let server = default_server().await;
     let mut stream = websocket(&server).await;
     let mut neighbour = websocket(&server).await;
@@ -129,7 +129,7 @@ async fn a_flood_of_pings_hurts_nobody_and_its_latest_is_answered() {
     };
     let (_, (pongs, latest), ()) = tokio::join!(sends, hears, talks);
     assert_eq!(latest, PINGS - 1, "the latest ping is answered");
-    assert!(pongs < PINGS / 10, "one answer for many: {pongs}");
+    assert!(pongs < PINGS / 50, "one answer for many: {pongs}");
 }
 
 /// A peer that always has more of the same to say, and takes all that it is told.
@@ -173,9 +173,10 @@ impl AsyncWrite for Endless {
 /// The clock stands still while there is something to do, so what counts is what is read, not how
 /// fast this machine is.
 #[tokio::test(start_paused = true)]
-async fn of_a_flood_so_many_bytes_a_second_are_read() {
-    const PER_SECOND: u64 = 400 * 1024 + 8192;
-    const SECONDS: u64 = 3;
+async fn a_flood_is_read_ever_more_slowly() {
+    // Seven pauses, each twice as long as the one before, take 1.27 s; then come those of 1.28 s.
+    const SECONDS: u64 = 60;
+    const POLLS: u64 = 7 + (SECONDS * 1000 - 1270) / 1280 + 2;
     for flood in floods().into_iter().filter(|flood| !flood.ends) {
         let read = Arc::new(AtomicU64::new(0));
         let peer = Endless { part: flood.part, read: Arc::clone(&read) };
@@ -189,7 +190,8 @@ async fn of_a_flood_so_many_bytes_a_second_are_read() {
         let end = tokio::time::timeout(Duration::from_secs(SECONDS), reads).await;
         assert!(end.is_err(), "it goes on for ever");
         let read = read.load(Ordering::Relaxed);
-        assert!(read <= SECONDS * PER_SECOND, "{}: {read} bytes were read", flood.what);
-        assert!(read >= SECONDS * 4096, "{}: it is read on, {read} bytes", flood.what);
+        let most = POLLS * 4096;
+        assert!(read <= most, "{}: {read} bytes were read, {most} may be", flood.what);
+        assert!(read >= most / 2, "{}: it is read on, {read} bytes", flood.what);
     }
 }
