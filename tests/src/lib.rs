@@ -17,6 +17,7 @@ pub mod process;
 pub mod proxy;
 pub mod replay;
 pub mod sim;
+pub mod soak;
 pub mod trims;
 pub mod wait;
 pub mod world;
