@@ -89,6 +89,6 @@ async fn due(every: &mut Interval, talks: bool) {
     if talks {
         every.tick().await;
     } else {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
