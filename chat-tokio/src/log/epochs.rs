@@ -28,6 +28,7 @@ impl Epochs {
     ///
     /// It is for logs that never forget a room that had entries, or the room's next log would bear
     /// the same name.
+    #[cfg(feature = "sqlite")]
     pub(crate) fn agreed(token: &Epoch) -> Self {
         Self { token: token.as_str().to_owned(), made: None }
     }
@@ -86,6 +87,11 @@ mod tests {
         assert_ne!(Epochs::draw().unwrap().make(), Epochs::draw().unwrap().make());
         epochs.made = Some(u64::MAX - 1);
         assert_eq!(epochs.make().as_str().len(), 28);
+    }
+
+    #[cfg(feature = "sqlite")]
+    #[test]
+    fn who_agrees_on_a_token_makes_the_same_epochs() {
         let token = Epochs::draw().unwrap().make();
         let [mut here, mut there] = [Epochs::agreed(&token), Epochs::agreed(&token)];
         assert_eq!([here.make(), here.make()], [there.make(), token]);
