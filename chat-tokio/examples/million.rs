@@ -9,10 +9,10 @@ use std::error::Error;
 use std::time::Duration;
 
 use chat_proto::{Dialect, DisplayName, Limits};
+use chat_tokio::clock::Clock;
 use chat_tokio::server::attach::{Attach, AttachError, NewConnection};
 use chat_tokio::transport::memory::{MemoryPeer, pair};
 use chat_tokio::{Handle, Server};
-use tokio::time::Instant;
 
 /// Bytes of one direction: many times what one of these peers leaves unread.
 const CAPACITY_BYTES: usize = 4096;
@@ -36,7 +36,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let handle = server.handle();
     let mut peers = Vec::with_capacity(sessions);
     let before = resident_bytes();
-    let began = Instant::now();
+    let began = Clock::start();
     while peers.len() < sessions {
         let first = peers.len();
         let last = sessions.min(first + AT_ONCE);
@@ -52,13 +52,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
         // What the others are told stays unread no longer than this.
         peers.iter_mut().skip(first.saturating_sub(members.min(AT_ONCE))).for_each(drain);
     }
-    let joined = began.elapsed();
+    let joined = began.since_start();
     settle(&mut peers).await;
     println!("{sessions} sessions joined rooms of {members} in {:.1} s", joined.as_secs_f64());
     if let (Some(before), Some(after)) = (before, resident_bytes()) {
         println!("  {} bytes for each, both ends", after.saturating_sub(before) / sessions);
     }
-    let began = Instant::now();
+    let began = Clock::start();
     peers[0].send(r#"{"type":"message","content":"hello, all of you"}"#).await?;
     for peer in peers.iter_mut().take(members) {
         loop {
@@ -68,7 +68,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             }
         }
     }
-    let took = began.elapsed();
+    let took = began.since_start();
     println!(
         "  a message to {members} took {:.1} ms, {:.0} ns for each",
         took.as_secs_f64() * 1e3,

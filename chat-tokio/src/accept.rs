@@ -61,6 +61,9 @@ const HTTP_TIME_MAX: Duration = Duration::from_secs(600);
 /// Connections that are refused in words at a time; the others are just closed.
 const REFUSALS_MAX: usize = 64;
 
+/// How long those that were accepted last have to ask for something when the listener closes.
+const FIRST_REQUEST_TIME: Duration = Duration::from_millis(200);
+
 /// After which silence a peer without pings of its own is asked for a sign of life, and how often.
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
 
@@ -102,10 +105,27 @@ impl Default for HttpLimits {
 /// than one worker where the system has no such listeners; else what the system says.
 pub fn listen_reuseport(address: SocketAddr, count: usize) -> io::Result<Vec<StdListener>> {
     let first = bind(address, Share::Nobody)?;
-    let address = first.local_addr()?.as_socket().unwrap_or(address);
     if count > 1 {
         share(&first)?;
     }
+    listen_beside(first, address, count)
+}
+
+/// As [`listen_reuseport`], but joins another server of the same user that listens there, and lets
+/// others join: for one that is to take the other's place. The other one has to be of this kind,
+/// with several workers or made by this function.
+///
+/// # Errors
+/// [`io::ErrorKind::AddrInUse`] if somebody listens there who does not share;
+/// [`io::ErrorKind::Unsupported`] where the system has no such listeners; else what the system
+/// says.
+pub fn join_reuseport(address: SocketAddr, count: usize) -> io::Result<Vec<StdListener>> {
+    listen_beside(bind(address, Share::SameUser)?, address, count)
+}
+
+/// Binds the other workers' sockets beside the first, and listens on all.
+fn listen_beside(first: Socket, address: SocketAddr, count: usize) -> io::Result<Vec<StdListener>> {
+    let address = first.local_addr()?.as_socket().unwrap_or(address);
     let mut sockets = vec![first];
     for _ in 1..count {
         sockets.push(bind(address, Share::SameUser)?);
@@ -152,9 +172,10 @@ fn listen(socket: Socket) -> io::Result<StdListener> {
 /// Accepts HTTP connections and serves them, until `shutdown` is ready.
 ///
 /// Connections stay on the thread of the current-thread runtime that runs this. Each request
-/// carries a [`Client`] as an extension. In the end no more are accepted, those that are idle
-/// close, and it waits for requests in flight: at most [`HttpLimits::head_time`] for heads that are
-/// coming in, 10 minutes for downloads. Connections that became WebSockets are not its business.
+/// carries a [`Client`] as an extension. In the end those that wait are still taken but no more,
+/// those that are idle close, and it waits for requests in flight: at most
+/// [`HttpLimits::head_time`] for heads that are coming in, 10 minutes for downloads. Connections
+/// that became WebSockets are not its business.
 pub async fn serve_http(
     listener: TcpListener,
     router: Router,
@@ -216,6 +237,8 @@ pub(crate) async fn serve(
     })
     .await;
     drop(listener);
+    // A connection that has asked for nothing yet counts as idle, also if it was just accepted.
+    tokio::time::sleep(FIRST_REQUEST_TIME).await;
     stop.send_replace(());
     // All places are free once all connections are done.
     let _ = places.acquire_many(limits.connections).await;

@@ -244,6 +244,47 @@ fn it_says_where_it_listens_and_a_signal_ends_it_with_0() {
     }
 }
 
+/// The kernel would let a second server of one user in by mistake, and half of the clients with it.
+#[cfg(unix)]
+#[test]
+fn an_address_is_shared_only_by_servers_that_both_say_so() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let data = dir.path().to_str().expect("a plain path");
+    let begin = |listen: &str, more: &[&str]| {
+        let args = ["--data-dir", data, "--listen", listen];
+        let mut server = chat_server(&[&args, more].concat()).spawn().expect("it runs");
+        let mut lines = BufReader::new(server.stdout.take().expect("a pipe")).lines();
+        let line = lines.next().expect("a line").expect("it is text");
+        let address = line.strip_prefix("chat-server listening on http://").expect(&line);
+        (server, address.to_owned(), lines)
+    };
+    let end = |server: &mut Child| {
+        server.kill().expect("it runs");
+        server.wait().expect("it ends");
+    };
+    let share = ["--share-port", "yes"];
+    for (first, second) in [(&share[..], &[][..]), (&[], &share)] {
+        let (mut server, address, _lines) = begin("127.0.0.1:0", first);
+        let args = [&["--data-dir", data, "--listen", &address], second].concat();
+        let (code, text) = failure(&args);
+        assert_eq!(code, Some(1), "{text}");
+        assert!(text.contains("chat.sqlite is in use by another server"), "{text}");
+        assert!(text.contains("--share-port"), "{text}");
+        // Nor with another folder.
+        let other = dir.path().join("other");
+        let args = ["--data-dir", other.to_str().expect("a plain path"), "--listen", &address];
+        let (code, text) = failure(&[&args, second].concat());
+        assert_eq!(code, Some(1), "{text}");
+        assert!(text.contains("the port is in use"), "{text}");
+        end(&mut server);
+    }
+    let (mut server, address, _lines) = begin("127.0.0.1:0", &share);
+    let (mut second, same, _more) = begin(&address, &share);
+    assert_eq!(address, same);
+    end(&mut server);
+    end(&mut second);
+}
+
 #[cfg(unix)]
 fn start(data: &Path) -> Child {
     chat_server(&["--listen", "127.0.0.1:0", "--lines", "localhost:0"])

@@ -4,8 +4,8 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chat_tokio::accept::{HttpLimits, listen_reuseport};
-use chat_tokio::http::{CONTENT_SECURITY_POLICY_VALUE, Hosts, Origins, Page, Ready};
+use chat_tokio::accept::{HttpLimits, join_reuseport, listen_reuseport, serve_http};
+use chat_tokio::http::{CONTENT_SECURITY_POLICY_VALUE, Hosts, Origins, Page, Ready, router};
 use chat_tokio::server::attach::{Attach, AttachError, NewConnection, Refused};
 use support::{
     Server, UPGRADE, close_code, connect, default_server, exchange, get, header, read_frame, serve,
@@ -370,4 +370,39 @@ fn a_port_is_shared_among_workers_and_with_nobody_else() {
     assert_eq!(again.kind(), std::io::ErrorKind::AddrInUse, "another program");
     drop(other);
     listen_reuseport(address, 2).unwrap();
+}
+
+#[test]
+fn a_port_is_shared_with_a_server_that_shares_it_too() {
+    let any = "127.0.0.1:0".parse().unwrap();
+    let first = join_reuseport(any, 2).unwrap();
+    let address = first[0].local_addr().unwrap();
+    let second = join_reuseport(address, 2).unwrap();
+    assert_eq!(second[1].local_addr().unwrap(), address);
+    let alone = listen_reuseport(address, 2).unwrap_err();
+    assert_eq!(alone.kind(), std::io::ErrorKind::AddrInUse, "it does not share");
+    drop((first, second));
+    let alone = listen_reuseport(address, 1).unwrap();
+    let joining = join_reuseport(address, 1).unwrap_err();
+    assert_eq!(joining.kind(), std::io::ErrorKind::AddrInUse, "it is not shared with");
+    drop(alone);
+}
+
+/// What the kernel has accepted is answered, also if the server has not seen it when it stops.
+#[tokio::test]
+async fn who_waits_when_the_listener_closes_is_served() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let address = listener.local_addr().unwrap();
+    let early: Vec<_> = (0..20).map(|_| std::net::TcpStream::connect(address).unwrap()).collect();
+    let router = router(state(), Page::Embedded).unwrap();
+    let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+    let stopped = std::future::ready(());
+    tokio::spawn(serve_http(listener, router, HttpLimits::default(), stopped));
+    for stream in early {
+        stream.set_nonblocking(true).unwrap();
+        let mut stream = tokio::net::TcpStream::from_std(stream).unwrap();
+        let request = format!("GET /healthz HTTP/1.1\r\nHost: {address}\r\n\r\n");
+        assert_eq!(status(&exchange(&mut stream, request.as_bytes()).await), 200);
+    }
 }

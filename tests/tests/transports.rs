@@ -8,7 +8,7 @@ use std::time::Duration;
 use chat_proto::CloseCode;
 use chat_tests::kit::transport::{Factory, Peer, check};
 use chat_tests::tls::Authority;
-use chat_tokio::accept::{HttpLimits, serve_https, serve_tls_lines};
+use chat_tokio::accept::{Admission, HttpLimits, serve_https, serve_tls_lines};
 use chat_tokio::http::{FrameBytes, HttpState, Page, router};
 use chat_tokio::server::attach::{Attach, NewConnection, Refused};
 use chat_tokio::transport::memory::{self, MemoryPeer};
@@ -303,7 +303,14 @@ async fn websocket_over_tls() {
         HttpState { frame_bytes: FrameBytes::new(FRAME_BYTES as u32), ..HttpState::new(taken) };
     let router = router(state, Page::None).unwrap();
     let identity = over.authority.identity();
-    let served = serve_https(listener, identity, router, HttpLimits::default(), pending());
+    let served = serve_https(
+        listener,
+        identity,
+        router,
+        HttpLimits::default(),
+        Admission::default(),
+        pending(),
+    );
     tokio::spawn(served);
     check(&WebSocketOverTls(over)).await;
 }
@@ -328,7 +335,8 @@ async fn lines_over_tls() {
     let (listener, taken, over) = OverTls::listen().await;
     let (identity, bytes) = (over.authority.identity(), FrameBytes::new(FRAME_BYTES as u32));
     let patience = Duration::from_secs(10);
-    tokio::spawn(serve_tls_lines(listener, identity, taken, bytes, patience, pending()));
+    let admission = (Admission::default(), patience);
+    tokio::spawn(serve_tls_lines(listener, identity, taken, bytes, admission, pending()));
     check(&LinesOverTls(over)).await;
 }
 

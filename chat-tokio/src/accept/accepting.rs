@@ -5,6 +5,11 @@ use std::pin::pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use tokio::task::coop::unconstrained;
+use tokio::task::yield_now;
+
+use super::BACKLOG;
+
 /// Accepts until `shutdown` is ready. An error never ends it.
 pub(super) async fn accept_until<T>(
     shutdown: impl Future<Output = ()>,
@@ -26,7 +31,7 @@ pub(super) async fn accept_until<T>(
         };
         let accepted = tokio::select! {
             biased;
-            () = &mut shutdown => return,
+            () = &mut shutdown => return take_waiting(accept, take).await,
             accepted = poll_fn(&mut next) => accepted,
         };
         let error = match accepted {
@@ -46,6 +51,29 @@ pub(super) async fn accept_until<T>(
             () = &mut shutdown => return,
             () = tokio::time::sleep(pause) => pause = (pause * 2).min(PAUSE_MAX),
         }
+    }
+}
+
+/// Takes the connections that the kernel has ready: it would reset them when the listener closes.
+async fn take_waiting<T>(
+    mut accept: impl FnMut(&mut Context<'_>) -> Poll<io::Result<T>>,
+    mut take: impl FnMut(T),
+) {
+    for _ in 0..2 {
+        let all = poll_fn(|cx| {
+            for _ in 0..BACKLOG {
+                match accept(cx) {
+                    Poll::Ready(Ok(connection)) => take(connection),
+                    Poll::Ready(Err(error)) if concerns_one_connection(&error) => {}
+                    Poll::Ready(Err(_)) | Poll::Pending => break,
+                }
+            }
+            Poll::Ready(())
+        });
+        // The budget that makes tasks yield would look like the end of the queue.
+        unconstrained(all).await;
+        // The runtime may not have heard yet of the last ones.
+        yield_now().await;
     }
 }
 

@@ -2,7 +2,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::options::{Opt, Set, put, show_word as text_of, string};
+use super::options::{Opt, Set, YES_NO, put, show_word as text_of, string};
 use super::values::{duration, show_duration, word};
 use super::{Config, ConfigError, Origin};
 
@@ -141,7 +141,6 @@ fn set_cookie(config: &mut Config, text: &str) -> Result<(), String> {
 
 const MODES: &[(&str, AuthMode)] =
     &[("open", AuthMode::Open), ("jwt", AuthMode::Jwt), ("cookie", AuthMode::Cookie)];
-pub(super) const YES_NO: &[(&str, bool)] = &[("yes", true), ("no", false)];
 const HASHES: &[(&str, u16)] = &[("HS256", 256), ("HS384", 384), ("HS512", 512)];
 const WARNING: std::ops::RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(3600);
 const LEEWAY: std::ops::RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(60);

@@ -62,6 +62,9 @@ pub struct Config {
     pub lines: Option<SocketAddr>,
     /// Where metrics are served; `None`: nowhere. The address of `listen`: beside the page.
     pub metrics_listen: Option<SocketAddr>,
+    /// Whether another server of the same user may listen on the same addresses, and use the same
+    /// folder: the next one, which is to take this one's place.
+    pub share_port: bool,
     /// The folder of the room log, relative to the working directory. Created if missing.
     pub data_dir: PathBuf,
     /// Which room log.
@@ -107,6 +110,7 @@ impl Default for Config {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
             lines: None,
             metrics_listen: None,
+            share_port: false,
             data_dir: PathBuf::from("./data"),
             log: LogKind::Sqlite,
             durability: Durability::Full,
@@ -198,7 +202,14 @@ impl Settings {
             let setting = Setting::limit(error.name).expect("each limit is in the table");
             ConfigError::Limit { error, origin: self.origin(setting), flag: setting.flag() }
         })?;
-        auth::check(&self.config, |name| self.origins.get(name).cloned().unwrap_or(Origin::Default))
+        let origin = |name: &str| self.origins.get(name).cloned().unwrap_or(Origin::Default);
+        if self.config.share_port && self.config.log == LogKind::Memory {
+            let why =
+                "each server would have rooms of its own: --log has to be `sqlite`".to_owned();
+            let key = "share_port".to_owned();
+            return Err(ConfigError::Conflict { origin: origin(&key), key, why });
+        }
+        auth::check(&self.config, origin)
     }
 }
 

@@ -220,6 +220,7 @@ const GRACE_BOUNDS: std::ops::RangeInclusive<Duration> = Duration::ZERO..=Durati
 const OFF: &str = "off";
 const BUILT_IN: &str = "built-in";
 
+pub(super) const YES_NO: &[(&str, bool)] = &[("yes", true), ("no", false)];
 const LOGS: &[(&str, LogKind)] = &[("sqlite", LogKind::Sqlite), ("memory", LogKind::Memory)];
 const DURABILITIES: &[(&str, Durability)] =
     &[("full", Durability::Full), ("normal", Durability::Normal)];
@@ -261,6 +262,15 @@ const OPTIONS: &[Opt] = &[
             Ok(())
         }),
         show: |config| config.metrics_listen.as_ref().map_or_else(|| string(&OFF), string),
+    },
+    Opt {
+        name: "share_port",
+        group: "Addresses",
+        value: "yes|no",
+        help: "Let another server of the same user listen on the same addresses and use the same \
+               folder, to take this one's place without a gap; it has to say so, too.",
+        set: Set::One(|config, text| put(&mut config.share_port, word(text, YES_NO))),
+        show: |config| show_word(&config.share_port, YES_NO),
     },
     Opt {
         name: "allow_origin",

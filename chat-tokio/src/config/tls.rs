@@ -1,8 +1,8 @@
 //! The options of TLS.
 use std::path::PathBuf;
 
-use super::auth::{YES_NO, path, show_path};
-use super::options::{Opt, Set, put, show_word};
+use super::auth::{path, show_path};
+use super::options::{Opt, Set, YES_NO, put, show_word};
 use super::values::word;
 
 /// How the server proves who it is.

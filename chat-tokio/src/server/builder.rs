@@ -16,8 +16,10 @@ use chat_state::{Config, HubId, Peers, Times};
 use tokio::sync::{oneshot, watch};
 
 use super::thread::{self, LineListener, Listeners};
-use super::{RunningWorker, Server, Shared};
-use crate::accept::{Admission, HttpLimits, ProxyProtocol, Security, listen_reuseport};
+use super::{RunningWorker, Server, Shared, Sharing};
+use crate::accept::{
+    Admission, HttpLimits, ProxyProtocol, Security, join_reuseport, listen_reuseport,
+};
 use crate::auth::{Authenticator, Gate};
 use crate::broker::{Broker, LocalBroker};
 use crate::clock::Clock;
@@ -34,6 +36,9 @@ use crate::worker::{self, Inbox, Parts, WorkerHandle};
 /// Workers of one process at most: each is a thread with its own listener.
 const WORKERS_MAX: usize = 1024;
 
+/// How often a worker asks a log that other processes may share where its rooms end.
+const SHARED_POLL_MS: u64 = 1000;
+
 /// What a server is made of. Everything has a default: one worker, a log in memory, no listener.
 pub struct Builder {
     log: Option<Arc<dyn RoomLog>>,
@@ -48,6 +53,7 @@ pub struct Builder {
     trace_sample: Option<NonZeroU32>,
     http_security: Security,
     lines_security: Security,
+    sharing: Sharing,
     page: Page,
     origins: Live<Origins>,
     hosts: Live<Hosts>,
@@ -75,6 +81,7 @@ impl Default for Builder {
             trace_sample: None,
             http_security: Security::Plain,
             lines_security: Security::Plain,
+            sharing: Sharing::Nobody,
             page: Page::Embedded,
             origins: Live::default(),
             hosts: Live::default(),
@@ -177,6 +184,16 @@ impl Builder {
         self
     }
 
+    /// Shares the addresses with another server of the same user that does so, too, so that one can
+    /// take the other's place: both are given new connections until one begins to shut down; from
+    /// then on it listens no more. What the two have in common is the log: it has to be one that
+    /// processes can share, or each has rooms of its own. Default: nobody else may listen there.
+    #[must_use]
+    pub fn share_port(mut self) -> Self {
+        self.sharing = Sharing::Servers;
+        self
+    }
+
     /// Serves this at `/`. Default: the page in the crate.
     #[must_use]
     pub fn page(mut self, page: Page) -> Self {
@@ -260,16 +277,17 @@ impl Builder {
             return Err(StartError::Workers(self.workers));
         }
         self.times.hello_ms = self.handshake_timeout.as_millis().try_into().unwrap_or(u64::MAX);
-        let (listening, http) = bind(self.listen, self.workers)?;
-        let (lines, line_listeners) = bind(self.listen_lines, self.workers)?;
+        let (listening, http) = bind(self.listen, self.workers, self.sharing)?;
+        let (lines, line_listeners) = bind(self.listen_lines, self.workers, self.sharing)?;
         #[cfg(feature = "metrics")]
         let watching = self.bind_metrics()?;
         let (stop, stopping) = watch::channel(false);
+        let (leave, leaving) = watch::channel(false);
         let (fail, failed) = watch::channel(false);
         let ends: Vec<End> = (0..self.workers).map(|_| End::default()).collect();
         let origins = (*self.origins.get()).clone().over(self.is_secure());
         self.origins.set(origins.into());
-        let common = self.common(&ends, thread::Life { stopping, failed: fail });
+        let common = self.common(&ends, thread::Life { stopping, leaving, failed: fail });
         let mut server = Server {
             workers: Vec::with_capacity(self.workers),
             shared: Arc::default(),
@@ -279,6 +297,8 @@ impl Builder {
             #[cfg(feature = "metrics")]
             watchers: None,
             drain_timeout: self.drain_timeout,
+            sharing: self.sharing,
+            leave,
             stop,
             failed,
         };
@@ -340,11 +360,16 @@ impl Builder {
         let hub = HubId(u32::try_from(index).unwrap_or(u32::MAX));
         common.broker.connect(hub, Arc::new(handle.clone()));
         let mut config = Config { hub, ..Config::default() };
-        let alone = self.workers == 1 && self.broker.is_none();
+        let log = common.log.capabilities();
+        let alone = self.workers == 1 && self.broker.is_none() && !log.shared;
         config.peers = if alone { Peers::None } else { Peers::Some };
-        config.durability = common.log.capabilities().durability;
+        config.durability = log.durability;
         config.limits = self.limits.clone();
         config.times = self.times.clone();
+        if log.shared {
+            // No signal comes from another process.
+            config.times.poll_ms = config.times.poll_ms.min(SHARED_POLL_MS);
+        }
         let parts = Parts {
             config,
             log: Arc::clone(&common.log),
@@ -469,12 +494,19 @@ struct Common {
 /// One listener a worker, or none.
 type Bound = (Option<SocketAddr>, Vec<Option<StdListener>>);
 
-fn bind(address: Option<SocketAddr>, workers: usize) -> Result<Bound, StartError> {
+fn bind(
+    address: Option<SocketAddr>,
+    workers: usize,
+    sharing: Sharing,
+) -> Result<Bound, StartError> {
     let Some(address) = address else {
         return Ok((None, std::iter::repeat_with(|| None).take(workers).collect()));
     };
-    let listeners = listen_reuseport(address, workers)
-        .map_err(|error| StartError::Listen { address, error })?;
+    let listeners = match sharing {
+        Sharing::Nobody => listen_reuseport(address, workers),
+        Sharing::Servers => join_reuseport(address, workers),
+    };
+    let listeners = listeners.map_err(|error| StartError::Listen { address, error })?;
     let chosen = listeners.first().and_then(|first| first.local_addr().ok());
     Ok((chosen, listeners.into_iter().map(Some).collect()))
 }

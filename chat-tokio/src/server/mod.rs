@@ -37,9 +37,20 @@ pub struct Server {
     #[cfg(feature = "metrics")]
     watchers: Option<(SocketAddr, std::thread::JoinHandle<()>)>,
     drain_timeout: Duration,
+    sharing: Sharing,
+    /// Becomes true when the listeners are to close.
+    leave: watch::Sender<bool>,
     stop: watch::Sender<bool>,
     /// Becomes true when a worker has failed.
     failed: watch::Receiver<bool>,
+}
+
+/// With whom a server shares its addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sharing {
+    Nobody,
+    /// With other servers of the same user.
+    Servers,
 }
 
 #[derive(Debug)]
@@ -124,9 +135,15 @@ impl Server {
     }
 
     /// Leaves service: not ready, everybody is told to come back elsewhere or later and closed in
-    /// turns, what was accepted is acked. Resolves when all are gone or the drain timeout is over.
+    /// turns, what was accepted is acked. It goes on listening, so that it can say that it is not
+    /// ready, unless the address is [shared](Builder::share_port). Resolves when all are gone or
+    /// the drain timeout is over.
     pub async fn shutdown(mut self) -> Drained {
         self.shared.readiness.set(Ready::Draining);
+        if self.sharing == Sharing::Servers {
+            // Whoever is told to come back finds the others.
+            self.leave.send_replace(true);
+        }
         for worker in &self.workers {
             worker.handle.drain(self.drain_timeout).await;
         }

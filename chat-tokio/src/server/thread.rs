@@ -43,18 +43,31 @@ pub(super) struct LineListener {
 #[derive(Clone)]
 pub(super) struct Life {
     pub(super) stopping: watch::Receiver<bool>,
+    pub(super) leaving: watch::Receiver<bool>,
     pub(super) failed: watch::Sender<bool>,
 }
 
 impl Life {
     /// Resolves when the server stops.
     pub(super) fn stop(&self) -> impl Future<Output = ()> + use<> {
-        let mut stopping = self.stopping.clone();
+        told(self.stopping.clone())
+    }
+
+    /// Resolves when the server takes no more connections.
+    fn leave(&self) -> impl Future<Output = ()> + use<> {
+        let (leaving, stopping) = (told(self.leaving.clone()), self.stop());
         async move {
-            // Nobody to tell is the same as having been told.
-            let _ = stopping.wait_for(|stop| *stop).await;
+            tokio::select! {
+                () = leaving => {}
+                () = stopping => {}
+            }
         }
     }
+}
+
+async fn told(mut word: watch::Receiver<bool>) {
+    // Nobody to tell is the same as having been told.
+    let _ = word.wait_for(|word| *word).await;
 }
 
 /// Starts a worker's thread.
@@ -96,7 +109,7 @@ pub(super) fn start(
 fn listen(listeners: Listeners, life: &Life) -> io::Result<()> {
     if let Some((listener, security, router, limits, admission)) = listeners.http {
         let listener = TcpListener::from_std(listener)?;
-        let served = accept::serve((listener, security), router, limits, admission, life.stop());
+        let served = accept::serve((listener, security), router, limits, admission, life.leave());
         tokio::task::spawn_local(served);
     }
     if let Some(lines) = listeners.lines {
@@ -118,7 +131,7 @@ fn listen(listeners: Listeners, life: &Life) -> io::Result<()> {
 fn listen_lines(lines: LineListener, life: &Life) -> io::Result<()> {
     let LineListener { listener, security, handle, frame_bytes, admission } = lines;
     let listener = TcpListener::from_std(listener)?;
-    let (handle, stop) = (Arc::new(handle), life.stop());
+    let (handle, stop) = (Arc::new(handle), life.leave());
     match security {
         Security::Plain => {
             tokio::task::spawn_local(serve_lines(listener, handle, frame_bytes, admission, stop));

@@ -2,6 +2,7 @@
 //! sends is seen by the test, in the order and in the frames in which it came.
 mod basic;
 mod lines;
+pub mod raw;
 mod socket;
 mod v1;
 

@@ -1,6 +1,7 @@
 //! A server that only echoes, and bytes by hand.
 #![allow(
     dead_code,
+    unused_imports,
     unreachable_pub,
     missing_docs,
     missing_debug_implementations,
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chat_proto::{CloseCode, Encoded};
+pub use chat_tests::client::raw::{close_code, frame, read_frame};
 use chat_tokio::Outbox;
 use chat_tokio::accept::{Admission, HttpLimits, serve_http};
 use chat_tokio::http::{HttpState, Page, router};
@@ -177,47 +179,4 @@ pub async fn websocket(server: &Server) -> TcpStream {
     assert_eq!(status(&answer), 101, "{answer}");
     assert_eq!(read_frame(&mut stream).await, Some((0x81, b"Basic anonymous".to_vec())));
     stream
-}
-
-/// A masked frame; the mask is zero, so that the payload shows as it is.
-pub fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
-    let mut bytes = vec![first];
-    match payload.len() {
-        n @ 0..126 => bytes.push(0x80 | n as u8),
-        n @ 126..65_536 => {
-            bytes.push(0xFE);
-            bytes.extend((n as u16).to_be_bytes());
-        }
-        n => {
-            bytes.push(0xFF);
-            bytes.extend((n as u64).to_be_bytes());
-        }
-    }
-    bytes.extend([0; 4]);
-    bytes.extend(payload);
-    bytes
-}
-
-/// Reads one frame of the server; `None` at the end.
-pub async fn read_frame(stream: &mut TcpStream) -> Option<(u8, Vec<u8>)> {
-    let mut head = [0; 2];
-    within(stream.read_exact(&mut head)).await.ok()?;
-    let length = match head[1] {
-        126 => usize::from(stream.read_u16().await.ok()?),
-        127 => stream.read_u64().await.ok()? as usize,
-        n => usize::from(n),
-    };
-    let mut payload = vec![0; length];
-    within(stream.read_exact(&mut payload)).await.ok()?;
-    Some((head[0], payload))
-}
-
-/// Reads on until a close frame; its code. `None` if the end came without one.
-pub async fn close_code(stream: &mut TcpStream) -> Option<u16> {
-    loop {
-        let (first, payload) = read_frame(stream).await?;
-        if first == 0x88 {
-            return Some(payload.get(..2).map_or(1005, |c| u16::from_be_bytes([c[0], c[1]])));
-        }
-    }
 }

@@ -14,7 +14,7 @@ use chat_tokio::auth::Authenticator;
 use chat_tokio::config::{AuthConfig, AuthMode, Config, DoorConfig, Durability, LogKind, Settings};
 use chat_tokio::http::{Hosts, NotAnOrigin, Origins, Page};
 use chat_tokio::log::{
-    MemoryLog, RoomLog, SqliteDurability, SqliteLog, SqliteOpenError, SqliteOptions,
+    MemoryLog, RoomLog, SqliteAccess, SqliteDurability, SqliteLog, SqliteOpenError, SqliteOptions,
 };
 use chat_tokio::{Builder, Drained, Server, StartError};
 
@@ -137,6 +137,9 @@ fn start(
         .lines_proxy_protocol(config.door.lines_proxy_protocol)
         .handshake_timeout(config.handshake_timeout)
         .drain_timeout(config.drain_timeout);
+    if config.share_port {
+        builder = builder.share_port();
+    }
     builder = metrics(builder.trace_sample(config.trace_sample), config)?;
     builder = super::tls::listen(builder, config).map_err(Failed::Tls)?;
     if let Some(authority) = authority {
@@ -241,6 +244,9 @@ impl Log {
                     Durability::Full => SqliteDurability::Full,
                     Durability::Normal => SqliteDurability::Normal,
                 };
+                if config.share_port {
+                    options.access = SqliteAccess::Shared;
+                }
                 let dir = &config.data_dir;
                 std::fs::create_dir_all(dir)
                     .map_err(|error| Failed::DataDir(dir.clone(), error))?;
@@ -327,6 +333,10 @@ impl fmt::Display for Failed {
                 };
                 write!(f, "cannot listen on {address}: {reason}; choose another with {flag}")
             }
+            Self::Log(error @ SqliteOpenError::InUse { .. }) => write!(
+                f,
+                "{error}; choose another folder with --data-dir, or start both with --share-port"
+            ),
             Self::Log(error) => write!(f, "{error}; choose another folder with --data-dir"),
             Self::DataDir(dir, error) => {
                 let dir = dir.display();
