@@ -398,7 +398,13 @@ async fn who_waits_when_the_listener_closes_is_served() {
     let router = router(state(), Page::Embedded).unwrap();
     let listener = tokio::net::TcpListener::from_std(listener).unwrap();
     let stopped = std::future::ready(());
-    tokio::spawn(serve_http(listener, router, HttpLimits::default(), stopped));
+    tokio::spawn(serve_http(
+        listener,
+        router,
+        HttpLimits::default(),
+        chat_tokio::accept::Admission::default(),
+        stopped,
+    ));
     for stream in early {
         stream.set_nonblocking(true).unwrap();
         let mut stream = tokio::net::TcpStream::from_std(stream).unwrap();
