@@ -49,14 +49,23 @@ pub(crate) fn entry(entry: &Entry) -> Shape<'_> {
 
 /// Encodes a frame, or `None` for those that this dialect does not have.
 pub(crate) fn encode(frame: &ServerFrame) -> Option<Encoded> {
-    let notice = |kind, room: &RoomName, username: &str, what: &str| {
-        let content: String = format!("{username} {what} the room");
+    let notice = |came, room: &RoomName, username: &str, others: &str| {
+        let (kind, what) = if came { ("join", "joined") } else { ("leave", "left") };
+        let content: String = format!("{username}{others} {what} the room");
         Some(Encoded::json(&Shape { kind, room: room.as_str(), username, content: &content }))
     };
     match frame {
         ServerFrame::Entry(entry) => Some(entry.encoded(crate::Dialect::Basic).clone()),
-        ServerFrame::Join { room, member } => notice("join", room, &member.username, "joined"),
-        ServerFrame::Leave { room, member, .. } => notice("leave", room, &member.username, "left"),
+        ServerFrame::Join { room, member } => notice(true, room, &member.username, ""),
+        ServerFrame::Leave { room, member, .. } => notice(false, room, &member.username, ""),
+        ServerFrame::Crowd { room, first, others, came } => {
+            let others: String = match others {
+                0 => String::new(),
+                1 => " and 1 other".into(),
+                more => format!(" and {more} others"),
+            };
+            notice(*came, room, &first.username, &others)
+        }
         ServerFrame::Welcome(_)
         | ServerFrame::Joined(_)
         | ServerFrame::Left { .. }
@@ -67,6 +76,7 @@ pub(crate) fn encode(frame: &ServerFrame) -> Option<Encoded> {
         | ServerFrame::Pong { .. }
         | ServerFrame::Error(_)
         | ServerFrame::Typing { .. }
+        | ServerFrame::Presence { .. }
         | ServerFrame::Gap { .. }
         | ServerFrame::Bye { .. }
         | ServerFrame::Hole { .. }

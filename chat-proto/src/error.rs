@@ -59,6 +59,8 @@ error_codes! {
     NotMember = "not_member", false;
     /// The session has joined as many rooms as it may.
     TooManyRooms = "too_many_rooms", false;
+    /// The user has as many sessions as one user may.
+    TooManySessions = "too_many_sessions", true;
     /// The server has as many rooms as it may.
     RoomsExhausted = "rooms_exhausted", true;
     /// The room has as many members as it may.
@@ -67,7 +69,8 @@ error_codes! {
     TooLarge = "too_large", false;
     /// The content is empty or holds a NUL.
     InvalidContent = "invalid_content", false;
-    /// The session is over its budget; `retry_after_ms` says when to come back.
+    /// The session, its user or its address is over the budget; `retry_after_ms` says when to come
+    /// back.
     RateLimited = "rate_limited", true;
     /// The key was used before with other content.
     IdempotencyConflict = "idempotency_conflict", false;

@@ -97,6 +97,26 @@ limits! {
     messages_per_10s: u32 = 500, 0..=10_000_000;
     /// The same for a `basic` connection, which is slowed down instead of refused. 0: no limit.
     basic_messages_per_10s: u32 = 0, 0..=10_000_000;
+    /// Messages that all sessions of one user may send in 10 s together; the own budget of a token
+    /// counts where it is larger. 0: no limit.
+    user_messages_per_10s: u32 = 1000, 0..=10_000_000;
+    /// Messages that all connections of one address (IPv6: of one /64) may send in 10 s together,
+    /// which may be many people behind one router. 0: no limit.
+    address_messages_per_10s: u32 = 20_000, 0..=10_000_000;
+    /// Sessions that one user may have on one worker at a time.
+    user_sessions: u32 = 64, 1..=65_536;
+    /// Thousandths of a message that `hello` and `auth` cost.
+    cost_hello: u32 = 500, 1..=1_000_000;
+    /// Thousandths of a message that a `join` costs.
+    cost_join: u32 = 500, 1..=1_000_000;
+    /// Thousandths of a message that a `history` costs.
+    cost_history: u32 = 500, 1..=1_000_000;
+    /// Thousandths of a message that `members` and `rooms` cost.
+    cost_members: u32 = 500, 1..=1_000_000;
+    /// Thousandths of a message that `leave`, `typing` and `ping` cost.
+    cost_leave: u32 = 100, 1..=1_000_000;
+    /// Thousandths of a message that a `pong` costs.
+    cost_pong: u32 = 20, 1..=1_000_000;
     /// Bytes waiting for one connection at which it counts as congested (`chat.v1`).
     outbox_high_bytes: u32 = 131_072, 1024..=1_073_741_824;
     /// Bytes waiting for one connection at which it is closed.
@@ -112,6 +132,9 @@ limits! {
     room_drafts: u32 = 4096, 1..=1_000_000;
     /// Members of a room up to which typing is shown.
     typing_members: u32 = 100, 0..=10_000;
+    /// Members of a room up to which each coming and going is told by itself; in a larger one they
+    /// are told together, at most once a second.
+    notice_members: u32 = 64, 0..=10_000;
 }
 
 impl Limits {

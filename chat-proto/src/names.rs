@@ -107,20 +107,22 @@ impl RoomName {
         Ok(Self { spelled, folded })
     }
 
-    /// Makes the name of a room of the server's own, which nobody can name on the wire: `~` and 1
-    /// to 63 of `[a-z0-9._-]`.
+    /// Makes the name of a room that a server keeps for itself: `~` and 1 to 63 of `[a-z0-9-]`.
+    /// Clients can't name it.
     ///
     /// # Errors
     /// Says why when the text does not fit the grammar.
     pub fn reserved(text: &str) -> Result<Self, NameError> {
         check_length(text, NAME_BYTES_MAX)?;
-        let rest = text.strip_prefix('~').unwrap_or_default();
-        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b);
-        if rest.is_empty() || !rest.bytes().all(plain) {
-            return Err(NameError::Forbidden);
+        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        match text.strip_prefix('~') {
+            Some("") => Err(NameError::Empty),
+            Some(rest) if rest.bytes().all(plain) => {
+                let spelled: Arc<str> = text.into();
+                Ok(Self { folded: spelled.clone(), spelled })
+            }
+            Some(_) | None => Err(NameError::Forbidden),
         }
-        let spelled: Arc<str> = text.into();
-        Ok(Self { folded: spelled.clone(), spelled })
     }
 
     /// Returns the name as it was first spelled.
@@ -339,6 +341,17 @@ mod tests {
         assert_eq!(a, RoomName::new("STRAßE CAFÉ").unwrap());
         assert_ne!(a, RoomName::new("Strasse Café").unwrap());
         assert_eq!(RoomName::new("ＬＯＢＢＹ").unwrap(), RoomName::new("lobby").unwrap());
+    }
+
+    #[test]
+    fn a_reserved_room_is_one_that_clients_cannot_name() {
+        let room = RoomName::reserved("~health-1").unwrap();
+        assert_eq!((room.as_str(), room.folded()), ("~health-1", "~health-1"));
+        assert_eq!(RoomName::new("~health-1"), Err(NameError::ReservedPrefix));
+        assert_eq!(RoomName::reserved("~"), Err(NameError::Empty));
+        for text in ["health", "@health", "~Health", "~a b", "~é", "~\n"] {
+            assert_eq!(RoomName::reserved(text), Err(NameError::Forbidden), "{text:?}");
+        }
     }
 
     #[test]

@@ -120,6 +120,14 @@ pub enum ServerFrame {
         /// Begun or ended.
         active: bool,
     },
+    /// Event: how many are in a room that is too large for its members to be listed, whatever was
+    /// said before.
+    Presence {
+        /// Which room.
+        room: RoomName,
+        /// All of them.
+        count: u64,
+    },
     /// Event: these entries were not delivered; `history` has what is left of them.
     Gap {
         /// Which room.
@@ -157,6 +165,19 @@ pub enum ServerFrame {
         /// Where some of the session's rooms end: all before it was sent on this connection.
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         heads: BTreeMap<RoomName, Position>,
+    },
+    /// Event of `basic` alone, which has no [`Presence`](Self::Presence): several have come to a
+    /// large room, or gone from it.
+    #[serde(skip)]
+    Crowd {
+        /// Which room.
+        room: RoomName,
+        /// The first of them.
+        first: Member,
+        /// How many more.
+        others: u64,
+        /// Whether they have come, or gone.
+        came: bool,
     },
     /// A frame that this version does not know.
     #[serde(skip)]
@@ -292,7 +313,7 @@ impl ServerFrame {
         match (dialect, self) {
             (Dialect::Basic, _) => basic::encode(self),
             (Dialect::V1, Self::Entry(entry)) => Some(entry.encoded(Dialect::V1).clone()),
-            (Dialect::V1, Self::Unknown) => None,
+            (Dialect::V1, Self::Unknown | Self::Crowd { .. }) => None,
             (Dialect::V1, _) => Some(Encoded::json(self)),
         }
     }

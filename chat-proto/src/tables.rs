@@ -31,6 +31,7 @@ pub const SERVER_FRAMES: &[(&str, &str)] = &[
     ("join", "ephemeral event"),
     ("leave", "ephemeral event"),
     ("typing", "ephemeral event"),
+    ("presence", "ephemeral event"),
     ("gap", "control"),
     ("hole", "control"),
     ("auth_expiring", "control"),

@@ -228,6 +228,7 @@ fn events() -> impl Strategy<Value = ServerFrame> {
     prop_oneof![
         entry().prop_map(ServerFrame::Entry),
         (room(), member()).prop_map(|(room, member)| ServerFrame::Join { room, member }),
+        (room(), 0..=SEQ_MAX).prop_map(|(room, count)| ServerFrame::Presence { room, count }),
         (room(), member(), reason).prop_map(|(room, member, reason)| ServerFrame::Leave {
             room,
             member,

@@ -169,6 +169,7 @@ fn each_guarantee_names_its_test() {
         "g7_history",
         "g9_bounded",
         "g10_fair",
+        "g11_presence",
         "g12_close",
         "g13_drain",
         "g15_deterministic",

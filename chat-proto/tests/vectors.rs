@@ -130,6 +130,12 @@ fn basic_server_writes(place: &str, vector: &Value) {
     let username = DisplayName::new(text(value, "username")).expect(place);
     let member = Member { user: user.clone(), username: username.clone() };
     let frame = match text(value, "type") {
+        kind @ ("join" | "leave") if vector["others"].is_u64() => ServerFrame::Crowd {
+            room,
+            first: member,
+            others: vector["others"].as_u64().expect(place),
+            came: kind == "join",
+        },
         "join" => ServerFrame::Join { room, member },
         "leave" => ServerFrame::Leave { room, member, reason: LeaveReason::Left },
         _ => {

@@ -49,6 +49,12 @@ pub enum Bug {
     LeakSession,
     /// A room that nobody needs is kept.
     LeakEmptyRoom,
+    /// What sessions share is not charged.
+    ForgetSharedBudget,
+    /// A budget that nobody shares is kept for ever.
+    LeakBudget,
+    /// What was gathered of the comings and goings in a large room is not told.
+    ForgetCrowd,
 
     /// A Client that loses its connection forgets how far its rooms were delivered.
     ForgetPositions,
@@ -133,6 +139,9 @@ impl Bug {
         Self::TrustAnyPosition,
         Self::LeakSession,
         Self::LeakEmptyRoom,
+        Self::ForgetSharedBudget,
+        Self::LeakBudget,
+        Self::ForgetCrowd,
     ];
 
     /// All those of a Client.

@@ -71,6 +71,9 @@ pub struct Times {
     pub retry_ms: u64,
     /// How often room counts are told to other Hubs.
     pub census_ms: u64,
+    /// How long comings and goings of a room that has more than `notice_members` are gathered
+    /// before they are told; longer in rooms of more than 20 000, by 1 ms for each 20 members.
+    pub presence_ms: u64,
     /// How often one member's typing is passed on at most.
     pub typing_ms: u64,
     /// How long a `chat.v1` session outlives its connection: its budget, and the
@@ -101,6 +104,7 @@ impl Default for Times {
             hole_ms: 20,
             retry_ms: 500,
             census_ms: 1000,
+            presence_ms: 1000,
             typing_ms: 3000,
             session_ms: 120_000,
             grace_ms: 10_000,

@@ -5,11 +5,11 @@ use alloc::vec::Vec;
 
 use chat_proto::{
     ClientFrame, CloseCode, DecodeError, Dialect, DisplayName, Entry, Epoch, LeaveReason, Limits,
-    Member, RoomName, Seq, ServerFrame, SessionId, Token as Credentials,
+    Member, RoomName, Seq, ServerFrame, SessionId, Token as Credentials, UserId,
 };
 
 use crate::grant::{AuthError, Grant, Revoke};
-use crate::ids::{ConnId, HubId, MemberId, Mono, Token};
+use crate::ids::{AddressKey, ConnId, HubId, MemberId, Mono, Token};
 use crate::log::{AppendError, Appended, Draft, LogHead, LogPage, ReadError, ReadRange};
 use crate::operator::Order;
 use crate::roster::Roster;
@@ -29,6 +29,8 @@ pub enum Event {
         identity: Identity,
         /// How the peer can be asked for a sign of life without a frame.
         probe: Probe,
+        /// Which address it comes from; `None`: it shares no budget with others.
+        peer: Option<AddressKey>,
     },
     /// A frame came.
     Received {
@@ -328,6 +330,15 @@ pub enum Signal {
     },
     /// This counts no more, see [`Event::Revoke`].
     Revoked(Revoke),
+    /// The sender has let through requests that share a budget.
+    Spent {
+        /// Whose.
+        by: Spender,
+        /// How much since it last said so, in thousandths of a message.
+        cost: u32,
+        /// The budget, in messages for 10 s.
+        per_window: u32,
+    },
     /// The room's log has grown to here.
     Grown {
         /// Which log.
@@ -337,6 +348,15 @@ pub enum Signal {
         /// Its last entry.
         last: Seq,
     },
+}
+
+/// Who shares a budget.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Spender {
+    /// All sessions of a user whom the authority knows.
+    User(UserId),
+    /// All connections of an address.
+    Address(AddressKey),
 }
 
 /// Who a connection is before it says `hello`.

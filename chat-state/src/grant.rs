@@ -24,6 +24,8 @@ pub struct Grant {
     pub name: Option<DisplayName>,
     /// The credential's own name, by which it can be revoked.
     pub token_id: Option<TokenId>,
+    /// The key that has proved the credential: it counts no longer than that one does.
+    pub key: Option<KeyId>,
     /// When the credential was made, if it says so. The Hub does not ask; whoever keeps what was
     /// revoked does.
     pub issued: Option<Timestamp>,
@@ -47,6 +49,7 @@ impl Grant {
             user,
             name: None,
             token_id: None,
+            key: None,
             issued: None,
             expires: None,
             rooms: RoomRights::Any,
@@ -97,6 +100,17 @@ impl TokenId {
     }
 }
 
+/// What a key is known by: whoever checks credentials chooses it. It is never printed, since it may
+/// be made of a secret.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyId(pub [u8; 16]);
+
+impl fmt::Debug for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("KeyId")
+    }
+}
+
 /// What is to count no more, from now on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Revoke {
@@ -106,6 +120,8 @@ pub enum Revoke {
     Session(SessionId),
     /// All sessions whose present credential this is.
     Token(TokenId),
+    /// All sessions whose present credential this key has proved.
+    Key(KeyId),
 }
 
 /// Which rooms a grant allows.

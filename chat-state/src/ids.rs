@@ -49,3 +49,7 @@ pub struct Now {
     /// For people.
     pub wall: Timestamp,
 }
+
+/// Where connections come from that share a budget: whatever the adapter takes for one address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AddressKey(pub [u8; 16]);

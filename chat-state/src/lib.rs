@@ -19,6 +19,7 @@
 //!     dialect: Dialect::V1,
 //!     identity: Identity::Guest { name: None },
 //!     probe: Probe::Transport,
+//!     peer: None,
 //! };
 //! hub.handle(now, connected, &mut actions);
 //! while let Some(action) = actions.pop_front() {
@@ -46,6 +47,7 @@ extern crate std;
 mod bug;
 pub mod client;
 mod config;
+mod crowd;
 mod event;
 mod grant;
 mod hub;
@@ -66,14 +68,14 @@ mod timers;
 #[doc(hidden)]
 pub use bug::Bug;
 pub use config::{Config, Peers, Times};
-pub use event::{Action, Event, Identity, Probe, Recipients, Signal, SignalTo};
+pub use event::{Action, Event, Identity, Probe, Recipients, Signal, SignalTo, Spender};
 pub use grant::{
-    AuthError, Grant, ROLES_MAX, ROOM_PATTERNS_MAX, Revoke, RightsError, RoomPattern, RoomRights,
-    TOKEN_ID_BYTES_MAX, TokenId,
+    AuthError, Grant, KeyId, ROLES_MAX, ROOM_PATTERNS_MAX, Revoke, RightsError, RoomPattern,
+    RoomRights, TOKEN_ID_BYTES_MAX, TokenId,
 };
 pub use hub::{Actions, Hub, Stats};
 pub use identity::guest;
-pub use ids::{ConnId, HubId, MemberId, Mono, Now, Token};
+pub use ids::{AddressKey, ConnId, HubId, MemberId, Mono, Now, Token};
 pub use log::{
     AppendError, Appended, Draft, Keep, LogHead, LogPage, Outcome, ReadError, ReadRange,
 };

@@ -16,6 +16,8 @@ pub(crate) struct RemoteRoster {
     seen: u64,
     /// Changes may be missing that nothing tells of.
     doubted: bool,
+    /// A change was shown although some before it are missing.
+    unsure: bool,
     /// When it was asked for, if the answer is due.
     asked: Option<Mono>,
     /// The other Hub has left service: its members may come back elsewhere.
@@ -71,9 +73,9 @@ impl RemoteRoster {
             return false;
         }
         let members: BTreeMap<_, _> = members.into_iter().take(listed).collect();
-        let changed = self.count != count || self.members != members;
-        let (seen, doubted, asked, leaving) = (self.seen.max(version), false, None, false);
-        *self = Self { version, count, members, seen, doubted, asked, leaving };
+        let changed = self.unsure || self.count != count || self.members != members;
+        let seen = self.seen.max(version);
+        *self = Self { version, count, members, seen, ..Self::default() };
         changed
     }
 
@@ -94,12 +96,20 @@ impl RemoteRoster {
         }
     }
 
-    /// Forgets the members: whoever is still there will say so.
-    pub(crate) fn doubt(&mut self, now: Mono) {
+    /// Forgets the members: whoever is still there will say so. Answers whether something of them
+    /// was shown.
+    pub(crate) fn doubt(&mut self, now: Mono) -> bool {
+        let shown = self.is_shown();
         self.count = 0;
         self.members.clear();
         self.doubted = true;
         self.asked = Some(now);
+        shown
+    }
+
+    /// Tells whether what was shown of the members holds no more once they are forgotten.
+    pub(crate) fn is_shown(&self) -> bool {
+        self.unsure || self.count > 0
     }
 
     /// Tells whether the whole is to be asked for: once for all changes before the answer.
@@ -123,6 +133,7 @@ impl RemoteRoster {
             return Change::Applied;
         }
         // One that was seen before was shown before.
+        self.unsure |= news;
         if news { Change::Missed } else { Change::Stale }
     }
 }

@@ -1,4 +1,4 @@
-//! The budget of a session.
+//! Budgets: of a session, and those that sessions share.
 use crate::ids::Mono;
 
 /// The window that a budget is stated for.
@@ -27,15 +27,23 @@ pub(crate) enum Verdict {
     Over {
         /// When the same request would be within.
         retry_after_ms: u64,
+        /// Which limit says so.
+        limit: &'static str,
     },
 }
 
 impl Bucket {
     /// Takes the cost if the budget of `per_window` messages has it; takes nothing otherwise.
-    pub(crate) fn take(&mut self, now: Mono, cost: Cost, per_window: u32) -> Verdict {
+    pub(crate) fn take(
+        &mut self,
+        now: Mono,
+        cost: Cost,
+        per_window: u32,
+        limit: &'static str,
+    ) -> Verdict {
         let Some(needed) = self.needed(now, cost, per_window) else { return Verdict::Within };
         if let Some(over) = needed.over {
-            return Verdict::Over { retry_after_ms: over.div_ceil(1000) };
+            return Verdict::Over { retry_after_ms: over.div_ceil(1000), limit };
         }
         self.arrival_us = needed.arrival_us;
         Verdict::Within
@@ -46,6 +54,20 @@ impl Bucket {
         let Some(needed) = self.needed(now, cost, per_window) else { return 0 };
         self.arrival_us = needed.arrival_us;
         needed.over.map_or(0, |us| us.div_ceil(1000))
+    }
+
+    /// Takes note of what others have let through: of two windows at most, so that nobody has to
+    /// wait longer than that.
+    pub(crate) fn note(&mut self, now: Mono, cost: Cost, per_window: u32) {
+        if let Some(needed) = self.needed(now, cost, per_window) {
+            let latest = now.0.saturating_mul(1000).saturating_add(2 * WINDOW_US);
+            self.arrival_us = needed.arrival_us.min(latest).max(self.arrival_us);
+        }
+    }
+
+    /// When nothing of the budget is taken any more.
+    pub(crate) fn whole_at(self) -> Mono {
+        Mono(self.arrival_us.div_ceil(1000))
     }
 
     fn needed(self, now: Mono, cost: Cost, per_window: u32) -> Option<Needed> {
@@ -76,21 +98,40 @@ mod tests {
     fn one_above_the_budget_is_told_when_to_come_back() {
         let mut bucket = Bucket::default();
         let now = Mono(5);
+        let over = |retry_after_ms| Verdict::Over { retry_after_ms, limit: "x" };
         for _ in 0..20 {
-            assert_eq!(bucket.take(now, MESSAGE, 20), Verdict::Within);
+            assert_eq!(bucket.take(now, MESSAGE, 20, "x"), Verdict::Within);
         }
-        assert_eq!(bucket.take(now, MESSAGE, 20), Verdict::Over { retry_after_ms: 500 });
-        assert_eq!(bucket.take(now.plus(499), MESSAGE, 20), Verdict::Over { retry_after_ms: 1 });
-        assert_eq!(bucket.take(now.plus(500), MESSAGE, 20), Verdict::Within);
+        assert_eq!(bucket.take(now, MESSAGE, 20, "x"), over(500));
+        assert_eq!(bucket.take(now.plus(499), MESSAGE, 20, "x"), over(1));
+        assert_eq!(bucket.take(now.plus(500), MESSAGE, 20, "x"), Verdict::Within);
+        assert_eq!(bucket.whole_at(), now.plus(10_500));
     }
 
     #[test]
     fn without_a_budget_everything_is_within() {
         let mut bucket = Bucket::default();
         for _ in 0..100_000 {
-            assert_eq!(bucket.take(Mono(0), MESSAGE, 0), Verdict::Within);
+            assert_eq!(bucket.take(Mono(0), MESSAGE, 0, "x"), Verdict::Within);
         }
         assert_eq!(bucket.charge(Mono(0), MESSAGE, 0), 0);
+    }
+
+    #[test]
+    fn what_others_have_taken_is_waited_for_two_windows_at_most() {
+        let (mut bucket, now) = (Bucket::default(), Mono(5));
+        bucket.note(now, Cost(5000), 10);
+        assert_eq!(bucket.whole_at(), now.plus(5000));
+        for _ in 0..100 {
+            bucket.note(now, Cost(5000), 10);
+        }
+        assert_eq!(bucket.whole_at(), now.plus(20_000));
+        // Less is not taken for more: what this one has charged itself stays.
+        for _ in 0..100 {
+            let _ = bucket.charge(now, MESSAGE, 10);
+        }
+        bucket.note(now, MESSAGE, 10);
+        assert_eq!(bucket.whole_at(), now.plus(120_000));
     }
 
     proptest! {
@@ -103,7 +144,7 @@ mod tests {
             let (mut bucket, mut now, mut taken) = (Bucket::default(), Mono(0), Vec::new());
             for gap in gaps {
                 now = now.plus(gap);
-                if bucket.take(now, MESSAGE, per_window) == Verdict::Within {
+                if bucket.take(now, MESSAGE, per_window, "x") == Verdict::Within {
                     taken.push(now.0);
                 }
             }

@@ -1,10 +1,12 @@
 //! One room on one Hub.
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use chat_proto::{Entry, Epoch, LeaveReason, Member, RequestId, RoomName, Seq};
 
+use crate::crowd::Crowd;
 use crate::ids::{ConnId, HubId, MemberId, Token};
 use crate::live::Live;
 use crate::log::Draft;
@@ -61,6 +63,10 @@ pub(crate) struct Room {
     /// Members that have left while the log has yet to answer what they said: a farewell comes
     /// before the notice of the leave. At most one for each draft on its way.
     pub(crate) departing: Vec<Departure>,
+    /// Comings and goings that are yet to be told, and for which a timer is armed.
+    pub(crate) crowd: Option<Box<Crowd>>,
+    /// Members that lag and were not told of some.
+    pub(crate) untold_of: BTreeSet<ConnId>,
 }
 
 /// A leave that others are yet to be told of.
@@ -159,6 +165,8 @@ impl Room {
             version: 0,
             left_in_silence: false,
             departing: Vec::new(),
+            crowd: None,
+            untold_of: BTreeSet::new(),
         }
     }
 

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use chat_proto::{Dialect, DisplayName, Member, Position, RequestId, Seq, SessionId, UserId};
 
-use crate::hub::{Auth, Resuming};
+use crate::hub::{Auth, Resuming, Shares};
 use crate::ids::{ConnId, MemberId, Mono, Token};
 use crate::rate::Bucket;
 use crate::room::RoomId;
@@ -24,6 +24,7 @@ pub(crate) struct Session {
     /// Sorted by room. A `basic` connection has at most one.
     pub(crate) subscriptions: Vec<Subscription>,
     pub(crate) budget: Bucket,
+    pub(crate) shares: Shares,
     /// Refusals of the budget without a quiet window in between, and when the last one was.
     pub(crate) strikes: (u16, Mono),
     /// When something was last heard.
@@ -98,6 +99,16 @@ pub(crate) struct Subscription {
     pub(crate) typing: Option<Typing>,
 }
 
+impl Subscription {
+    /// Returns what is to be recovered, if it is and not done yet.
+    pub(crate) fn recovering(&mut self) -> Option<&mut Recovering> {
+        match &mut self.state {
+            State::Joining(joining) => joining.resume.as_mut(),
+            State::Live(_) | State::Lagging { .. } => None,
+        }
+    }
+}
+
 /// What was last passed on of a member's typing.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Typing {
@@ -110,8 +121,9 @@ pub(crate) struct Typing {
 /// Where a subscription stands.
 #[derive(Debug)]
 pub(crate) enum State {
-    /// The room is being opened, or its history is being read. Nothing is delivered yet.
-    Joining(Joining),
+    /// The room is being opened, or its history is being read. Nothing is delivered yet. It is a
+    /// box, since a member stays long and joins but once.
+    Joining(Box<Joining>),
     /// On the live list, at this place: its cursor is the room's.
     Live(usize),
     /// Off the live list; its cursor stands still until it is fed.
@@ -199,6 +211,10 @@ impl Session {
     pub(crate) fn subscribe(&mut self, room: RoomId, state: State) {
         let at = self.subscriptions.binary_search_by_key(&room, |s| s.room);
         let at = at.expect_err("a session subscribes once to a room");
+        if self.subscriptions.len() == self.subscriptions.capacity() {
+            // Most sessions are in one room or two.
+            self.subscriptions.reserve_exact(self.subscriptions.len().max(1));
+        }
         self.subscriptions.insert(at, Subscription { room, state, typing: None });
     }
 

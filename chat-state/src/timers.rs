@@ -15,6 +15,8 @@ pub(crate) enum Timer {
     Heartbeat(ConnId),
     /// A slowed-down connection may be read again.
     Budget(ConnId),
+    /// A shared budget that nobody shares is whole again.
+    Shared(u32),
     /// The connection's turn to leave has come.
     DrainClose(ConnId),
     /// The log has not answered an append.
@@ -35,6 +37,8 @@ pub(crate) enum Timer {
     Away(MemberId),
     /// The members of a Hub that has left service are gone.
     Left(RoomId, HubId),
+    /// The comings and goings of a large room are to be told.
+    Presence(RoomId),
     /// Room counts are to be told.
     Census,
     /// Some rooms' heads are to be asked for, in case the signal of their last entry was lost.

@@ -95,8 +95,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         while let Ok((stream, _)) = listener.accept().await {
             let (input, output) = Default::default();
             let transport = Box::new(LengthPrefixed { stream, input, output });
-            let new =
-                NewConnection { transport, dialect: Dialect::Basic, name: None, credentials: None };
+            let new = NewConnection::new(transport, Dialect::Basic);
             if let Err(refused) = handle.attach(new) {
                 refused.close().await;
             }

@@ -24,6 +24,8 @@
 //!   `client`).
 //!
 //! [`accept`] and [`http`] bring connections in; [`http::router`] mounts in an axum application.
+//! [`metrics`] tells what a server does, [`http::Health`] whether it can.
+//! `tls` secures them (feature `tls`).
 //! [`Handle`] is also for those who run a server; `api` (feature `api`) gives it to them over HTTP.
 //!
 //! # What is deliberately absent
@@ -40,16 +42,22 @@ pub mod client;
 pub mod clock;
 #[cfg(feature = "server")]
 pub mod config;
+pub mod escape;
 pub mod http;
+mod live;
 pub mod log;
+pub mod metrics;
 mod outbox;
 mod random;
 pub mod server;
+#[cfg(feature = "tls")]
+pub mod tls;
 pub mod transport;
 #[cfg(feature = "webhooks")]
 pub mod webhooks;
 mod worker;
 
 pub use chat_state::Revoke;
+pub use live::Live;
 pub use outbox::Outbox;
-pub use server::{Builder, Drained, Handle, Server, StartError};
+pub use server::{Builder, Changes, Drained, Handle, ReconfigureError, Server, StartError};

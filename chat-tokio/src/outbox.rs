@@ -4,9 +4,6 @@ use std::io::IoSlice;
 
 use bytes::{Buf, Bytes};
 
-/// A queue whose buffer grew beyond this many frames gives it back once it is empty.
-const KEEP_FRAMES: usize = 16;
-
 /// Frames that wait for one connection, each already in the form that its transport wants.
 ///
 /// Pushing never waits; the owner checks [`Outbox::remaining`] against its limits. A transport for
@@ -84,7 +81,8 @@ impl Outbox {
     }
 
     fn shrink(&mut self) {
-        if self.rest.is_empty() && self.rest.capacity() > KEEP_FRAMES {
+        // Idle connections are many, and seldom have two frames waiting.
+        if self.rest.is_empty() && self.rest.capacity() > 0 {
             self.rest = VecDeque::new();
         }
     }

@@ -50,6 +50,21 @@ fn wrong_settings_end_with_2() {
     let (code, message) = failure(&["--log", "paper"]);
     assert_eq!(code, Some(2));
     assert_eq!(message, "chat-server: --log is `paper`, but has to be `sqlite` or `memory`\n");
+    for (args, why) in [
+        (["--trusted-proxy", "10.0.0.1/8"], "is `10.0.0.1/8`, but has to be an IP address, or a"),
+        (["--trusted-proxy", "proxy.example"], "has to be an IP address, or a network such as"),
+        (["--allow-host", "chat.example:80"], "has to be `*` or a name such as chat.example.org"),
+        (["--max-connections", "many"], "has to be a whole number from 1 to 100000000, or 0"),
+        (["--max-connections-per-address", "-1"], "has to be a whole number from 1"),
+        (["--proxy-protocol", "v2"], "has to be `yes` or `no`"),
+        (["--proxy-protocol", "yes"], "--proxy-protocol needs --trusted-proxy"),
+        (["--lines-proxy-protocol", "yes"], "--lines-proxy-protocol needs --trusted-proxy"),
+    ] {
+        let (code, message) = failure(&args);
+        assert_eq!(code, Some(2), "{args:?}: {message}");
+        assert!(message.contains(args[0]) && message.contains(why), "{message}");
+        assert_eq!(message.lines().count(), 1, "{message}");
+    }
 }
 
 #[test]
@@ -166,6 +181,47 @@ fn keys_that_can_not_be_used_are_told() {
     assert!(text.contains("`sub` is no user id"), "{text}");
 }
 
+#[cfg(feature = "tls")]
+#[test]
+fn certificates_that_can_not_be_used_are_told() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("cert.pem");
+    std::fs::write(&path, "no certificate").expect("a file");
+    let (file, nowhere) = (path.to_str().expect("a plain path"), dir.path().join("nowhere"));
+    let nowhere = nowhere.to_str().expect("a plain path");
+    let about = ["--log", "memory", "--listen", "127.0.0.1:0", "--log-level", "off"];
+    for (more, code, why) in [
+        (&["--tls-cert", file][..], 2, "--tls-cert needs --tls-key".to_owned()),
+        (&["--tls-key", file], 2, "--tls-key needs --tls-cert".to_owned()),
+        (&["--tls-cert", nowhere, "--tls-key", file], 1, format!("--tls-cert {nowhere}: No such")),
+        (&["--tls-cert", file, "--tls-key", nowhere], 1, format!("--tls-key {nowhere}: No such")),
+        (&["--tls-cert", file, "--tls-key", file], 1, format!("--tls-cert {file}: it has no")),
+        (&["--tls-lines", "perhaps"], 2, "--tls-lines is `perhaps`, but has to be".to_owned()),
+    ] {
+        let (found, text) = failure(&[&about, more].concat());
+        assert_eq!(found, Some(code), "{more:?}: {text}");
+        assert!(text.starts_with(&format!("chat-server: {why}")), "{text}");
+        assert_eq!(text.lines().count(), 1, "{text}");
+    }
+}
+
+#[cfg(all(feature = "jwt", feature = "tls"))]
+#[test]
+fn authorities_of_key_sets_that_can_not_be_used_are_told() {
+    let about = ["--log", "memory", "--listen", "127.0.0.1:0", "--log-level", "off"];
+    let auth = ["--auth", "jwt", "--jwt-issuer", "us", "--jwt-audience", "chat"];
+    for (jwks, code, why) in [
+        ("https://localhost/keys", 1, "--jwks-ca /no/such/file: No such file"),
+        ("http://localhost/keys", 2, "--jwks-ca needs an https address in --jwks"),
+        ("http://192.0.2.1/keys", 2, "--jwks-ca needs an https address in --jwks"),
+    ] {
+        let more = ["--jwks", jwks, "--jwks-ca", "/no/such/file"];
+        let (found, text) = failure(&[&about[..], &auth, &more].concat());
+        assert_eq!(found, Some(code), "{text}");
+        assert!(text.starts_with(&format!("chat-server: {why}")), "{text}");
+    }
+}
+
 #[cfg(unix)]
 #[test]
 fn it_says_where_it_listens_and_a_signal_ends_it_with_0() {
@@ -186,6 +242,47 @@ fn it_says_where_it_listens_and_a_signal_ends_it_with_0() {
         assert!(kill.success());
         assert_eq!(server.wait().expect("it ends").code(), Some(0), "{signal}");
     }
+}
+
+/// The kernel would let a second server of one user in by mistake, and half of the clients with it.
+#[cfg(unix)]
+#[test]
+fn an_address_is_shared_only_by_servers_that_both_say_so() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let data = dir.path().to_str().expect("a plain path");
+    let begin = |listen: &str, more: &[&str]| {
+        let args = ["--data-dir", data, "--listen", listen];
+        let mut server = chat_server(&[&args, more].concat()).spawn().expect("it runs");
+        let mut lines = BufReader::new(server.stdout.take().expect("a pipe")).lines();
+        let line = lines.next().expect("a line").expect("it is text");
+        let address = line.strip_prefix("chat-server listening on http://").expect(&line);
+        (server, address.to_owned(), lines)
+    };
+    let end = |server: &mut Child| {
+        server.kill().expect("it runs");
+        server.wait().expect("it ends");
+    };
+    let share = ["--share-port", "yes"];
+    for (first, second) in [(&share[..], &[][..]), (&[], &share)] {
+        let (mut server, address, _lines) = begin("127.0.0.1:0", first);
+        let args = [&["--data-dir", data, "--listen", &address], second].concat();
+        let (code, text) = failure(&args);
+        assert_eq!(code, Some(1), "{text}");
+        assert!(text.contains("chat.sqlite is in use by another server"), "{text}");
+        assert!(text.contains("--share-port"), "{text}");
+        // Nor with another folder.
+        let other = dir.path().join("other");
+        let args = ["--data-dir", other.to_str().expect("a plain path"), "--listen", &address];
+        let (code, text) = failure(&[&args, second].concat());
+        assert_eq!(code, Some(1), "{text}");
+        assert!(text.contains("the port is in use"), "{text}");
+        end(&mut server);
+    }
+    let (mut server, address, _lines) = begin("127.0.0.1:0", &share);
+    let (mut second, same, _more) = begin(&address, &share);
+    assert_eq!(address, same);
+    end(&mut server);
+    end(&mut second);
 }
 
 #[cfg(unix)]

@@ -318,7 +318,7 @@ async fn unknown_keys_do_not_make_it_ask_again_and_again() {
 #[tokio::test]
 async fn keys_come_from_where_the_settings_say() {
     for url in [
-        "https://127.0.0.1/keys",
+        "https:///keys",
         "http://192.0.2.1/keys",
         "http://localhost.evil.example/keys",
         "http://127.0.0.1.evil.example/keys",

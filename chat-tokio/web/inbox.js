@@ -56,6 +56,9 @@ export class Inbox {
       case "members":
         roster.replace(what.view);
         return this.#changed("members", room);
+      case "presence":
+        roster.count = what.count;
+        return this.#changed("members", room);
       case "came":
         roster.join(what.member);
         return this.#changed("members", room);

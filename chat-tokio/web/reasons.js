@@ -10,6 +10,7 @@ const REASONS = {
   room_full: "the room is full.",
   rooms_exhausted: "the server has no place for another room.",
   too_many_rooms: "you are in too many rooms.",
+  too_many_sessions: "you are connected too many times.",
   invalid_name: "the server does not take this name.",
   rate_limited: "too many messages at once.",
   full: "too many messages are waiting already.",

@@ -144,6 +144,7 @@ fn frame(input: &mut Input<'_>) -> ServerFrame {
             expires_in_ms: input.maybe(Input::integer),
         },
         17 => ServerFrame::AuthExpiring { expires_in_ms: input.integer() },
+        18 => ServerFrame::Presence { room: input.room(), count: input.integer() },
         _ => ServerFrame::Ping { heads: positions(input) },
     }
 }

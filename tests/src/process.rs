@@ -13,6 +13,7 @@ use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
 use crate::client::ApiClient;
+use crate::tls::Files;
 use crate::wait::within;
 
 /// The key of the API in tests.
@@ -34,6 +35,7 @@ pub struct Spec {
     log: Log,
     lines: bool,
     api: bool,
+    metrics: bool,
     listen: String,
     flags: Vec<String>,
 }
@@ -41,7 +43,8 @@ pub struct Spec {
 impl Default for Spec {
     fn default() -> Self {
         let listen = "127.0.0.1:0".into();
-        Self { workers: 1, log: Log::Memory, lines: false, api: false, listen, flags: Vec::new() }
+        let (log, flags) = (Log::Memory, Vec::new());
+        Self { workers: 1, log, lines: false, api: false, metrics: false, listen, flags }
     }
 }
 
@@ -81,6 +84,13 @@ impl Spec {
         self
     }
 
+    /// Opens the port for metrics.
+    #[must_use]
+    pub fn metrics(mut self) -> Self {
+        self.metrics = true;
+        self
+    }
+
     /// Sets one of the limits by its name in [`Limits`].
     ///
     /// # Panics
@@ -89,6 +99,17 @@ impl Spec {
     pub fn limit(self, name: &str, value: u64) -> Self {
         assert!(Limits::default().get(name).is_some(), "there is no limit `{name}`");
         self.flag(&format!("--{}", name.replace('_', "-")), &value.to_string())
+    }
+
+    /// Lets it speak TLS under this certificate.
+    ///
+    /// # Panics
+    /// If the files have strange names.
+    #[must_use]
+    pub fn tls(self, files: &Files) -> Self {
+        let (certificate, key) = (files.certificate(), files.key());
+        self.flag("--tls-cert", certificate.to_str().expect("a plain path"))
+            .flag("--tls-key", key.to_str().expect("a plain path"))
     }
 
     /// Adds any other flag.
@@ -115,6 +136,9 @@ impl Spec {
             fs::write(&keys, format!("# for tests\n{API_KEY}\n")).expect("a file of keys");
             all.extend(["--api-listen".into(), "127.0.0.1:0".into()]);
             all.extend(["--api-key-file".into(), keys.into()]);
+        }
+        if self.metrics {
+            all.extend(["--metrics-listen".into(), "127.0.0.1:0".into()]);
         }
         all.extend(self.flags.iter().map(Into::into));
         all
@@ -173,6 +197,7 @@ pub struct Server {
     http: SocketAddr,
     lines: Option<SocketAddr>,
     api: Option<SocketAddr>,
+    metrics: Option<SocketAddr>,
 }
 
 impl Server {
@@ -196,7 +221,10 @@ impl Server {
         let mut child = command.kill_on_drop(true).spawn().expect("the server's binary starts");
         let stdout = child.stdout.take().expect("stdout is piped");
         let mut stdout = BufReader::new(stdout).lines();
-        let http = announced(&mut stdout, "chat-server listening on http://", home).await;
+        let secured = spec.flags.iter().any(|flag| flag == "--tls-cert");
+        let scheme = if secured { "https" } else { "http" };
+        let listening = format!("chat-server listening on {scheme}://");
+        let http = announced(&mut stdout, &listening, home).await;
         let lines = match spec.lines {
             true => Some(announced(&mut stdout, "chat-server lines on ", home).await),
             false => None,
@@ -205,7 +233,11 @@ impl Server {
             true => Some(announced(&mut stdout, "chat-server api on http://", home).await),
             false => None,
         };
-        Self { child, _stdout: stdout, http, lines, api }
+        let metrics = match spec.metrics {
+            true => Some(announced(&mut stdout, "chat-server metrics on http://", home).await),
+            false => None,
+        };
+        Self { child, _stdout: stdout, http, lines, api, metrics }
     }
 
     /// Returns the address for HTTP and WebSocket.
@@ -232,6 +264,15 @@ impl Server {
         ApiClient::new(self.api.expect("the server was started without an API"), API_KEY)
     }
 
+    /// Returns the address for metrics.
+    ///
+    /// # Panics
+    /// If the server was started without.
+    #[must_use]
+    pub fn metrics(&self) -> SocketAddr {
+        self.metrics.expect("the server was started without --metrics-listen")
+    }
+
     /// Returns the process id, as long as it runs.
     #[must_use]
     pub fn pid(&self) -> Option<u32> {
@@ -243,9 +284,21 @@ impl Server {
     /// # Panics
     /// If it has ended already.
     pub fn terminate(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    /// Asks the server to read its settings again (SIGHUP).
+    ///
+    /// # Panics
+    /// If it has ended already.
+    pub fn hang_up(&self) {
+        self.signal(Signal::HUP);
+    }
+
+    fn signal(&self, signal: Signal) {
         let id = self.child.id().expect("the server still runs");
         let id = i32::try_from(id).ok().and_then(Pid::from_raw).expect("a process id");
-        kill_process(id, Signal::TERM).expect("our own process takes a signal");
+        kill_process(id, signal).expect("our own process takes a signal");
     }
 
     /// Waits for the end of the process.
@@ -288,12 +341,18 @@ async fn announced(
             panic!("the server ended before it said `{prefix}…`:\n{}", home.stderr());
         };
         if let Some(address) = line.strip_prefix(prefix) {
-            return address.trim().parse().expect("an address and a port");
+            let address = address.trim().trim_end_matches("/metrics");
+            return address.parse().expect("an address and a port");
         }
     }
 }
 
-fn server_binary() -> &'static Path {
+/// Returns the path of the server's binary: `CHAT_SERVER_BIN`, or what cargo builds.
+///
+/// # Panics
+/// If it can't be found or built.
+#[must_use]
+pub fn server_binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| binary("CHAT_SERVER_BIN", "chat-server", &[]))
 }

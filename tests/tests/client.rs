@@ -173,9 +173,9 @@ async fn a_visit_in_the_same_process() {
 
 #[tokio::test]
 async fn an_address_that_is_none_is_refused_at_once() {
-    let error = Client::connect("wss://localhost/ws").await.expect_err("there is no TLS");
+    let error = Client::connect("https://localhost/ws").await.expect_err("it is a page");
     assert!(matches!(&error, ConnectError::Url(_)), "{error}");
-    assert_eq!(error.to_string(), "the scheme has to be `ws`, not `wss`");
+    assert_eq!(error.to_string(), "the scheme has to be `ws` or `wss`, not `https`");
 }
 
 #[tokio::test]

@@ -388,6 +388,7 @@ fn delivered(delivery: &Delivery) -> Option<Value> {
         Delivery::State(_)
         | Delivery::Welcome(_)
         | Delivery::Members { .. }
+        | Delivery::Presence { .. }
         | Delivery::Came { .. }
         | Delivery::Went { .. }
         | Delivery::Typing { .. } => return None,

@@ -245,6 +245,14 @@ proptest! {
         fair(&taken, u64::from(per_window), 1000)?;
     }
 
+    /// Once everybody has come and gone, each member knows how many are there. What was gathered,
+    /// lost or left out on the way does not matter.
+    #[test]
+    fn g11_presence(mut script in losses_and_resumes(), tiny in any::<bool>()) {
+        script.setup.preset = if tiny { Preset::Tiny } else { Preset::ShortRing };
+        run(&script);
+    }
+
     /// Each close has its cause; nothing comes after it, and nothing late counts.
     #[test]
     fn g12_close(script in Script::any(200)) {

@@ -4,8 +4,8 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chat_tokio::accept::{HttpLimits, listen_reuseport};
-use chat_tokio::http::{CONTENT_SECURITY_POLICY_VALUE, Hosts, Origins, Page, Ready};
+use chat_tokio::accept::{HttpLimits, join_reuseport, listen_reuseport, serve_http};
+use chat_tokio::http::{CONTENT_SECURITY_POLICY_VALUE, Hosts, Origins, Page, Ready, router};
 use chat_tokio::server::attach::{Attach, AttachError, NewConnection, Refused};
 use support::{
     Server, UPGRADE, close_code, connect, default_server, exchange, get, header, read_frame, serve,
@@ -20,7 +20,7 @@ async fn upgrade(server: &Server, path: &str, more: &str) -> String {
 #[tokio::test]
 async fn only_listed_origins_connect() {
     let listed = Origins::Listed(vec!["https://good".parse().unwrap()]);
-    let state = chat_tokio::http::HttpState { origins: Arc::new(listed), ..state() };
+    let state = chat_tokio::http::HttpState { origins: listed.into(), ..state() };
     let server = serve(state, Page::Embedded, HttpLimits::default()).await;
     for (origin, expected) in [
         ("", 101),
@@ -35,7 +35,7 @@ async fn only_listed_origins_connect() {
     ] {
         let answer = upgrade(&server, "/ws", origin).await;
         assert_eq!(status(&answer), expected, "{origin}{answer}");
-        assert!(expected != 403 || answer.contains("`origins`"), "{answer}");
+        assert!(expected != 403 || answer.contains("--allow-origin"), "{answer}");
     }
 }
 
@@ -49,22 +49,32 @@ async fn the_same_host_connects_by_default() {
 
 #[tokio::test]
 async fn a_name_that_is_not_the_servers_is_refused() {
-    let hosts = Arc::new(Hosts::Listed(vec!["chat.example".into()]));
-    let state = chat_tokio::http::HttpState { hosts, ..state() };
-    let server = serve(state, Page::Embedded, HttpLimits::default()).await;
-    for (host, path, expected) in [
-        ("attacker.example", "/", 421),
-        ("attacker.example", "/ws", 421),
-        ("attacker.example", "/healthz", 200),
-        ("chat.example:80", "/", 200),
-        ("localhost:1", "/", 200),
+    let hosts = Hosts::Listed(vec!["chat.example".into()]).into();
+    let listed = serve(
+        chat_tokio::http::HttpState { hosts, ..state() },
+        Page::Embedded,
+        HttpLimits::default(),
+    )
+    .await;
+    let default = default_server().await;
+    for (host, path, by_default, with_list) in [
+        ("attacker.example", "/", 421, 421),
+        ("attacker.example", "/ws", 421, 421),
+        ("attacker.example", "/healthz", 200, 200),
+        ("attacker.example", "/readyz", 503, 503),
+        ("chat.example:80", "/", 421, 200),
+        ("CHAT.example", "/", 421, 200),
+        ("localhost:1", "/", 200, 200),
+        ("10.1.2.3", "/", 200, 200),
+        ("[2001:db8::1]:80", "/", 200, 200),
     ] {
-        let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n");
-        let answer = exchange(&mut connect(&server).await, request.as_bytes()).await;
-        assert_eq!(status(&answer), expected, "{host} {path}");
+        for (server, expected) in [(&default, by_default), (&listed, with_list)] {
+            let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n");
+            let answer = exchange(&mut connect(server).await, request.as_bytes()).await;
+            assert_eq!(status(&answer), expected, "{host} {path}");
+            assert!(expected != 421 || answer.contains("--allow-host"), "{answer}");
+        }
     }
-    let answer = exchange(&mut connect(&server).await, b"GET / HTTP/1.1\r\n\r\n").await;
-    assert_eq!(status(&answer), 400);
 }
 
 #[tokio::test]
@@ -131,7 +141,8 @@ async fn a_bad_handshake_is_refused_with_its_reason() {
     }
     let answer = get(&server, "/ws", &without("Sec-WebSocket-Version")).await;
     assert_eq!(header(&answer, "sec-websocket-version"), Some("13"));
-    let post = format!("POST /ws HTTP/1.1\r\nHost: a\r\n{UPGRADE}Content-Length: 0\r\n\r\n");
+    let post =
+        format!("POST /ws HTTP/1.1\r\nHost: localhost\r\n{UPGRADE}Content-Length: 0\r\n\r\n");
     assert_eq!(status(&exchange(&mut connect(&server).await, post.as_bytes()).await), 405);
 }
 
@@ -155,7 +166,7 @@ async fn a_full_server_says_so() {
     assert_eq!(status(&upgrade(&server, "/ws", "").await), 503);
     let server = serve(full(false), Page::None, HttpLimits::default()).await;
     let mut stream = connect(&server).await;
-    let request = format!("GET /ws HTTP/1.1\r\nHost: a\r\n{UPGRADE}\r\n");
+    let request = format!("GET /ws HTTP/1.1\r\nHost: localhost\r\n{UPGRADE}\r\n");
     assert_eq!(status(&exchange(&mut stream, request.as_bytes()).await), 101);
     assert_eq!(close_code(&mut stream).await, Some(4101));
 }
@@ -200,9 +211,9 @@ async fn the_page_comes_with_its_policy_and_a_tag() {
     assert!(again.ends_with("\r\n\r\n"));
     assert_eq!(status(&get(&server, "/", "If-None-Match: \"x\"\r\n").await), 200);
     let mut stream = connect(&server).await;
-    let head = exchange(&mut stream, b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    let head = exchange(&mut stream, b"HEAD / HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
     assert_eq!((status(&head), header(&head, "etag")), (200, Some(tag)));
-    let post = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n";
+    let post = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n";
     assert_eq!(status(&exchange(&mut stream, post).await), 405, "on the same connection");
     assert_eq!(status(&get(&server, "/nothing.js", "").await), 404);
 }
@@ -274,7 +285,9 @@ async fn a_users_own_page_is_served_from_its_folder() {
 async fn slow_heads_are_cut_off_by_the_deadline() {
     let limits = HttpLimits { head_time: Duration::from_millis(200), ..HttpLimits::default() };
     let server = serve(state(), Page::Embedded, limits).await;
-    for begin in ["", "GET / HTTP/1.1\r\nHost: a\r\nX-", "GET / HTTP/1.1\r\nHost: a\r\n\r\n"] {
+    for begin in
+        ["", "GET / HTTP/1.1\r\nHost: localhost\r\nX-", "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"]
+    {
         let mut stream = connect(&server).await;
         stream.write_all(begin.as_bytes()).await.unwrap();
         let mut answer = Vec::new();
@@ -296,7 +309,7 @@ async fn stopping_ends_idle_connections_but_no_websocket() {
     let server = serve(state(), Page::Embedded, limits).await;
     let mut socket = websocket(&server).await;
     let mut idle = connect(&server).await;
-    let answer = exchange(&mut idle, b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    let answer = exchange(&mut idle, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
     assert_eq!(status(&answer), 200);
     drop(server);
     assert_eq!(within(idle.read(&mut [0])).await.unwrap_or(0), 0);
@@ -326,7 +339,7 @@ async fn connections_beyond_the_cap_are_closed() {
     let _socket = websocket(&server).await;
     let mut kept = [connect(&server).await, connect(&server).await];
     for stream in &mut kept {
-        let answer = exchange(stream, b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        let answer = exchange(stream, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
         assert_eq!(status(&answer), 200);
     }
     let mut third = connect(&server).await;
@@ -357,4 +370,45 @@ fn a_port_is_shared_among_workers_and_with_nobody_else() {
     assert_eq!(again.kind(), std::io::ErrorKind::AddrInUse, "another program");
     drop(other);
     listen_reuseport(address, 2).unwrap();
+}
+
+#[test]
+fn a_port_is_shared_with_a_server_that_shares_it_too() {
+    let any = "127.0.0.1:0".parse().unwrap();
+    let first = join_reuseport(any, 2).unwrap();
+    let address = first[0].local_addr().unwrap();
+    let second = join_reuseport(address, 2).unwrap();
+    assert_eq!(second[1].local_addr().unwrap(), address);
+    let alone = listen_reuseport(address, 2).unwrap_err();
+    assert_eq!(alone.kind(), std::io::ErrorKind::AddrInUse, "it does not share");
+    drop((first, second));
+    let alone = listen_reuseport(address, 1).unwrap();
+    let joining = join_reuseport(address, 1).unwrap_err();
+    assert_eq!(joining.kind(), std::io::ErrorKind::AddrInUse, "it is not shared with");
+    drop(alone);
+}
+
+/// What the kernel has accepted is answered, also if the server has not seen it when it stops.
+#[tokio::test]
+async fn who_waits_when_the_listener_closes_is_served() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let address = listener.local_addr().unwrap();
+    let early: Vec<_> = (0..20).map(|_| std::net::TcpStream::connect(address).unwrap()).collect();
+    let router = router(state(), Page::Embedded).unwrap();
+    let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+    let stopped = std::future::ready(());
+    tokio::spawn(serve_http(
+        listener,
+        router,
+        HttpLimits::default(),
+        chat_tokio::accept::Admission::default(),
+        stopped,
+    ));
+    for stream in early {
+        stream.set_nonblocking(true).unwrap();
+        let mut stream = tokio::net::TcpStream::from_std(stream).unwrap();
+        let request = format!("GET /healthz HTTP/1.1\r\nHost: {address}\r\n\r\n");
+        assert_eq!(status(&exchange(&mut stream, request.as_bytes()).await), 200);
+    }
 }

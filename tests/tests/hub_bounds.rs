@@ -62,7 +62,7 @@ impl Test {
         let session = SessionId::new(session).expect("a session");
         let identity = Identity::Guest { name: None };
         let (dialect, probe) = (Dialect::V1, Probe::Transport);
-        self.handle(Event::Connected { conn, session, dialect, identity, probe });
+        self.handle(Event::Connected { conn, session, dialect, identity, probe, peer: None });
     }
 
     fn request(&mut self, conn: ConnId, request: Request) -> VecDeque<Action> {

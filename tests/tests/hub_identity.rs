@@ -7,8 +7,8 @@ use chat_proto::{
     Timestamp, Token as Credentials, UserId, Welcome,
 };
 use chat_state::{
-    Action, AuthError, Config, ConnId, Event, Grant, Hub, Identity, LogHead, LogPage, Mono, Now,
-    Probe, Revoke, RoomRights, Stats, Times, Token, TokenId,
+    Action, AuthError, Config, ConnId, Event, Grant, Hub, Identity, KeyId, LogHead, LogPage, Mono,
+    Now, Probe, Revoke, RoomRights, Stats, Times, Token, TokenId,
 };
 
 const A: ConnId = ConnId { slot: 0, generation: 0 };
@@ -77,7 +77,7 @@ impl Test {
     fn connect(&mut self, conn: ConnId, name: &str, dialect: Dialect, with: Option<&str>) {
         let identity = Identity::Wanted { credentials: with.map(credentials) };
         let (session, probe) = (session(name), Probe::Transport);
-        self.handle(Event::Connected { conn, session, dialect, identity, probe });
+        self.handle(Event::Connected { conn, session, dialect, identity, probe, peer: None });
         assert!(self.out.is_empty(), "{:?}", self.out);
     }
 
@@ -395,17 +395,19 @@ fn a_narrower_credential_ends_what_it_does_not_allow() {
 #[test]
 fn what_is_revoked_ends_and_is_forgotten() {
     let token_id = TokenId::new("t1").expect("short");
+    let (key, other) = (Some(KeyId([1; 16])), Some(KeyId([2; 16])));
+    let ada = || Grant { token_id: Some(token_id.clone()), key, ..grant("ada") };
     let of = |what: Revoke| {
         let mut test = Test::new();
-        test.welcomed(A, "s", Grant { token_id: Some(token_id.clone()), ..grant("ada") });
+        test.welcomed(A, "s", ada());
         test.join(A, "lobby");
-        test.welcomed(B, "b", Grant { token_id: TokenId::new("t2"), ..grant("bob") });
+        test.welcomed(B, "b", Grant { token_id: TokenId::new("t2"), key: other, ..grant("bob") });
         test.handle(Event::Revoke(what.clone()));
         assert_eq!(test.closed(), Some((A, CloseCode::Unauthorized)), "{what:?}");
         assert_eq!((test.hub.stats().sessions, test.hub.stats().away), (1, 0));
 
         // One that has lost its connection can't come back to what it was.
-        test.welcomed(A, "s", Grant { token_id: Some(token_id.clone()), ..grant("ada") });
+        test.welcomed(A, "s", ada());
         test.handle(Event::Disconnected { conn: A, why: LeaveReason::Disconnected });
         assert_eq!(test.hub.stats().away, 1);
         test.handle(Event::Revoke(what));
@@ -414,6 +416,16 @@ fn what_is_revoked_ends_and_is_forgotten() {
     of(Revoke::User(UserId::new("ada").expect("an id")));
     of(Revoke::Session(session("s")));
     of(Revoke::Token(token_id.clone()));
+    of(Revoke::Key(KeyId([1; 16])));
+
+    // It is the present credential's key that counts.
+    let mut test = Test::new();
+    test.welcomed(A, "s", ada());
+    let token = test.request(A, auth()).asked().0;
+    test.answer(token, Ok(Grant { key: other, ..ada() }));
+    test.handle(Event::Revoke(Revoke::Key(KeyId([1; 16]))));
+    assert_eq!(test.closed(), None);
+    assert_eq!(format!("{:?}", KeyId([1; 16])), "KeyId", "it is never printed");
 }
 
 #[test]
@@ -421,7 +433,7 @@ fn guests_bring_no_tokens() {
     let mut test = Test::new();
     let identity = Identity::Guest { name: None };
     let (session, dialect, probe) = (session("s"), Dialect::V1, Probe::Transport);
-    test.handle(Event::Connected { conn: A, session, dialect, identity, probe });
+    test.handle(Event::Connected { conn: A, session, dialect, identity, probe, peer: None });
     assert_eq!(test.request(A, hello(Some("t"), None)).error(), Some(ErrorCode::Unauthorized));
     test.request(A, hello(None, None)).welcome();
     assert_eq!(test.request(A, auth()).error(), Some(ErrorCode::Unauthorized));

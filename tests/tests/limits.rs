@@ -302,6 +302,7 @@ async fn a_drain_says_bye_and_keeps_what_was_acked() {
                 ServerFrame::Entry(_)
                 | ServerFrame::Join { .. }
                 | ServerFrame::Leave { .. }
+                | ServerFrame::Presence { .. }
                 | ServerFrame::Members { id: None, .. } => {}
                 other => panic!("unexpected: {other:?}"),
             }

@@ -81,8 +81,7 @@ async fn a_burst_to_more_members_than_a_task_has_operations_cuts_nobody_off() {
     let room = RoomName::new("lobby").expect("a name");
     for (n, peer) in peers.iter().enumerate() {
         let transport = Box::new(Willing(peer.clone()));
-        let new =
-            NewConnection { transport, dialect: Dialect::Basic, name: None, credentials: None };
+        let new = NewConnection::new(transport, Dialect::Basic);
         handle.attach(new).expect("there is room");
         peer.lock()
             .expect("nobody panics with it")

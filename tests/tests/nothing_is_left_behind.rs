@@ -20,7 +20,7 @@ fn connect(hub: &mut Hub, conn: ConnId, dialect: Dialect) -> VecDeque<Action> {
     let session = SessionId::new("s").expect("a plain value");
     let identity = Identity::Guest { name: None };
     let probe = Probe::Transport;
-    handle(hub, 0, Event::Connected { conn, session, dialect, identity, probe })
+    handle(hub, 0, Event::Connected { conn, session, dialect, identity, probe, peer: None })
 }
 
 fn handle(hub: &mut Hub, ms: u64, event: Event) -> VecDeque<Action> {
@@ -170,7 +170,7 @@ fn a_peer_that_can_not_be_asked_whether_it_lives_is_left_in_peace() {
     let session = SessionId::new("s").expect("a plain value");
     let (dialect, identity) = (Dialect::Basic, Identity::Guest { name: None });
     let (conn, probe) = (conn(1), Probe::None);
-    handle(&mut hub, 0, Event::Connected { conn, session, dialect, identity, probe });
+    handle(&mut hub, 0, Event::Connected { conn, session, dialect, identity, probe, peer: None });
     assert_eq!(hub.poll_timeout(), None);
 }
 

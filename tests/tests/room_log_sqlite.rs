@@ -3,12 +3,14 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use chat_proto::{Body, DisplayName, Durability, RoomName, Timestamp, UserId};
-use chat_state::{AppendError, Appended, Draft};
+use chat_proto::{Body, DisplayName, Durability, RoomName, Seq, Timestamp, UserId};
+use chat_state::{AppendError, Appended, Draft, LogHead, LogPage, ReadError, ReadRange};
 use chat_tests::kit::room_log::{self, Kit};
 use chat_tokio::log::{
-    RoomBatch, RoomLog, SqliteDurability, SqliteLog, SqliteOpenError, SqliteOptions,
+    Capabilities, LogFuture, RoomBatch, RoomLog, SqliteAccess, SqliteDurability, SqliteLog,
+    SqliteOpenError, SqliteOptions,
 };
 
 fn options(durability: SqliteDurability) -> SqliteOptions {
@@ -37,6 +39,90 @@ async fn the_kit_finds_nothing_wrong_with_full() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_kit_finds_nothing_wrong_with_normal() {
     try_kit(SqliteDurability::Normal, Durability::Process).await;
+}
+
+fn shared() -> SqliteOptions {
+    let mut options = options(SqliteDurability::Normal);
+    options.access = SqliteAccess::Shared;
+    options
+}
+
+/// Two logs that share a file, as two processes do, asked in turns.
+struct Both {
+    logs: [SqliteLog; 2],
+    turn: AtomicUsize,
+}
+
+impl Both {
+    fn next(&self) -> &SqliteLog {
+        &self.logs[self.turn.fetch_add(1, Ordering::Relaxed) % 2]
+    }
+}
+
+impl RoomLog for Both {
+    fn capabilities(&self) -> Capabilities {
+        self.logs[0].capabilities()
+    }
+
+    fn append(&self, batches: Vec<RoomBatch>) -> LogFuture<Vec<Result<Appended, AppendError>>> {
+        self.next().append(batches)
+    }
+
+    fn head(&self, room: RoomName) -> LogFuture<Result<LogHead, ReadError>> {
+        self.next().head(room)
+    }
+
+    fn read(&self, room: RoomName, range: ReadRange) -> LogFuture<Result<LogPage, ReadError>> {
+        self.next().read(room, range)
+    }
+
+    fn trim(&self, room: RoomName, before: Seq) -> LogFuture<Result<Seq, ReadError>> {
+        self.next().trim(room, before)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_kit_finds_nothing_wrong_with_two_that_share_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_owned();
+    let kit = Kit::new(move |number| {
+        let path = path.join(format!("{number}.db"));
+        let logs = [(); 2].map(|()| SqliteLog::open(&path, &shared()).unwrap());
+        assert!(logs.iter().all(|log| log.capabilities().shared));
+        let both = Both { logs, turn: AtomicUsize::new(0) };
+        async { Arc::new(both) as Arc<dyn RoomLog> }
+    });
+    room_log::run_all(&kit).await.unwrap();
+}
+
+/// One who shares has to be met by others who share, and agrees with them on rooms that nobody has
+/// said anything in.
+#[tokio::test]
+async fn a_file_is_shared_by_those_who_all_share_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("rooms.db");
+    let epoch =
+        async |log: &SqliteLog| log.head(RoomName::new("silence").unwrap()).await.unwrap().epoch;
+    let first = SqliteLog::open(&path, &shared()).unwrap();
+    let second = SqliteLog::open(&path, &shared()).unwrap();
+    assert!(matches!(open(&path).unwrap_err(), SqliteOpenError::InUse { .. }));
+    let agreed = epoch(&first).await;
+    assert_eq!(agreed, epoch(&second).await);
+    say(&first, "1").await.unwrap();
+    first.close();
+    let third = SqliteLog::open(&path, &shared()).unwrap();
+    assert_eq!(agreed, epoch(&third).await, "it outlives the one who drew it");
+    say(&second, "2").await.unwrap();
+    say(&third, "3").await.unwrap();
+    second.close();
+    third.close();
+    let alone = open(&path).unwrap();
+    assert_eq!(alone.head(RoomName::new("lobby").unwrap()).await.unwrap().last.get(), 3);
+    let refused = SqliteLog::open(&path, &shared()).unwrap_err();
+    assert!(matches!(refused, SqliteOpenError::InUse { .. }), "{refused:?}");
+    alone.close();
+    let later = SqliteLog::open(&path, &shared()).unwrap();
+    assert_ne!(agreed, epoch(&later).await, "nobody who knew it is left");
 }
 
 fn open(path: impl AsRef<Path>) -> Result<SqliteLog, SqliteOpenError> {
@@ -85,7 +171,7 @@ async fn a_closed_log_refuses_and_has_kept_what_it_took() {
     }
     assert!(matches!(say(&log, "late").await, Err(AppendError::Refused(_))));
     assert!(log.head(RoomName::new("lobby").unwrap()).await.is_err());
-    assert!(log.trim(RoomName::new("lobby").unwrap(), chat_proto::Seq::ZERO).await.is_err());
+    assert!(log.trim(RoomName::new("lobby").unwrap(), Seq::ZERO).await.is_err());
     log.close();
     let names: Vec<_> = std::fs::read_dir(folder.path())
         .unwrap()

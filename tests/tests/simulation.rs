@@ -139,6 +139,11 @@ fn g10_fair() {
 }
 
 #[test]
+fn g11_presence() {
+    prove(Focus::Presence);
+}
+
+#[test]
 fn g12_close() {
     prove(Focus::Close);
 }

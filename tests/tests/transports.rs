@@ -1,7 +1,16 @@
 //! Every transport keeps the promises of the cut.
 #![expect(clippy::unwrap_used, reason = "a test ends where something fails")]
+use std::future::pending;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
 use chat_proto::CloseCode;
 use chat_tests::kit::transport::{Factory, Peer, check};
+use chat_tests::tls::Authority;
+use chat_tokio::accept::{Admission, HttpLimits, serve_https, serve_tls_lines};
+use chat_tokio::http::{FrameBytes, HttpState, Page, router};
+use chat_tokio::server::attach::{Attach, NewConnection, Refused};
 use chat_tokio::transport::memory::{self, MemoryPeer};
 use chat_tokio::transport::{Inbound, Lines, Transport, WebSocket};
 use futures_util::{SinkExt, StreamExt};
@@ -10,9 +19,11 @@ use tokio::io::{
     WriteHalf,
 };
 use tokio::net::{TcpListener, TcpStream};
-use tokio_tungstenite::WebSocketStream;
+use tokio::sync::{Mutex, mpsc};
+use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::Role;
+use tokio_tungstenite::{WebSocketStream, client_async};
 
 const FRAME_BYTES: usize = 4096;
 
@@ -238,6 +249,95 @@ async fn a_vanished_peer_is_neither_heard_nor_heard_of() {
     }
     assert!(transport.poll_send(&mut cx, &mut outbox).is_pending());
     assert!(!outbox.is_empty());
+}
+
+/// Gives the transport of each connection to the test.
+struct Taken(mpsc::Sender<Box<dyn Transport>>);
+
+impl Attach for Taken {
+    fn attach(&self, new: NewConnection) -> Result<(), Refused> {
+        self.0.try_send(new.transport).expect("the test takes one at a time");
+        Ok(())
+    }
+}
+
+/// What the server's own listeners make of connections over TLS.
+struct OverTls {
+    authority: Authority,
+    address: SocketAddr,
+    taken: Mutex<mpsc::Receiver<Box<dyn Transport>>>,
+}
+
+impl OverTls {
+    async fn listen() -> (TcpListener, Arc<Taken>, Self) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (take, taken) = mpsc::channel(1);
+        let taken = Mutex::new(taken);
+        (listener, Arc::new(Taken(take)), Self { authority: Authority::default(), address, taken })
+    }
+
+    async fn take(&self) -> Box<dyn Transport> {
+        self.taken.lock().await.recv().await.unwrap()
+    }
+}
+
+struct WebSocketOverTls(OverTls);
+
+impl Factory for WebSocketOverTls {
+    type Peer = WebSocketPeer<TlsStream<TcpStream>>;
+    const FRAME_BYTES: usize = FRAME_BYTES;
+    const CODES: bool = true;
+
+    async fn pair(&self) -> (Box<dyn Transport>, Self::Peer) {
+        let io = self.0.authority.connect(self.0.address).await.unwrap();
+        let (stream, _) = client_async(format!("wss://{}/ws", self.0.address), io).await.unwrap();
+        (self.0.take().await, WebSocketPeer { stream, code: None })
+    }
+}
+
+#[tokio::test]
+async fn websocket_over_tls() {
+    let (listener, taken, over) = OverTls::listen().await;
+    let state =
+        HttpState { frame_bytes: FrameBytes::new(FRAME_BYTES as u32), ..HttpState::new(taken) };
+    let router = router(state, Page::None).unwrap();
+    let identity = over.authority.identity();
+    let served = serve_https(
+        listener,
+        identity,
+        router,
+        HttpLimits::default(),
+        Admission::default(),
+        pending(),
+    );
+    tokio::spawn(served);
+    check(&WebSocketOverTls(over)).await;
+}
+
+struct LinesOverTls(OverTls);
+
+impl Factory for LinesOverTls {
+    type Peer = LinesPeer<TlsStream<TcpStream>>;
+    const FRAME_BYTES: usize = FRAME_BYTES;
+    const CODES: bool = false;
+
+    async fn pair(&self) -> (Box<dyn Transport>, Self::Peer) {
+        let io = self.0.authority.connect(self.0.address).await.unwrap();
+        let (reads, writes) = tokio::io::split(io);
+        let peer = LinesPeer { reads: BufReader::new(reads), writes, line_end: "\n" };
+        (self.0.take().await, peer)
+    }
+}
+
+#[tokio::test]
+async fn lines_over_tls() {
+    let (listener, taken, over) = OverTls::listen().await;
+    let (identity, bytes) = (over.authority.identity(), FrameBytes::new(FRAME_BYTES as u32));
+    let patience = Duration::from_secs(10);
+    let admission = (Admission::default(), patience);
+    tokio::spawn(serve_tls_lines(listener, identity, taken, bytes, admission, pending()));
+    check(&LinesOverTls(over)).await;
 }
 
 #[test]

@@ -133,6 +133,7 @@ fn full_outbox_story() -> String {
     for seq in 1..=60 {
         told.push_str(&format!(" b: [den] {seq}<a>z\n"));
     }
+    told.push_str(" b: [den] members 2(a,b)\n");
     told
 }
 

@@ -169,6 +169,7 @@ impl World {
             dialect: Dialect::V1,
             identity: Identity::Guest { name: None },
             probe: Probe::Transport,
+            peer: None,
         };
         self.handle(connected, &mut free);
         conn

@@ -214,6 +214,14 @@ pub enum Delivery {
         /// All of them, or some and their number.
         view: MembersView,
     },
+    /// How many are in a room that is too large for its members to be listed: of what was listed
+    /// before, some may be gone.
+    Presence {
+        /// Which room.
+        room: RoomName,
+        /// All of them.
+        count: u64,
+    },
     /// Somebody has come.
     Came {
         /// Which room.

@@ -173,6 +173,9 @@ impl Client {
             ServerFrame::Members { id: None, room, view } if self.is_in(&room) => {
                 turn.deliver(Delivery::Members { room, view });
             }
+            ServerFrame::Presence { room, count } if self.is_in(&room) => {
+                turn.deliver(Delivery::Presence { room, count });
+            }
             ServerFrame::Error(error)
                 if error.id.is_none() && error.code == ErrorCode::Forbidden =>
             {

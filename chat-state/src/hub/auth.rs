@@ -18,7 +18,7 @@ use super::operate::KEPT_OUT;
 use super::pause::Reason;
 use super::{Actions, Hub, Pending};
 use crate::event::{Action, Signal, SignalTo};
-use crate::grant::{AuthError, Grant, Revoke, TokenId};
+use crate::grant::{AuthError, Grant, KeyId, Revoke, TokenId};
 use crate::identity;
 use crate::ids::{ConnId, MemberId, Mono, Now, Token};
 use crate::session::{Session, Stage};
@@ -41,6 +41,13 @@ struct Granted {
     ends: Option<Mono>,
     /// When the timer is set for, before the end or at it.
     due: Option<Mono>,
+}
+
+/// What has let a session in, by what it can be revoked.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Proof {
+    token: Option<TokenId>,
+    key: Option<KeyId>,
 }
 
 /// What is done once the authority has answered.
@@ -76,8 +83,11 @@ impl Auth {
         self.grant().is_some_and(|grant| grant.rooms.allow(room))
     }
 
-    pub(super) fn token_id(&self) -> Option<&TokenId> {
-        self.grant()?.token_id.as_ref()
+    /// What the present credential can be revoked by.
+    pub(super) fn proof(&self) -> Proof {
+        let grant = self.grant();
+        let token = grant.and_then(|grant| grant.token_id.clone());
+        Proof { token, key: grant.and_then(|grant| grant.key) }
     }
 
     /// The session's own budget, in place of the limit.
@@ -232,6 +242,11 @@ impl Hub {
                     let why = LeaveReason::Disconnected;
                     return self.close(conn, CloseCode::Removed, why, out);
                 }
+                if self.is_one_too_many(conn, None) {
+                    // The dialect has no errors.
+                    let (code, why) = (CloseCode::Overloaded, LeaveReason::Disconnected);
+                    return self.close(conn, code, why, out);
+                }
                 if let Some(session) = self.sessions.get_mut(conn) {
                     session.stage = Stage::Active;
                 }
@@ -269,6 +284,21 @@ impl Hub {
         }
     }
 
+    /// Tells whether its user has more sessions than one may; one that goes on takes the place of
+    /// its older connection.
+    pub(super) fn is_one_too_many(&mut self, conn: ConnId, resume: Option<&Resume>) -> bool {
+        let Some(session) = self.sessions.get(conn) else { return false };
+        let (shares, most) = (session.shares, self.config.limits.user_sessions);
+        let count = self.sessions_of_user(shares);
+        if count <= most {
+            return false;
+        }
+        let Some(session) = self.sessions.get(conn) else { return false };
+        let older = resume.map(|resume| member_of(session, &resume.session));
+        let replaces = older.is_some_and(|member| self.sessions.of(member).is_some());
+        count - u32::from(replaces) > most
+    }
+
     /// Takes the identity of a connection that had none.
     fn admit_as(&mut self, now: Now, conn: ConnId, grant: Grant) {
         let Some(session) = self.sessions.get_mut(conn) else { return };
@@ -278,6 +308,7 @@ impl Hub {
         session.name = name.unwrap_or_else(|| self.anonymous.clone());
         session.stage = Stage::Fresh;
         self.set_grant(now, conn, grant);
+        self.share_of_user(conn);
     }
 
     fn set_grant(&mut self, now: Now, conn: ConnId, grant: Grant) {
@@ -357,14 +388,13 @@ impl Hub {
     pub(super) fn end_revoked(&mut self, what: &Revoke, out: &mut Actions) {
         for conn in self.sessions.conns() {
             let Some(session) = self.sessions.get(conn) else { continue };
-            let token = session.auth.as_deref().and_then(Auth::token_id);
-            if is_revoked(what, &session.user, &session.id, token) {
+            let proof = session.auth.as_deref().map(Auth::proof).unwrap_or_default();
+            if is_revoked(what, &session.user, &session.id, &proof) {
                 self.close(conn, CloseCode::Unauthorized, LeaveReason::Disconnected, out);
             }
         }
-        for member in self
-            .away
-            .find(|_, kept| is_revoked(what, &kept.user, &kept.session, kept.token_id.as_ref()))
+        for member in
+            self.away.find(|_, kept| is_revoked(what, &kept.user, &kept.session, &kept.proof))
         {
             self.take_away(member);
             self.end_lingering(member, Some(LeaveReason::Disconnected), out);
@@ -377,11 +407,12 @@ pub(super) fn allows(session: &Session, room: &RoomName) -> bool {
     session.auth.as_deref().is_none_or(|auth| auth.allows(room))
 }
 
-fn is_revoked(what: &Revoke, user: &UserId, id: &SessionId, token: Option<&TokenId>) -> bool {
+fn is_revoked(what: &Revoke, user: &UserId, id: &SessionId, proof: &Proof) -> bool {
     match what {
         Revoke::User(revoked) => user == revoked,
         Revoke::Session(revoked) => id == revoked,
-        Revoke::Token(revoked) => token == Some(revoked),
+        Revoke::Token(revoked) => proof.token.as_ref() == Some(revoked),
+        Revoke::Key(revoked) => proof.key == Some(*revoked),
     }
 }
 

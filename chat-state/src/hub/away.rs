@@ -4,10 +4,10 @@ use alloc::vec::Vec;
 
 use chat_proto::{CloseCode, DisplayName, LeaveReason, Member, SessionId, UserId};
 
-use super::{Actions, Auth, Hub};
+use super::auth::{Auth, Proof};
+use super::{Actions, Hub};
 use crate::bug::Bug;
 use crate::event::Action;
-use crate::grant::TokenId;
 use crate::ids::{ConnId, MemberId, Mono};
 use crate::rate::Bucket;
 use crate::room::{Departure, RoomId};
@@ -23,7 +23,7 @@ pub(super) struct Kept {
     pub(super) strikes: (u16, Mono),
     pub(super) user: UserId,
     pub(super) session: SessionId,
-    pub(super) token_id: Option<TokenId>,
+    pub(super) proof: Proof,
     until: Mono,
 }
 
@@ -126,7 +126,7 @@ impl Hub {
             strikes: session.strikes,
             user: session.user.clone(),
             session: session.id.clone(),
-            token_id: session.auth.as_deref().and_then(Auth::token_id).cloned(),
+            proof: session.auth.as_deref().map(Auth::proof).unwrap_or_default(),
             until,
         };
         self.take_away(session.member_id);

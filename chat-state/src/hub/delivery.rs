@@ -122,7 +122,7 @@ impl Hub {
             // Too much to feed: it can page for it if it likes.
             let (room, from) = (room.name.clone(), cursor.next());
             Self::reply(conn, ServerFrame::Gap { room, from, to: end }, out);
-            return self.advance(conn, at, end);
+            return self.advance((conn, at), end, out);
         }
         if room.recent.covers(cursor.next(), end) {
             let mut reached = cursor;
@@ -135,7 +135,7 @@ impl Hub {
                 Self::reply(conn, ServerFrame::Entry(entry.clone()), out);
             }
             let skips = self.bug(Bug::CatchUpSkips);
-            self.advance(conn, at, if skips { end } else { reached });
+            self.advance((conn, at), if skips { end } else { reached }, out);
             return;
         }
         let range = ReadRange {
@@ -157,7 +157,7 @@ impl Hub {
     }
 
     /// Moves a lagging subscription's cursor; at the room's own it goes back to the live list.
-    fn advance(&mut self, conn: ConnId, at: RoomId, reached: Seq) {
+    fn advance(&mut self, (conn, at): (ConnId, RoomId), reached: Seq, out: &mut Actions) {
         let Some(room) = self.rooms.get_mut(at) else { return };
         let Some(session) = self.sessions.get_mut(conn) else { return };
         let member = session.member();
@@ -166,7 +166,9 @@ impl Hub {
             subscription.state = State::Lagging { cursor: reached, feed: Feed::Ready };
         } else {
             room.lagging.remove(&conn);
+            self.catch_ups += 1;
             subscription.state = State::Live(room.live.push(conn, || member));
+            self.tell_presence(conn, at, out);
         }
     }
 
@@ -210,7 +212,7 @@ impl Hub {
             }
         }
         let skips = self.bug(Bug::CatchUpSkips);
-        self.advance(conn, at, if skips { end } else { reached });
+        self.advance((conn, at), if skips { end } else { reached }, out);
         // The log does not have what was delivered to others: no use in asking again and again.
         if reached == before && reached < end {
             return self.close(conn, CloseCode::SlowConsumer, LeaveReason::SlowConsumer, out);

@@ -8,9 +8,10 @@ use chat_proto::{
 };
 
 use super::history::HistoryLoad;
+use super::notices::Notice;
 use super::{Actions, Hub, Pending};
 use crate::bug::Bug;
-use crate::event::{Action, Recipients, Signal, SignalTo};
+use crate::event::{Action, Signal, SignalTo};
 use crate::ids::{ConnId, MemberId, Mono};
 use crate::log::{Keep, ReadRange};
 use crate::room::{Departure, LogState, Queued, Room, RoomId};
@@ -59,7 +60,7 @@ impl Hub {
         let earlier = room.departing.iter().position(|d| d.id == session.member_id);
         let earlier = earlier.map(|i| room.departing.remove(i));
         room.joining.insert(conn);
-        session.subscribe(at, State::Joining(joining));
+        session.subscribe(at, State::Joining(joining.into()));
         if let Some(departure) = earlier {
             self.announce_went(at, departure, out);
         }
@@ -118,7 +119,7 @@ impl Hub {
             State::Lagging { cursor, .. } => *cursor,
         };
         let joining = Joining { before: Some(reached), ..joining };
-        let before = core::mem::replace(&mut subscription.state, State::Joining(joining));
+        let before = core::mem::replace(&mut subscription.state, State::Joining(joining.into()));
         self.take_off(conn, at, &before);
         if let Some(room) = self.rooms.get_mut(at) {
             room.lagging.insert(conn);
@@ -260,6 +261,7 @@ impl Hub {
         let State::Joining(joining) = &subscription.state else { return };
         let (id, known) = (joining.id.clone(), back || joining.before.is_some());
         room.joining.remove(&conn);
+        room.untold_of.remove(&conn);
         // One that takes nothing at the moment is fed once it does. (`basic` can't be.)
         let open = outbox == OutboxState::Open || dialect == Dialect::Basic;
         subscription.state = if head == cursor && open {
@@ -309,11 +311,8 @@ impl Hub {
         room.version += 1;
         self.changes = self.changes.max(room.version);
         let version = room.version;
-        if !moved && !room.live.is_empty() {
-            out.push_back(Action::Send {
-                to: Recipients::AllBut(room.live.roster().clone(), conn),
-                frame: ServerFrame::Join { room: name.clone(), member: member.clone() },
-            });
+        if !moved {
+            self.notice(at, Notice::Came(member.clone(), Some(conn)), out);
         }
         let to = SignalTo::Followers(name.clone());
         let room = name.clone();
@@ -410,17 +409,13 @@ impl Hub {
         shown: bool,
         out: &mut Actions,
     ) {
-        let Departure { id, member, reason, .. } = departure;
+        let Departure { conn, id, member, reason } = departure;
         let Some(room) = self.rooms.get_mut(at) else { return };
         room.version += 1;
         self.changes = self.changes.max(room.version);
         let (name, version) = (room.name.clone(), room.version);
-        if shown && !room.live.is_empty() {
-            let (room_name, member) = (name.clone(), member.clone());
-            out.push_back(Action::Send {
-                to: Recipients::All(room.live.roster().clone()),
-                frame: ServerFrame::Leave { room: room_name, member, reason },
-            });
+        if shown {
+            self.notice(at, Notice::Went(member.clone(), reason, Some(conn)), out);
         }
         let to = SignalTo::Followers(name.clone());
         let room = name.clone();
@@ -436,6 +431,7 @@ impl Hub {
             // One that joins again is listed as one that lags.
             State::Joining(_) | State::Lagging { .. } => {
                 room.lagging.remove(&conn);
+                room.untold_of.remove(&conn);
             }
             State::Live(_) if stays => {}
             State::Live(place) => {
@@ -459,6 +455,9 @@ impl Hub {
         {
             if room.left_in_silence {
                 self.tell_empty(&room, out);
+            }
+            if let Some(crowd) = &room.crowd {
+                self.timers.disarm(crowd.due, Timer::Presence(at));
             }
             self.count_changed(room.name.clone());
             out.push_back(Action::Unfollow { room: room.name });
@@ -519,7 +518,8 @@ impl Hub {
     pub(super) fn give_up_joining(&mut self, conn: ConnId, at: RoomId, out: &mut Actions) {
         let Some(session) = self.sessions.get_mut(conn) else { return };
         if let Some(subscription) = session.subscription(at)
-            && let State::Joining(Joining { before: Some(cursor), .. }) = subscription.state
+            && let State::Joining(joining) = &subscription.state
+            && let Some(cursor) = joining.before
         {
             subscription.state = State::Lagging { cursor, feed: Feed::Ready };
             return self.catch_up(conn, out);

@@ -4,18 +4,20 @@
 //! rooms, `append` takes messages to the log, `door` takes entries from the log to the members,
 //! `delivery` feeds those who lag, `history` reads back, `signals` talks to other Hubs, `heartbeat`
 //! notices the dead, `pause` stops reading, `away` keeps sessions that have lost their connection,
-//! `auth` knows who they are,
-//! `resume` gives them a new one, `drain` leaves service, `operate` does what an operator orders,
-//! `view` shows what there is.
+//! `auth` knows who they are, `budgets` holds what users and addresses share, `resume` gives them a
+//! new one, `drain` leaves service, `operate` does what an operator orders, `view` shows what there
+//! is, `stats` counts it.
 mod append;
 mod auth;
 mod away;
+mod budgets;
 mod delivery;
 mod door;
 mod drain;
 mod heartbeat;
 mod history;
 mod membership;
+mod notices;
 mod operate;
 mod patience;
 mod pause;
@@ -23,6 +25,7 @@ mod questions;
 mod requests;
 mod resume;
 mod signals;
+mod stats;
 mod view;
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -36,9 +39,9 @@ use chat_proto::{
 
 use crate::bug::Bug;
 use crate::config::{Config, Peers};
-use crate::event::{Action, Event, Identity, Probe, Recipients, Signal, SignalTo};
+use crate::event::{Action, Event, Identity, Probe, Recipients, Signal, SignalTo, Spender};
 use crate::identity;
-use crate::ids::{ConnId, MemberId, Mono, Now, Token};
+use crate::ids::{AddressKey, ConnId, MemberId, Mono, Now, Token};
 use crate::log::ReadRange;
 use crate::presence::Directory;
 use crate::room::{Queued, RoomId, Rooms};
@@ -47,6 +50,8 @@ use crate::timers::{Timer, Timers};
 
 pub(crate) use self::auth::Auth;
 use self::away::{Away, Lingering};
+use self::budgets::Budgets;
+pub(crate) use self::budgets::Shares;
 use self::drain::Draining;
 use self::history::HistoryLoad;
 use self::operate::Bans;
@@ -70,6 +75,7 @@ pub struct Hub {
     /// When the event happened that is being handled.
     now: Mono,
     sessions: Sessions,
+    budgets: Budgets,
     /// Sessions that have lost their connection.
     away: Away,
     /// Members that others do not see leave yet.
@@ -94,6 +100,8 @@ pub struct Hub {
     draining: Option<Draining>,
     /// Whom an operator keeps out.
     bans: Bans,
+    /// How often a member that lagged went back to the live list.
+    catch_ups: u64,
     /// The fallback for guests without a name.
     anonymous: DisplayName,
 }
@@ -132,6 +140,7 @@ impl Hub {
             config,
             now: Mono(0),
             sessions: Sessions::default(),
+            budgets: Budgets::default(),
             away: Away::default(),
             lingering: BTreeMap::new(),
             rooms: Rooms::default(),
@@ -148,6 +157,7 @@ impl Hub {
             timers: Timers::default(),
             draining: None,
             bans: Bans::default(),
+            catch_ups: 0,
             anonymous: DisplayName::new("anonymous").expect("a plain word is a name"),
         }
     }
@@ -157,8 +167,9 @@ impl Hub {
     pub fn handle(&mut self, now: Now, event: Event, out: &mut Actions) {
         self.now = now.mono;
         match event {
-            Event::Connected { conn, session, dialect, identity, probe } => {
-                self.connected(now.mono, (conn, session), dialect, (identity, probe), out);
+            Event::Connected { conn, session, dialect, identity, probe, peer } => {
+                let who = (identity, peer);
+                self.connected(now.mono, (conn, session), dialect, (who, probe), out);
             }
             Event::Received { conn, frame } => self.received(now, conn, frame, out),
             Event::Malformed { conn, error, dialect } => {
@@ -193,6 +204,7 @@ impl Hub {
                 Timer::Auth(conn) => self.grant_due(now.mono, conn, out),
                 Timer::Heartbeat(conn) => self.heartbeat_due(now.mono, conn, out),
                 Timer::Budget(conn) => self.budget_due(now.mono, conn, out),
+                Timer::Shared(at) => self.shared_due(at),
                 Timer::DrainClose(conn) => self.drain_close_due(now.mono, conn, out),
                 Timer::Append(token) => self.append_due(now.mono, token, out),
                 Timer::Hole(room) => self.hole_due(room, out),
@@ -203,6 +215,7 @@ impl Hub {
                 Timer::Linger(member) => self.linger_due(member, out),
                 Timer::Away(member) => self.away.forget(member),
                 Timer::Left(room, hub) => self.left_due(room, hub, out),
+                Timer::Presence(room) => self.presence_due(room, out),
                 Timer::Census => self.census_due(out),
                 Timer::Poll => self.poll_due(out),
             }
@@ -241,6 +254,7 @@ impl Hub {
             rooms: self.rooms.len(),
             pending: self.pending.len(),
             timers: self.timers.len() + self.patience.len(),
+            budgets: self.budgets.len(),
             elsewhere: self.directory.len(),
         }
     }
@@ -250,7 +264,7 @@ impl Hub {
         now: Mono,
         (conn, id): (ConnId, SessionId),
         dialect: Dialect,
-        (identity, probe): (Identity, Probe),
+        ((identity, peer), probe): ((Identity, Option<AddressKey>), Probe),
         out: &mut Actions,
     ) {
         if self.sessions.len >= self.config.limits.connections as usize {
@@ -269,6 +283,7 @@ impl Hub {
             (Dialect::Basic, None) => Stage::Active,
             (Dialect::Basic, Some(_)) | (Dialect::V1, _) => Stage::Fresh,
         };
+        let shares = peer.map(|peer| self.share_of_peer(Spender::Address(peer)));
         let session = Session {
             conn,
             member_id: identity::member(&id),
@@ -280,6 +295,7 @@ impl Hub {
             name: name.unwrap_or_else(|| self.anonymous.clone()),
             subscriptions: Vec::new(),
             budget: crate::rate::Bucket::default(),
+            shares: shares.unwrap_or_default(),
             strikes: (0, now),
             heard: now,
             ping_at: None,
@@ -344,6 +360,7 @@ impl Hub {
     /// Parts a session from its connection, to be kept for a while or to end.
     fn part(&mut self, conn: ConnId, why: LeaveReason, keep: bool, out: &mut Actions) {
         let Some(session) = self.sessions.remove(conn) else { return };
+        self.leave_budgets(session.shares);
         self.timers.disarm(session.heartbeat_at, Timer::Heartbeat(conn));
         let auth_at = session.auth.as_deref().and_then(Auth::due);
         let resume_at = session.resuming.as_ref().map(|resuming| resuming.due);
@@ -419,6 +436,8 @@ pub struct Stats {
     pub pending: usize,
     /// Timers that are armed.
     pub timers: usize,
+    /// Budgets of users and addresses that are here, or were and have not got all of it back.
+    pub budgets: usize,
     /// Rooms that other Hubs have, for the room list.
     pub elsewhere: usize,
 }

@@ -1,5 +1,6 @@
 //! What clients ask.
 use alloc::collections::BTreeMap;
+use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -10,23 +11,18 @@ use chat_proto::{
 };
 
 use super::auth::{Auth, Hello};
+use super::membership::Refusal;
 use super::operate::KEPT_OUT;
-use super::pause::Reason;
 use super::{Actions, Hub, auth};
 use crate::event::{Action, Recipients, Signal, SignalTo};
 use crate::ids::{ConnId, Mono, Now};
-use crate::rate::{self, Cost, Verdict};
+use crate::rate;
 use crate::room::RoomId;
 use crate::session::{Joining, Stage, Typing};
 use crate::timers::Timer;
 
 /// Optional parts of the protocol that this server has.
 const FEATURES: &[&str] = &["typing"];
-
-/// Refusals in a row after which a session is closed with 4129 …
-const STRIKES_MAX: u16 = 100;
-/// … where "in a row" means without this many milliseconds of keeping to the budget.
-const STRIKES_QUIET_MS: u64 = 10_000;
 
 impl Hub {
     pub(super) fn received(
@@ -48,7 +44,7 @@ impl Hub {
             (ClientFrame::Basic(_), Dialect::V1) => {}
             (ClientFrame::V1 { id, request }, _) => {
                 if (dialect == Dialect::V1 || self.upgrade(now.mono, conn))
-                    && self.admit(now.mono, conn, (&id, cost(&request)), out)
+                    && self.admit(now.mono, conn, (&id, self.cost(&request)), out)
                 {
                     self.v1(now, conn, (id, request), out);
                 }
@@ -93,56 +89,6 @@ impl Hub {
             return true;
         }
         session.dialect == Dialect::V1
-    }
-
-    /// Charges a request to the session's budget; answers whether it may go on.
-    fn admit(
-        &mut self,
-        now: Mono,
-        conn: ConnId,
-        (id, cost): (&Option<RequestId>, Cost),
-        out: &mut Actions,
-    ) -> bool {
-        let Some(session) = self.sessions.get_mut(conn) else { return false };
-        let own = session.auth.as_deref().and_then(Auth::messages_per_10s);
-        let per_window = own.unwrap_or(self.config.limits.messages_per_10s);
-        let verdict = session.budget.take(now, cost, per_window);
-        let Verdict::Over { retry_after_ms } = verdict else { return true };
-        let (strikes, last) = session.strikes;
-        let strikes = if now.since(last) > STRIKES_QUIET_MS { 1 } else { strikes + 1 };
-        session.strikes = (strikes, now);
-        if strikes > STRIKES_MAX {
-            self.close(conn, CloseCode::RateLimited, LeaveReason::Disconnected, out);
-            return false;
-        }
-        let mut error = ErrorBody::new(id.clone(), ErrorCode::RateLimited, "too many requests");
-        error.retry_after_ms = Some(retry_after_ms);
-        Self::reply(conn, ServerFrame::Error(error.into()), out);
-        false
-    }
-
-    /// Charges a `basic` frame; over the budget the connection is not read for a while.
-    fn slow_down(&mut self, now: Mono, conn: ConnId, cost: Cost, out: &mut Actions) {
-        let Some(session) = self.sessions.get_mut(conn) else { return };
-        let own = session.auth.as_deref().and_then(Auth::messages_per_10s);
-        let per_window = own.unwrap_or(self.config.limits.basic_messages_per_10s);
-        let wait = session.budget.charge(now, cost, per_window);
-        if wait == 0 {
-            return;
-        }
-        // Frames that were read before the pause make it longer.
-        let at = now.plus(wait);
-        if let Some(before) = session.budget_at.replace(at) {
-            self.timers.disarm(before, Timer::Budget(conn));
-        }
-        self.timers.arm(at, Timer::Budget(conn));
-        self.pause(conn, Reason::Budget, out);
-    }
-
-    pub(super) fn budget_due(&mut self, now: Mono, conn: ConnId, out: &mut Actions) {
-        let Some(session) = self.sessions.get_mut(conn) else { return };
-        session.budget_at = None;
-        self.unpause(now, conn, Reason::Budget, out);
     }
 
     pub(super) fn basic(
@@ -216,7 +162,7 @@ impl Hub {
             Request::Join { room, history } => {
                 let joining = Joining::asked(id.clone(), history);
                 if let Err((code, why)) = self.join(conn, (room, joining), out) {
-                    Self::refuse(conn, id, code, why, out);
+                    self.refuse_join(conn, id, (code, why), out);
                 }
             }
             Request::Leave { room } => self.leave_request(conn, (id, room), out),
@@ -275,8 +221,33 @@ impl Hub {
         }
     }
 
+    /// Refuses a join; where a limit is why, with the limit.
+    #[inline(never)]
+    fn refuse_join(
+        &self,
+        conn: ConnId,
+        id: Option<RequestId>,
+        (code, why): Refusal,
+        out: &mut Actions,
+    ) {
+        let limits = &self.config.limits;
+        let most = match code {
+            ErrorCode::TooManyRooms => limits.rooms,
+            ErrorCode::RoomsExhausted => limits.rooms_total,
+            ErrorCode::RoomFull => limits.members,
+            _ => return Self::refuse(conn, id, code, why, out),
+        };
+        Self::refuse(conn, id, code, &format!("{why} ({most} at most)"), out);
+    }
+
     /// Begins a session, or goes on with one, now that it is known whose it is.
     pub(super) fn greet(&mut self, conn: ConnId, hello: Hello, out: &mut Actions) {
+        if self.is_one_too_many(conn, hello.resume.as_deref()) {
+            let most = self.config.limits.user_sessions;
+            let why = format!("the user has as many sessions as one may: `user_sessions` ({most})");
+            Self::refuse(conn, hello.id, ErrorCode::TooManySessions, &why, out);
+            return self.close(conn, CloseCode::Overloaded, LeaveReason::Disconnected, out);
+        }
         let Hello { id, features, name, resume } = hello;
         let Some(session) = self.sessions.get_mut(conn) else { return };
         if let Some(at) = session.hello_at.take() {
@@ -436,18 +407,5 @@ impl Hub {
         });
         let to = SignalTo::Followers(name.clone());
         self.signal(to, || Signal::Typing { room: name, member, active }, out);
-    }
-}
-
-/// One budget over all verbs, so that no verb is a way around it.
-fn cost(request: &Request) -> Cost {
-    match request {
-        Request::Message { .. } => rate::MESSAGE,
-        Request::Hello { .. } | Request::Auth { .. } | Request::Join { .. } => Cost(500),
-        Request::History { .. } | Request::Members { .. } | Request::Rooms { .. } => Cost(500),
-        Request::Leave { .. } | Request::Typing { .. } | Request::Ping => Cost(100),
-        Request::Pong => Cost(20),
-        // Open for later versions.
-        _ => rate::MESSAGE,
     }
 }

@@ -20,7 +20,7 @@ use crate::bug::Bug;
 use crate::event::{Signal, SignalTo};
 use crate::ids::{ConnId, Mono};
 use crate::room::{LogState, RoomId};
-use crate::session::{Feed, Joining, Recovering, Stage, State};
+use crate::session::{Feed, Joining, Recovering, Stage, State, Subscription};
 use crate::timers::Timer;
 
 /// What the `welcome` of a resume waits for.
@@ -110,11 +110,7 @@ impl Hub {
         let LogState::Open { epoch, first, cursor } = &room.log else { return };
         let (first, cursor) = (*first, *cursor);
         let subscription = self.sessions.get_mut(conn).and_then(|s| s.subscription(at));
-        let Some(State::Joining(Joining { resume: Some(recovering), .. })) =
-            subscription.map(|s| &mut s.state)
-        else {
-            return;
-        };
+        let Some(recovering) = subscription.and_then(Subscription::recovering) else { return };
         let Recovering { position, asked, answered } = recovering;
         let other_log = position.epoch != *epoch;
         let unknown = position.seq > room.known.max(cursor) && !trusts;
@@ -198,10 +194,7 @@ impl Hub {
         }
         for conn in core::mem::take(&mut room.ahead) {
             let subscription = self.sessions.get_mut(conn).and_then(|s| s.subscription(at));
-            if let Some(subscription) = subscription
-                && let State::Joining(Joining { resume: Some(recovering), .. }) =
-                    &mut subscription.state
-            {
+            if let Some(recovering) = subscription.and_then(Subscription::recovering) {
                 recovering.answered |= answered;
                 self.recover((conn, at), out);
                 self.finish_resume(conn, out);
@@ -241,6 +234,9 @@ impl Hub {
         self.welcome(conn, (id, &features), Some(rooms), out);
         for room in recovered {
             let Some(at) = self.rooms.find(&room) else { continue };
+            if let Some(room) = self.rooms.get_mut(at) {
+                room.untold_of.remove(&conn);
+            }
             if let Some(view) = self.members_view(at) {
                 Self::reply(conn, ServerFrame::Members { id: None, room, view }, out);
             }

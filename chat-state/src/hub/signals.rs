@@ -1,8 +1,9 @@
 //! What Hubs tell each other.
 use alloc::vec::Vec;
 
-use chat_proto::{RoomName, ServerFrame};
+use chat_proto::{Member, RoomName, ServerFrame};
 
+use super::notices::Notice;
 use super::{Actions, Hub};
 use crate::config::Peers;
 use crate::event::{Action, Recipients, Signal, SignalTo};
@@ -28,24 +29,19 @@ impl Hub {
                 self.grown(now, at, &epoch, last, out);
             }
             Signal::Came { room, id, member, version } => {
-                let Some((at, part)) = self.remote(&room, from) else { return };
-                let change = part.came(version, (id, member.clone()), listed);
-                // Whoever is known to be in the room, here or on another Hub, has only moved.
-                let moved = self.moved_away(id, at, out) || self.is_known(id, at, from);
-                if let Some(room) = self.rooms.get_mut(at) {
-                    room.has_moved_here(id);
-                }
-                let frame = (!moved).then_some(ServerFrame::Join { room, member });
-                self.presence_changed(now, (from, at), change, frame, out);
+                self.came(now, from, (room, version), (id, member), out);
             }
             Signal::Went { room, id, member, reason, version } => {
                 let Some((at, part)) = self.remote(&room, from) else { return };
                 let change = part.went(version, id);
                 let moved = self.is_known(id, at, from);
-                let frame = (!moved).then_some(ServerFrame::Leave { room, member, reason });
-                self.presence_changed(now, (from, at), change, frame, out);
+                let notice = (!moved).then_some(Notice::Went(member, reason, None));
+                self.presence_changed(now, (from, at), change, notice, out);
             }
             Signal::Resumed { member, attempt } => self.resumed_elsewhere(member, attempt, out),
+            Signal::Spent { by, cost, per_window } => {
+                self.spent_elsewhere(now, by, (cost, per_window));
+            }
             Signal::Revoked(what) => self.end_revoked(&what, out),
             Signal::AskRoster { room } => self.tell_roster(from, &room, out),
             Signal::Roster { room, count, members, version } => {
@@ -53,7 +49,7 @@ impl Hub {
                 let changed = part.replace(version, count, members, listed);
                 self.ask_if_missing(now, from, at, out);
                 if changed {
-                    self.show_members(at, out);
+                    self.notice(at, Notice::Anew, out);
                 }
             }
             Signal::Leaving { room, version } => {
@@ -85,14 +81,39 @@ impl Hub {
         }
     }
 
+    /// Another Hub has a new member.
+    fn came(
+        &mut self,
+        now: Mono,
+        from: HubId,
+        (room, version): (RoomName, u64),
+        (id, member): (MemberId, Member),
+        out: &mut Actions,
+    ) {
+        let listed = self.config.limits.members_listed as usize;
+        let Some((at, part)) = self.remote(&room, from) else { return };
+        let change = part.came(version, (id, member.clone()), listed);
+        if change == Change::Stale {
+            // It may have come and gone long ago: nobody has moved because of it.
+            return self.ask_if_missing(now, from, at, out);
+        }
+        // Whoever is known to be in the room, here or on another Hub, has only moved.
+        let moved = self.moved_away(id, at, out) || self.is_known(id, at, from);
+        if let Some(room) = self.rooms.get_mut(at) {
+            room.has_moved_here(id);
+        }
+        let notice = (!moved).then_some(Notice::Came(member, None));
+        self.presence_changed(now, (from, at), change, notice, out);
+    }
+
     /// The time to come back is over for those whose Hub has left service.
     pub(super) fn left_due(&mut self, at: RoomId, from: HubId, out: &mut Actions) {
         let Some(room) = self.rooms.get_mut(at) else { return };
         if room.remote.get(&from).is_some_and(|part| part.leaving)
             && let Some(part) = room.remote.remove(&from)
-            && part.count > 0
+            && part.is_shown()
         {
-            self.show_members(at, out);
+            self.notice(at, Notice::Anew, out);
         }
     }
 
@@ -118,14 +139,13 @@ impl Hub {
         now: Mono,
         (from, at): (HubId, RoomId),
         change: Change,
-        frame: Option<ServerFrame>,
+        notice: Option<Notice>,
         out: &mut Actions,
     ) {
-        let Some(room) = self.rooms.get(at) else { return };
-        if let Some(frame) = frame
+        if let Some(notice) = notice
             && change != Change::Stale
         {
-            out.push_back(Action::Send { to: Recipients::All(room.live.roster().clone()), frame });
+            self.notice(at, notice, out);
         }
         self.ask_if_missing(now, from, at, out);
     }
@@ -138,16 +158,6 @@ impl Hub {
         }
     }
 
-    /// Shows the members anew, where their comings and goings were not seen one by one.
-    fn show_members(&self, at: RoomId, out: &mut Actions) {
-        let Some(view) = self.members_view(at) else { return };
-        let Some(room) = self.rooms.get(at) else { return };
-        if !room.live.is_empty() {
-            let frame = ServerFrame::Members { id: None, room: room.name.clone(), view };
-            out.push_back(Action::Send { to: Recipients::All(room.live.roster().clone()), frame });
-        }
-    }
-
     fn tell_roster(&mut self, from: HubId, name: &RoomName, out: &mut Actions) {
         let Some(room) = self.rooms.find(name).and_then(|at| self.rooms.get(at)) else { return };
         let listed = self.config.limits.members_listed as usize;
@@ -155,7 +165,8 @@ impl Hub {
         let here = here.filter_map(|conn| self.sessions.get(conn));
         let here = here.map(|session| (session.member_id, session.member()));
         let away = room.away.iter().map(|(id, member)| (*id, member.clone()));
-        let members: Vec<_> = here.chain(away).take(listed).collect();
+        let departing = room.departing.iter().map(|d| (d.id, d.member.clone()));
+        let members: Vec<_> = here.chain(away).chain(departing).take(listed).collect();
         let (room, count, version) = (room.name.clone(), room.members_here(), room.version);
         let signal = || Signal::Roster { room, count, members, version };
         self.signal(SignalTo::Hub(from), signal, out);
@@ -168,8 +179,13 @@ impl Hub {
         for at in self.rooms.ids() {
             self.ask_head(at, out);
             let Some(room) = self.rooms.get_mut(at) else { continue };
-            room.remote.values_mut().for_each(|part| part.doubt(now));
+            let doubted = room.remote.values_mut().map(|part| part.doubt(now));
+            let shown = doubted.fold(false, |any, shown| any | shown);
             let name = room.name.clone();
+            if shown {
+                // Not every Hub will answer, and those that do need a moment.
+                self.gather(at, Notice::Anew);
+            }
             let to = SignalTo::Followers(name.clone());
             self.signal(to, || Signal::AskRoster { room: name }, out);
         }

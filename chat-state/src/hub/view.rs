@@ -51,12 +51,6 @@ impl Hub {
         (views, (next < self.sessions.slots.len()).then_some(next))
     }
 
-    /// Returns this Hub's memberships: the sum of the members of its rooms.
-    #[must_use]
-    pub fn members_here(&self) -> u64 {
-        self.rooms.after(None).map(Room::members_here).sum()
-    }
-
     fn session_view(&self, session: &Session) -> SessionView {
         let rooms = session.subscriptions.iter().filter(|s| s.state.is_known());
         let rooms = rooms.filter_map(|s| self.rooms.get(s.room)).map(|room| room.name.clone());

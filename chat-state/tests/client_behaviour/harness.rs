@@ -224,6 +224,7 @@ fn line_of(delivery: Delivery) -> String {
             format!("left {room}: {}", why.split('(').next().unwrap_or_default())
         }
         Delivery::Members { room, view } => format!("{room}: {} members", view.count),
+        Delivery::Presence { room, count } => format!("{room}: {count} present"),
         Delivery::Came { room, member } => format!("{room}: {} came", member.user),
         Delivery::Went { room, member, reason } => {
             format!("{room}: {} went: {reason:?}", member.user)

@@ -113,6 +113,8 @@ fn who_is_there_is_told_of_rooms_that_one_is_in() {
         assert_eq!(test.server(&went), expected("u_bob went: TimedOut"));
         let view = format!(r#"{{"type":"members","room":"{room}","count":7,"members":[]}}"#);
         assert_eq!(test.server(&view), expected("7 members"));
+        let count = format!(r#"{{"type":"presence","room":"{room}","count":900}}"#);
+        assert_eq!(test.server(&count), expected("900 present"));
     }
 }
 

@@ -79,6 +79,7 @@ impl App {
             }
             Delivery::Welcome(_)
             | Delivery::Members { .. }
+            | Delivery::Presence { .. }
             | Delivery::Came { .. }
             | Delivery::Went { .. }
             | Delivery::Typing { .. } => {}

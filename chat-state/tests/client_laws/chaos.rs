@@ -202,6 +202,7 @@ fn frame() -> impl Strategy<Value = ServerFrame> {
         1 => id().prop_map(|id| ServerFrame::Rooms { id, rooms: Vec::new(), has_more: true }),
         1 => id().prop_map(|id| ServerFrame::Pong { id }),
         1 => (any_room(), member()).prop_map(|(room, member)| ServerFrame::Join { room, member }),
+        1 => (any_room(), 0..9_u64).prop_map(|(room, count)| ServerFrame::Presence { room, count }),
         1 => (any_room(), member())
             .prop_map(move |(room, member)| ServerFrame::Leave { room, member, reason }),
         1 => (any_room(), member(), any::<bool>())

@@ -8,7 +8,7 @@ use axum::Router;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use crate::accept::{HttpLimits, serve_http};
+use crate::accept::{Admission, HttpLimits, serve_http};
 
 /// Connections at a time: backends keep some open.
 const CONNECTIONS_MAX: u32 = 256;
@@ -41,8 +41,10 @@ pub(crate) fn start(
             stopped(stopping.clone()).await;
             tokio::time::sleep(GRACE).await;
         };
+        let served =
+            serve_http(listener, router, limits, Admission::default(), stopped(stopping.clone()));
         tokio::select! {
-            () = serve_http(listener, router, limits, stopped(stopping.clone())) => {}
+            () = served => {}
             () = patience => {}
         }
     };

@@ -28,7 +28,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use http::header::{AUTHORIZATION, CACHE_CONTROL, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use http::header::{AUTHORIZATION, CACHE_CONTROL, HeaderValue};
 use utoipa::OpenApi;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
@@ -39,6 +39,7 @@ pub(crate) use listen::{Listening, start};
 pub use reload::{Reload, ReloadFuture};
 
 use self::problem::Problem;
+use crate::http::harden::harden;
 use crate::server::Handle;
 
 /// Bytes of a body: a message of the largest limit with each byte escaped, and what is around it.
@@ -158,10 +159,8 @@ async fn finish(request: Request, next: Next) -> Response {
     let answer = tokio::time::timeout(ANSWER_TIME_MAX, next.run(request)).await;
     let answer = answer.unwrap_or_else(|_| Problem::unavailable("it took too long").into());
     let mut answer = problem::of(answer).await;
-    let headers = answer.headers_mut();
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
-    answer
+    answer.headers_mut().entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    harden(answer)
 }
 
 /// Returns how many rows are wanted.

@@ -24,7 +24,7 @@ pub(super) struct Stats {
     members: u64,
     /// Messages that the log has taken.
     messages: u64,
-    /// Frames to all of a room, counted once for each member.
+    /// Messages that were put in members' outboxes, one for each member.
     deliveries: u64,
     /// Connections that the server has closed, by the number of the close code.
     closes: BTreeMap<String, u64>,

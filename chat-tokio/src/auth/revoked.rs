@@ -32,6 +32,8 @@ impl Revoked {
             Revoke::Token(token) => What::Token(token.clone()),
             // Its session is forgotten; the credential may begin another one.
             Revoke::Session(_) => return,
+            // Its credentials are refused by whoever does not have it any more.
+            Revoke::Key(_) => return,
         };
         if let Some(before) = self.since.insert(what.clone(), since) {
             self.order.remove(&(before, what.clone()));

@@ -18,6 +18,7 @@ use super::options::{Options, Tokens};
 use super::outlet::Outlet;
 use super::wire::{Happened, Wire};
 use crate::clock::Clock;
+use crate::escape::Escaped;
 use crate::random::Numbers;
 use crate::transport::Utf8Bytes;
 
@@ -231,6 +232,7 @@ fn received(link: chat_state::client::LinkId, text: &Utf8Bytes) -> Event {
     match ServerFrame::decode(text) {
         Ok(frame) => Event::Received { link, frame },
         Err(error) => {
+            let error = Escaped(error);
             tracing::warn!(%error, "the server sent a text that is no frame");
             Event::Malformed { link }
         }

@@ -43,7 +43,7 @@ impl std::error::Error for Error {}
 pub enum UrlError {
     /// It is no URL.
     Invalid(String),
-    /// Its scheme is another one than `ws`.
+    /// Its scheme is another one than `ws`, or `wss` with the feature `tls`.
     Scheme(String),
     /// It names no host, or a user, which is not supported.
     Host,
@@ -53,7 +53,13 @@ impl fmt::Display for UrlError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Invalid(why) => write!(f, "it is no URL: {why}"),
-            Self::Scheme(scheme) => write!(f, "the scheme has to be `ws`, not `{scheme}`"),
+            #[cfg(not(feature = "tls"))]
+            Self::Scheme(scheme) if scheme == "wss" => {
+                f.write_str("`wss` needs the feature `tls`, which this program was built without")
+            }
+            Self::Scheme(scheme) => {
+                write!(f, "the scheme has to be `ws` or `wss`, not `{scheme}`")
+            }
             Self::Host => f.write_str("it has to name a host, and no user"),
         }
     }

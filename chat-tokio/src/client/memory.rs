@@ -42,8 +42,7 @@ impl Connect for InProcess {
         Box::pin(async move {
             let (transport, peer) = memory::pair(capacity_bytes);
             let transport = Box::new(transport);
-            let new =
-                NewConnection { transport, dialect: Dialect::V1, name: None, credentials: None };
+            let new = NewConnection::new(transport, Dialect::V1);
             if let Err(refused) = server.attach(new) {
                 refused.close().await;
             }

@@ -40,8 +40,8 @@
 //!
 //! # What is deliberately absent
 //!
-//! Rules live in `chat-state`. `wss` needs TLS, which is not built in: an application
-//! that brings it makes its own [`Link`] with [`Options::start_over`].
+//! Rules live in `chat-state`. Without the feature `tls` there is no `wss`: an application that
+//! brings another TLS makes its own [`Link`] with [`Options::start_over`].
 
 mod driver;
 mod error;

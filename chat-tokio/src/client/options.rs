@@ -118,7 +118,8 @@ impl Options {
         self
     }
 
-    /// Starts a client of the server at this `ws://` address. It connects in the background.
+    /// Starts a client of the server at this address: `ws://`, or with the feature `tls` `wss://`,
+    /// where the system's authorities prove it. It connects in the background.
     ///
     /// # Errors
     /// If that is no address.

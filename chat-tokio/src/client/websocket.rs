@@ -14,6 +14,11 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
+#[cfg(feature = "tls")]
+use {
+    crate::tls::Roots,
+    tokio_rustls::{TlsConnector, client::TlsStream, rustls::pki_types::ServerName},
+};
 
 use super::error::UrlError;
 use super::link::{Connect, ConnectFuture, Link, Received};
@@ -26,13 +31,27 @@ const FRAME_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// tungstenite holds this much for each connection, used or not; its default is 128 KiB.
 const READ_BUFFER_BYTES: usize = 8 * 1024;
 
-/// The address of a server's WebSocket: `ws://host[:port][/path]`. The path is `/ws` if it is left
-/// out, the port 80.
+/// The address of a server's WebSocket: `ws://host[:port][/path]`, or `wss://` with the feature
+/// `tls`. The path is `/ws` if it is left out, the port 80 or 443.
+///
+/// A server at `wss://` has to prove its name by a certificate of an authority that the system
+/// trusts, or of one of [`WebSocketUrl::roots`].
 #[derive(Clone, Debug)]
 pub struct WebSocketUrl {
     host: String,
     port: u16,
     uri: Uri,
+    #[cfg(feature = "tls")]
+    secured: Option<Secured>,
+}
+
+/// How a server proves who it is.
+#[cfg(feature = "tls")]
+#[derive(Clone, Debug)]
+struct Secured {
+    name: ServerName<'static>,
+    /// Those of the system if there are none.
+    roots: Option<Roots>,
 }
 
 impl WebSocketUrl {
@@ -43,25 +62,50 @@ impl WebSocketUrl {
     pub fn parse(url: &str) -> Result<Self, UrlError> {
         let invalid = |error: &dyn fmt::Display| UrlError::Invalid(error.to_string());
         let uri: Uri = url.parse().map_err(|error| invalid(&error))?;
-        match uri.scheme_str() {
-            Some("ws") => {}
+        let (scheme, default_port) = match uri.scheme_str() {
+            Some("ws") => ("ws", 80),
+            #[cfg(feature = "tls")]
+            Some("wss") => ("wss", 443),
             other => return Err(UrlError::Scheme(other.unwrap_or_default().to_owned())),
-        }
+        };
         let authority = uri.authority().filter(|authority| !authority.as_str().contains('@'));
         let authority = authority.ok_or(UrlError::Host)?.clone();
         let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
         if host.is_empty() {
             return Err(UrlError::Host);
         }
-        let port = authority.port_u16().unwrap_or(80);
+        let port = authority.port_u16().unwrap_or(default_port);
         let path = match uri.path_and_query().map(uri::PathAndQuery::as_str) {
             None | Some("" | "/") => "/ws",
             Some(path) => path,
         };
-        let uri = Uri::builder().scheme("ws").authority(authority).path_and_query(path).build();
+        let uri = Uri::builder().scheme(scheme).authority(authority).path_and_query(path).build();
         let uri = uri.map_err(|error| invalid(&error))?;
         uri.clone().into_client_request().map_err(|error| invalid(&error))?;
-        Ok(Self { host, port, uri })
+        #[cfg(feature = "tls")]
+        let secured = if scheme == "wss" {
+            let name = ServerName::try_from(host.clone()).map_err(|error| invalid(&error))?;
+            Some(Secured { name, roots: None })
+        } else {
+            None
+        };
+        Ok(Self {
+            host,
+            port,
+            uri,
+            #[cfg(feature = "tls")]
+            secured,
+        })
+    }
+
+    /// Trusts these authorities instead of the system's. Changes nothing at `ws://`.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn roots(mut self, roots: Roots) -> Self {
+        if let Some(secured) = &mut self.secured {
+            secured.roots = Some(roots);
+        }
+        self
     }
 
     /// Says hello in HTTP over a stream that leads to the server, such as one with TLS.
@@ -94,8 +138,25 @@ impl Connect for WebSocketUrl {
         Box::pin(async move {
             let stream = TcpStream::connect((&*url.host, url.port)).await?;
             stream.set_nodelay(true)?;
+            #[cfg(feature = "tls")]
+            if let Some(secured) = &url.secured {
+                let stream = secured.begin(stream).await?;
+                return Ok(Box::new(url.upgrade(stream).await?) as Box<dyn Link>);
+            }
             Ok(Box::new(url.upgrade(stream).await?) as Box<dyn Link>)
         })
+    }
+}
+
+#[cfg(feature = "tls")]
+impl Secured {
+    async fn begin(&self, tcp: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+        let roots = match &self.roots {
+            Some(roots) => roots.clone(),
+            // Reads files, once.
+            None => tokio::task::spawn_blocking(Roots::system).await?.map_err(io::Error::other)?,
+        };
+        TlsConnector::from(roots.config().clone()).connect(self.name.clone(), tcp).await
     }
 }
 
@@ -204,10 +265,20 @@ mod tests {
             Err(UrlError::Scheme(scheme)) => scheme,
             other => panic!("{url}: {other:?}"),
         };
+        #[cfg(not(feature = "tls"))]
         assert_eq!(scheme("wss://localhost/ws"), "wss");
         assert_eq!(scheme("http://localhost/ws"), "http");
         assert_eq!(scheme("/ws"), "");
         assert_eq!(WebSocketUrl::parse("ws://me@localhost/ws").unwrap_err(), UrlError::Host);
+        #[cfg(feature = "tls")]
+        for (url, port, uri) in [
+            ("wss://localhost", 443, "wss://localhost/ws"),
+            ("wss://[::1]:8443/chat", 8443, "wss://[::1]:8443/chat"),
+        ] {
+            let parsed = WebSocketUrl::parse(url).unwrap();
+            assert_eq!((parsed.port, parsed.uri.to_string()), (port, uri.to_owned()));
+            assert!(parsed.secured.is_some());
+        }
         assert!(matches!(WebSocketUrl::parse("ws://"), Err(UrlError::Invalid(_))));
         assert!(matches!(WebSocketUrl::parse("ws://a b"), Err(UrlError::Invalid(_))));
     }

@@ -117,4 +117,7 @@ const TEMPLATE: &str = "\
 const AFTER_HELP: &str = "\
 Every option can also be given by the environment (--data-dir as CHAT_DATA_DIR) or in the file \
 (data_dir = \"./data\"; limits under [limits]). The command line wins over the environment, the \
-environment over the file. An empty variable counts as not set; unknown names are refused.";
+environment over the file. An empty variable counts as not set; unknown names are refused.
+
+On SIGHUP the file is read again: limits, allowed origins and keys of tokens take effect at once, \
+the log says what needs a restart, and a mistake changes nothing.";

@@ -2,7 +2,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::options::{Opt, Set, path, put, show_path, show_word as text_of, string};
+use super::options::{Opt, Set, YES_NO, path, put, show_path, show_word as text_of, string};
 use super::values::{duration, show_duration, word};
 use super::{Config, ConfigError, Origin};
 
@@ -25,6 +25,9 @@ pub struct AuthConfig {
     pub jwt_public_key: Option<PathBuf>,
     /// A file or an address of a JSON Web Key Set.
     pub jwks: Option<String>,
+    /// A file with the authorities that prove an `https` address of the set, in PEM; `None`: those
+    /// of the system.
+    pub jwks_ca: Option<PathBuf>,
     /// The `iss` of the tokens.
     pub jwt_issuer: String,
     /// The `aud` of the tokens.
@@ -55,6 +58,7 @@ impl Default for AuthConfig {
             jwt_secret_bits: 256,
             jwt_public_key: None,
             jwks: None,
+            jwks_ca: None,
             jwt_issuer: String::new(),
             jwt_audience: String::new(),
             jwt_leeway: Duration::from_secs(5),
@@ -76,11 +80,17 @@ impl AuthConfig {
             "--auth needs --jwt-issuer: what the `iss` of tokens has to be"
         } else if self.jwt_audience.is_empty() {
             "--auth needs --jwt-audience: what the `aud` of tokens has to be"
+        } else if self.jwks_ca.is_some() && !self.jwks.as_ref().is_some_and(|at| is_https(at)) {
+            "--jwks-ca needs an https address in --jwks"
         } else {
             return Ok(());
         };
         Err(why.to_owned())
     }
+}
+
+fn is_https(address: &str) -> bool {
+    address.starts_with("https:")
 }
 
 /// Checks what no option can see by itself.
@@ -122,7 +132,6 @@ fn set_cookie(config: &mut Config, text: &str) -> Result<(), String> {
 
 const MODES: &[(&str, AuthMode)] =
     &[("open", AuthMode::Open), ("jwt", AuthMode::Jwt), ("cookie", AuthMode::Cookie)];
-const YES_NO: &[(&str, bool)] = &[("yes", true), ("no", false)];
 const HASHES: &[(&str, u16)] = &[("HS256", 256), ("HS384", 384), ("HS512", 512)];
 const WARNING: std::ops::RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(3600);
 const LEEWAY: std::ops::RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(60);
@@ -175,13 +184,22 @@ pub(super) const OPTIONS: &[Opt] = &[
         name: "jwks",
         group: "Identity",
         value: "FILE|URL",
-        help: "JSON Web Key Set that proves tokens: a file, or an http address of this machine \
-               (https is not spoken). It is read again when it changes.",
+        help: "JSON Web Key Set that proves tokens: a file, an https address, or an http address \
+               of this machine. It is read again when it changes.",
         set: Set::One(|config, text| {
             config.auth.jwks = Some(text).filter(|text| !text.is_empty()).map(str::to_owned);
             Ok(())
         }),
         show: |config| string(&config.auth.jwks.clone().unwrap_or_default()),
+    },
+    Opt {
+        name: "jwks_ca",
+        group: "Identity",
+        value: "FILE",
+        help: "Certificates in PEM that prove an https address of --jwks, instead of the \
+               system's authorities.",
+        set: Set::One(|config, text| path(&mut config.auth.jwks_ca, text)),
+        show: |config| show_path(config.auth.jwks_ca.as_ref()),
     },
     Opt {
         name: "jwt_issuer",

@@ -24,11 +24,14 @@
 mod api;
 mod args;
 mod auth;
+mod door;
 mod environment;
 mod error;
 mod file;
 mod options;
 mod print;
+mod reload;
+mod tls;
 mod values;
 
 #[cfg(test)]
@@ -38,6 +41,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -45,8 +49,11 @@ use chat_proto::Limits;
 
 pub use api::ApiConfig;
 pub use auth::{AuthConfig, AuthMode};
+pub use door::DoorConfig;
 pub use error::{ConfigError, Origin};
 use options::Setting;
+pub use reload::{ReloadError, Reloaded, Reloader};
+pub use tls::TlsConfig;
 
 /// What the reference server is told to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +62,11 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Where the lines transport is served; `None`: nowhere.
     pub lines: Option<SocketAddr>,
+    /// Where metrics are served; `None`: nowhere. The address of `listen`: beside the page.
+    pub metrics_listen: Option<SocketAddr>,
+    /// Whether another server of the same user may listen on the same addresses, and use the same
+    /// folder: the next one, which is to take this one's place.
+    pub share_port: bool,
     /// The folder of the room log, relative to the working directory. Created if missing.
     pub data_dir: PathBuf,
     /// Which room log.
@@ -68,10 +80,14 @@ pub struct Config {
     /// Origins of pages that may connect: `scheme://host[:port]`, or `*` for any. Empty: those of
     /// the server's own host.
     pub allow_origins: Vec<String>,
+    /// Who may connect, by which name, from where and how often.
+    pub door: DoorConfig,
     /// Who may come in.
     pub auth: AuthConfig,
     /// The API for backends and operators.
     pub api: ApiConfig,
+    /// How it proves who it is.
+    pub tls: TlsConfig,
     /// How long a connection has for its handshake: from 100 ms to 10 min, in whole milliseconds.
     pub handshake_timeout: Duration,
     /// How long a session outlives its connection: at most 24 h, in whole milliseconds.
@@ -86,6 +102,8 @@ pub struct Config {
     pub log_format: LogFormat,
     /// What is logged, in `tracing`'s filter syntax.
     pub log_level: String,
+    /// One of so many requests is logged with what became of it; `None`: none is.
+    pub trace_sample: Option<NonZeroU32>,
     /// The limits of rooms, connections and frames.
     pub limits: Limits,
 }
@@ -95,20 +113,25 @@ impl Default for Config {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
             lines: None,
+            metrics_listen: None,
+            share_port: false,
             data_dir: PathBuf::from("./data"),
             log: LogKind::Sqlite,
             durability: Durability::Full,
             workers: 1,
             web_dir: None,
             allow_origins: Vec::new(),
+            door: DoorConfig::default(),
             auth: AuthConfig::default(),
             api: ApiConfig::default(),
+            tls: TlsConfig::default(),
             handshake_timeout: Duration::from_secs(10),
             session_timeout: Duration::from_secs(120),
             leave_grace: Duration::from_secs(10),
             drain_timeout: Duration::from_secs(10),
             log_format: LogFormat::Human,
             log_level: "info".to_owned(),
+            trace_sample: None,
             limits: Limits::default(),
         }
     }
@@ -184,7 +207,14 @@ impl Settings {
             let setting = Setting::limit(error.name).expect("each limit is in the table");
             ConfigError::Limit { error, origin: self.origin(setting), flag: setting.flag() }
         })?;
-        auth::check(&self.config, |name| self.origins.get(name).cloned().unwrap_or(Origin::Default))
+        let origin = |name: &str| self.origins.get(name).cloned().unwrap_or(Origin::Default);
+        if self.config.share_port && self.config.log == LogKind::Memory {
+            let why =
+                "each server would have rooms of its own: --log has to be `sqlite`".to_owned();
+            let key = "share_port".to_owned();
+            return Err(ConfigError::Conflict { origin: origin(&key), key, why });
+        }
+        auth::check(&self.config, origin)
     }
 }
 

@@ -5,8 +5,9 @@ use std::time::Duration;
 use chat_proto::Limits;
 use toml::Value;
 
-use super::values::{address, duration, filter, origin, show_duration, word};
-use super::{Config, Durability, LogFormat, LogKind, api, auth};
+use super::values::{address, duration, filter, one_of, origin, show_duration, show_one_of, word};
+use super::{Config, Durability, LogFormat, LogKind};
+use super::{api, auth, door, tls};
 
 /// An option of the server: one of [`OPTIONS`] or one of the limits.
 #[derive(Clone, Copy)]
@@ -44,7 +45,8 @@ impl Setting {
     }
 
     fn options() -> impl Iterator<Item = Self> {
-        OPTIONS.iter().chain(auth::OPTIONS).chain(api::OPTIONS).map(Self::Option)
+        let parts = [OPTIONS, door::OPTIONS, tls::OPTIONS, auth::OPTIONS, api::OPTIONS];
+        parts.into_iter().flatten().map(Self::Option)
     }
 
     /// Finds an option that is no limit.
@@ -186,11 +188,15 @@ fn set_data_dir(config: &mut Config, text: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// An empty item is skipped, so that an empty list can be given by every source.
-fn set_allow_origins(config: &mut Config, texts: &[&str]) -> Result<(), String> {
+/// Splits values at their commas. An empty item is skipped, so that an empty list can be given by
+/// every source.
+pub(super) fn list<'a>(texts: &'a [&'a str]) -> impl Iterator<Item = &'a str> {
     let items = texts.iter().flat_map(|text| text.split(',')).map(str::trim);
-    config.allow_origins =
-        items.filter(|item| !item.is_empty()).map(origin).collect::<Result<_, _>>()?;
+    items.filter(|item| !item.is_empty())
+}
+
+fn set_allow_origins(config: &mut Config, texts: &[&str]) -> Result<(), String> {
+    config.allow_origins = list(texts).map(origin).collect::<Result<_, _>>()?;
     Ok(())
 }
 
@@ -198,7 +204,7 @@ fn show_allow_origins(config: &Config) -> Value {
     Value::Array(config.allow_origins.iter().map(string).collect())
 }
 
-fn integer(number: u64) -> Value {
+pub(super) fn integer(number: u64) -> Value {
     Value::Integer(i64::try_from(number).unwrap_or(i64::MAX))
 }
 
@@ -224,6 +230,7 @@ const GRACE_BOUNDS: std::ops::RangeInclusive<Duration> = Duration::ZERO..=Durati
 pub(super) const OFF: &str = "off";
 const BUILT_IN: &str = "built-in";
 
+pub(super) const YES_NO: &[(&str, bool)] = &[("yes", true), ("no", false)];
 const LOGS: &[(&str, LogKind)] = &[("sqlite", LogKind::Sqlite), ("memory", LogKind::Memory)];
 const DURABILITIES: &[(&str, Durability)] =
     &[("full", Durability::Full), ("normal", Durability::Normal)];
@@ -253,6 +260,27 @@ const OPTIONS: &[Opt] = &[
             Ok(())
         }),
         show: |config| config.lines.as_ref().map_or_else(|| string(&OFF), string),
+    },
+    Opt {
+        name: "metrics_listen",
+        group: "Addresses",
+        value: "ADDR",
+        help: "Address for /metrics, in the text format of Prometheus, beside /healthz and \
+               /readyz; or `off`. The address of --listen: there.",
+        set: Set::One(|config, text| {
+            config.metrics_listen = if text == OFF { None } else { Some(address(text)?) };
+            Ok(())
+        }),
+        show: |config| config.metrics_listen.as_ref().map_or_else(|| string(&OFF), string),
+    },
+    Opt {
+        name: "share_port",
+        group: "Addresses",
+        value: "yes|no",
+        help: "Let another server of the same user listen on the same addresses and use the same \
+               folder, to take this one's place without a gap; it has to say so, too.",
+        set: Set::One(|config, text| put(&mut config.share_port, word(text, YES_NO))),
+        show: |config| show_word(&config.share_port, YES_NO),
     },
     Opt {
         name: "allow_origin",
@@ -361,5 +389,13 @@ const OPTIONS: &[Opt] = &[
         help: "Shape of the log lines on standard error.",
         set: Set::One(|config, text| put(&mut config.log_format, word(text, FORMATS))),
         show: |config| show_word(&config.log_format, FORMATS),
+    },
+    Opt {
+        name: "trace_sample",
+        group: "Logging",
+        value: "1/N",
+        help: "Log one of N requests with its session, its room and what became of it; 0: none.",
+        set: Set::One(|config, text| put(&mut config.trace_sample, one_of(text))),
+        show: |config| string(&show_one_of(config.trace_sample)),
     },
 ];

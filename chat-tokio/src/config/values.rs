@@ -1,12 +1,14 @@
 //! How single values are spelt. An error says what is allowed, to go after "has to be".
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
 
 use super::error::nearest;
-use crate::http::Origin;
+use crate::accept::{Network, NotANetwork};
+use crate::http::{Origin, is_host_name};
 
 /// `ip:port`, or `localhost:port`. Other names are refused, for they could mean several addresses.
 pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
@@ -54,6 +56,21 @@ pub(super) fn show_duration(duration: Duration) -> String {
     }
 }
 
+/// `1/N`, or `1` for all, or `0` for none.
+pub(super) fn one_of(text: &str) -> Result<Option<NonZeroU32>, String> {
+    if text == "0" {
+        return Ok(None);
+    }
+    let n = text.strip_prefix("1/").unwrap_or(if text == "1" { text } else { "" });
+    let n = Some(n).filter(|n| !n.starts_with('+')).and_then(|n| n.parse().ok());
+    n.map(Some).ok_or_else(|| format!("0, or 1/N with N from 1 to {}, such as 1/100", u32::MAX))
+}
+
+/// Spells a part so that [`one_of`] reads the same.
+pub(super) fn show_one_of(one_of: Option<NonZeroU32>) -> String {
+    one_of.map_or_else(|| "0".to_owned(), |n| format!("1/{n}"))
+}
+
 /// `*`, or `scheme://host[:port]`.
 pub(super) fn origin(text: &str) -> Result<String, String> {
     match text.parse::<Origin>() {
@@ -61,6 +78,21 @@ pub(super) fn origin(text: &str) -> Result<String, String> {
         Err(_) if text == "*" => Ok(text.to_owned()),
         Err(_) => Err("`*` or an origin such as https://chat.example.org".to_owned()),
     }
+}
+
+/// `*`, or the name of a host.
+pub(super) fn host(text: &str) -> Result<String, String> {
+    match text == "*" || is_host_name(text) {
+        true => Ok(text.to_ascii_lowercase()),
+        false => Err("`*` or a name such as chat.example.org, without a port (and in ASCII: \
+                      xn--…, as browsers send it)"
+            .to_owned()),
+    }
+}
+
+/// An IP address, or a network in the notation with a prefix.
+pub(super) fn network(text: &str) -> Result<Network, String> {
+    text.parse().map_err(|error: NotANetwork| error.to_string())
 }
 
 /// A filter such as `info` or `warn,chat_tokio=debug`.
@@ -134,6 +166,21 @@ mod tests {
     }
 
     #[test]
+    fn a_part_is_one_of_a_number() {
+        for (text, n) in
+            [("0", None), ("1", Some(1)), ("1/1", Some(1)), ("1/4294967295", Some(u32::MAX))]
+        {
+            assert_eq!(one_of(text), Ok(n.and_then(NonZeroU32::new)), "{text}");
+        }
+        for n in [None, NonZeroU32::new(7)] {
+            assert_eq!(one_of(&show_one_of(n)), Ok(n));
+        }
+        for text in ["", "2", "1/0", "1/-1", "1/+1", "1/", "2/3", "1/4294967296", "0.1", "100"] {
+            assert!(one_of(text).unwrap_err().contains("1/N"), "{text}");
+        }
+    }
+
+    #[test]
     fn addresses_are_numbers_or_localhost() {
         assert_eq!(address("localhost:8080").unwrap().to_string(), "127.0.0.1:8080");
         assert_eq!(address("[::1]:0").unwrap().to_string(), "[::1]:0");
@@ -149,6 +196,18 @@ mod tests {
         }
         for text in ["https://example.org/", "https://", "example.org", "https://*.example.org"] {
             assert!(origin(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn hosts_are_names_without_a_port() {
+        for text in ["*", "chat.example.org", "xn--bcher-kva.example", "localhost", "[::1]"] {
+            assert_eq!(host(text).as_deref(), Ok(text));
+        }
+        assert_eq!(host("Chat.Example").as_deref(), Ok("chat.example"));
+        for text in ["", "a:80", "http://a", "a/", "*.example.org", "bücher.example", "a b", "x@a"]
+        {
+            assert!(host(text).is_err(), "{text}");
         }
     }
 

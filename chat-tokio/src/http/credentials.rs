@@ -44,7 +44,7 @@ pub(super) fn find(state: &HttpState, headers: &HeaderMap) -> Result<Option<Toke
     if found.next().is_some() {
         return refuse(StatusCode::BAD_REQUEST, "the cookie is there more than once");
     }
-    if !headers.contains_key(ORIGIN) || *state.origins == Origins::Any {
+    if !headers.contains_key(ORIGIN) || *state.origins.get() == Origins::Any {
         return refuse(
             StatusCode::FORBIDDEN,
             "with a cookie, an `Origin` that is allowed is needed",

@@ -1,7 +1,8 @@
 //! The HTTP part: the page, the WebSocket handshake, and the answers for load balancers.
 //!
 //! [`router`] makes a plain axum `Router`; it works behind this crate's own
-//! [accept loop](crate::accept) as well as mounted in somebody else's server.
+//! [accept loop](crate::accept) as well as mounted in somebody else's server. Clients' addresses
+//! are known, and their connections are counted, behind this crate's own only.
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,14 +14,19 @@ use axum::extract::{Request, State};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::get;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderValue, RETRY_AFTER};
 use http::{Method, StatusCode};
 use tower_http::services::ServeDir;
 
+use crate::accept::Full;
+use crate::live::Live;
+use crate::metrics::Metrics;
 use crate::server::attach::Attach;
 
 mod assets;
 mod credentials;
+pub(crate) mod harden;
+mod health;
 mod origin;
 mod upgrade;
 
@@ -28,7 +34,11 @@ pub use assets::CONTENT_SECURITY_POLICY_VALUE;
 #[cfg(feature = "api")]
 pub(crate) use assets::respond;
 pub use credentials::Identify;
+pub use health::{Health, HealthReport};
 pub use origin::{Hosts, NotAnOrigin, Origin, Origins};
+
+#[cfg(feature = "server")]
+pub(crate) use origin::is_host_name;
 
 /// What the handlers share. Cloning shares it.
 #[derive(Clone)]
@@ -36,29 +46,35 @@ pub struct HttpState {
     /// Who takes the connections.
     pub attach: Arc<dyn Attach>,
     /// Which pages may connect.
-    pub origins: Arc<Origins>,
+    pub origins: Live<Origins>,
     /// By which names the server may be called.
-    pub hosts: Arc<Hosts>,
+    pub hosts: Live<Hosts>,
     /// Where a handshake may bring a credential.
     pub identify: Identify,
     /// Bytes of the longest message that a new connection takes.
     pub frame_bytes: FrameBytes,
     /// What `/readyz` answers.
     pub readiness: Readiness,
+    /// What `/readyz` asks before it says that the server is ready; `None`: nothing.
+    pub health: Option<Health>,
+    /// What `/metrics` answers, with the feature `metrics`; `None`: there is no such page.
+    pub metrics: Option<Metrics>,
 }
 
 impl HttpState {
-    /// Makes the state with its defaults: pages of the same host, any name, names that are chosen,
-    /// 16 KiB, starting.
+    /// Makes the state with its defaults: pages of the same host, called by an address or as
+    /// `localhost`, names that are chosen, 16 KiB, starting, without probes and metrics.
     #[must_use]
     pub fn new(attach: Arc<dyn Attach>) -> Self {
         Self {
             attach,
-            origins: Arc::default(),
-            hosts: Arc::default(),
+            origins: Live::default(),
+            hosts: Live::default(),
             identify: Identify::default(),
             frame_bytes: FrameBytes::default(),
             readiness: Readiness::default(),
+            health: None,
+            metrics: None,
         }
     }
 }
@@ -71,6 +87,7 @@ impl std::fmt::Debug for HttpState {
             .field("identify", &self.identify)
             .field("frame_bytes", &self.frame_bytes)
             .field("readiness", &self.readiness)
+            .field("metrics", &self.metrics)
             .finish_non_exhaustive()
     }
 }
@@ -153,7 +170,7 @@ pub enum Page {
     None,
 }
 
-/// Makes the router: `/ws`, `/healthz`, `/readyz` and the page.
+/// Makes the router: `/ws`, `/healthz`, `/readyz` and the page; `/metrics`, if the state has them.
 ///
 /// # Errors
 /// When the folder of the page can't be read.
@@ -165,14 +182,41 @@ pub fn router(state: HttpState, page: Page) -> io::Result<Router> {
     };
     let named = Router::new()
         .route("/ws", get(upgrade::websocket))
+        .merge(metrics_page(&state))
         .fallback_service(pages)
         .layer(middleware::from_fn_with_state(state.clone(), check_host));
+    Ok(hardened(health_pages(&state).fallback_service(named.with_state(state))))
+}
+
+fn hardened(router: Router) -> Router {
+    router.layer(middleware::map_response(async |response| harden::harden(response)))
+}
+
+/// `/healthz` and `/readyz`.
+fn health_pages(state: &HttpState) -> Router {
     // Health is asked for by address or under a name of the balancer's own, and tells no secret.
-    Ok(Router::new()
+    Router::new()
         .route("/healthz", get(|| async { text(StatusCode::OK, "ok\n") }))
-        .route("/readyz", get(readyz))
-        .fallback_service(named.with_state(state.clone()))
-        .with_state(state))
+        .route("/readyz", get(health::readyz))
+        .with_state(state.clone())
+}
+
+/// Makes the router of a listener for those who watch: `/metrics`, `/healthz` and `/readyz`.
+#[cfg(feature = "metrics")]
+pub(crate) fn watchers(state: &HttpState) -> Router {
+    let pages = metrics_page(state).with_state(state.clone());
+    hardened(health_pages(state).merge(pages).fallback(not_found))
+}
+
+#[cfg(feature = "metrics")]
+fn metrics_page(state: &HttpState) -> Router<HttpState> {
+    let Some(metrics) = state.metrics.clone() else { return Router::new() };
+    Router::new().route("/metrics", get(move || crate::metrics::answer(metrics.clone())))
+}
+
+#[cfg(not(feature = "metrics"))]
+fn metrics_page(_state: &HttpState) -> Router<HttpState> {
+    Router::new()
 }
 
 fn folder_of(folder: &Path) -> io::Result<Router> {
@@ -188,7 +232,7 @@ fn folder_of(folder: &Path) -> io::Result<Router> {
         |mut response: Response| async move {
             let headers = response.headers_mut();
             headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-            headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+            response.extensions_mut().insert(harden::OwnPage);
             response
         },
     )))
@@ -197,23 +241,23 @@ fn folder_of(folder: &Path) -> io::Result<Router> {
 async fn check_host(State(state): State<HttpState>, request: Request, next: Next) -> Response {
     let mut hosts = request.headers().get_all(HOST).iter();
     let (host, more) = (hosts.next(), hosts.next());
+    let named = state.hosts.get();
     let is_old = request.version() < http::Version::HTTP_11;
+    // A request that was meant for a proxy names the host twice. Whom of two would one believe?
+    let target = request.uri().authority().map(|target| target.as_str().as_bytes());
+    if let (Some(target), Some(host)) = (target, host)
+        && !target.eq_ignore_ascii_case(host.as_bytes())
+    {
+        return text(StatusCode::BAD_REQUEST, "the request's target is not that of `Host`\n");
+    }
     match host.map(HeaderValue::to_str) {
-        None if is_old && *state.hosts == Hosts::Any => next.run(request).await,
-        Some(Ok(host)) if more.is_none() && state.hosts.allow(host) => next.run(request).await,
+        None if is_old && *named == Hosts::Any => next.run(request).await,
+        Some(Ok(host)) if more.is_none() && named.allow(host) => next.run(request).await,
         Some(Ok(_)) if more.is_none() => text(
             StatusCode::MISDIRECTED_REQUEST,
-            "this server is not called by that name: add it to the option `hosts`\n",
+            "this server is not called by that name; whoever runs it may allow it: --allow-host\n",
         ),
         None | Some(_) => text(StatusCode::BAD_REQUEST, "exactly one `Host` has to be given\n"),
-    }
-}
-
-async fn readyz(State(state): State<HttpState>) -> Response {
-    match state.readiness.get() {
-        Ready::Ready => text(StatusCode::OK, "ready\n"),
-        Ready::Starting => text(StatusCode::SERVICE_UNAVAILABLE, "starting\n"),
-        Ready::Draining => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
     }
 }
 
@@ -222,13 +266,27 @@ async fn not_found(method: Method) -> Response {
     text(StatusCode::NOT_FOUND, "not found\n")
 }
 
+/// Answers somebody whose address has too many connections.
+pub(crate) fn too_many() -> Response {
+    let why = format!("{}; try again later\n", Full::OfAddress);
+    harden::harden(later(text(StatusCode::TOO_MANY_REQUESTS, why)))
+}
+
+/// Says when to try again.
+fn later(mut response: Response) -> Response {
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_S));
+    response
+}
+
+/// Seconds. Connections end at any time, so there is no better guess than a short one.
+const RETRY_AFTER_S: &str = "5";
+
 /// Makes an answer for people.
 fn text(status: StatusCode, body: impl Into<Body>) -> Response {
     let mut response = Response::new(body.into());
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }

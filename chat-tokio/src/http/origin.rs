@@ -62,14 +62,18 @@ impl Authority {
             }
         };
         let bracketed = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-        let valid = match bracketed {
-            Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+        let host = match bracketed {
+            // An address has many spellings; browsers use the one that this makes.
+            Some(address) => format!("[{}]", address.parse::<Ipv6Addr>().ok()?),
             None => {
                 let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
-                !host.is_empty() && host.bytes().all(plain)
+                if host.is_empty() || !host.bytes().all(plain) {
+                    return None;
+                }
+                host.to_ascii_lowercase()
             }
         };
-        valid.then(|| Self { host: host.to_ascii_lowercase(), port })
+        Some(Self { host, port })
     }
 }
 
@@ -89,6 +93,9 @@ pub enum Origins {
     /// apart.
     #[default]
     SameHost,
+    /// As `SameHost`, of pages that came by `https`: for a server that speaks TLS itself. Whoever
+    /// can change what goes over the network can put anything into a page that came by `http`.
+    SameHostHttps,
     /// Exactly these.
     Listed(Vec<Origin>),
     /// All, also `null`: for a server whose users show a token in their first frame.
@@ -96,6 +103,14 @@ pub enum Origins {
 }
 
 impl Origins {
+    /// Asks pages of the same host to come as the server is reached: by `https` if that is so.
+    pub(crate) fn over(self, https: bool) -> Self {
+        match self {
+            Self::SameHost if https => Self::SameHostHttps,
+            origins => origins,
+        }
+    }
+
     /// Decides over the value of an `Origin` header, given that of `Host`.
     #[must_use]
     pub fn allow(&self, origin: &str, host: Option<&str>) -> bool {
@@ -108,23 +123,46 @@ impl Origins {
         match self {
             Self::Any => true,
             Self::Listed(listed) => listed.contains(&origin),
-            Self::SameHost => host.and_then(Authority::parse).is_some_and(|host| {
-                let port = host.port.or(default_port(&origin.scheme));
-                host.host == origin.host && port.is_some() && port == origin.port
-            }),
+            Self::SameHost => origin.is_of(host),
+            Self::SameHostHttps => origin.scheme == "https" && origin.is_of(host),
         }
     }
 }
 
-/// By which names the server may be called in `Host`.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
+impl Origin {
+    /// Tells whether it has the host and port of a `Host` header, and is of the web.
+    fn is_of(&self, host: Option<&str>) -> bool {
+        host.and_then(Authority::parse).is_some_and(|host| {
+            if !matches!(self.scheme.as_str(), "http" | "https") {
+                return false;
+            }
+            let port = host.port.or(default_port(&self.scheme));
+            host.host == self.host && port.is_some() && port == self.port
+        })
+    }
+}
+
+/// By which names the server may be called in `Host`. By default only by those that are no names
+/// that anybody can own.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Hosts {
     /// By any: for a server that the whole network may reach anyway.
-    #[default]
     Any,
     /// By these names, `localhost`, names under it, and IP addresses: a page elsewhere can make its
     /// own name point here, but neither of these.
     Listed(Vec<String>),
+}
+
+impl Default for Hosts {
+    fn default() -> Self {
+        Self::Listed(Vec::new())
+    }
+}
+
+/// Tells whether a text can be listed in [`Hosts`]: a name, or an address, without a port.
+#[cfg(feature = "server")]
+pub(crate) fn is_host_name(text: &str) -> bool {
+    Authority::parse(text).is_some_and(|authority| authority.port.is_none())
 }
 
 impl Hosts {
@@ -168,6 +206,15 @@ mod tests {
             "https://good:",
             "https://good:+443",
             "https://good:443:443",
+            "https://good.",
+            "https://good:0443x",
+            "https://good\u{e9}",
+            "https://xn--good-epa",
+            "https://good#",
+            "https://good?",
+            "https://good\\@evil",
+            "https://evil#@good",
+            "//good",
             "good",
             "null",
             "",
@@ -185,7 +232,20 @@ mod tests {
         assert!(!same("http://a", "a:8080") && !same("http://a:8081", "a:8080"));
         assert!(!same("http://b", "a") && !same("null", "a") && !same("file://", ""));
         assert!(!same("http://[::1]", "[::2]") && !same("app://a", "a"));
+        assert!(same("http://[::1]", "[0:0::1]") && !same("ftp://a:80", "a:80"));
+        assert!(!same("http://a.", "a") && !same("http://x@a", "a") && !same("http://a", "x@a"));
+        assert!(!same("http://[fe80::1%25lo]", "[fe80::1%25lo]"));
         assert!(!Origins::SameHost.allow("http://a", None));
+        for (origin, host, allowed) in [
+            ("https://a", "a", true),
+            ("https://a:8443", "a:8443", true),
+            ("http://a", "a", false),
+            ("http://a:8443", "a:8443", false),
+            ("https://a", "b", false),
+        ] {
+            let found = Origins::SameHostHttps.allow(origin, Some(host));
+            assert_eq!(found, allowed, "{origin} at {host}");
+        }
         assert!(Origins::Any.allow("null", None));
     }
 
@@ -197,9 +257,36 @@ mod tests {
         {
             assert!(hosts.allow(good), "{good}");
         }
-        for bad in ["attacker.example", "127.0.0.1.evil", "chat.example.evil", "a b", "", "[x]"] {
+        for bad in [
+            "attacker.example",
+            "127.0.0.1.evil",
+            "127.1",
+            "0x7f000001",
+            "2130706433",
+            "127.0.0.1.",
+            "chat.example.evil",
+            "evil-chat.example",
+            "evil.chat.example",
+            "chat.example.",
+            "xn--cht-hoa.example",
+            "chat.example@evil",
+            "evil@chat.example",
+            "localhost.evil",
+            "evillocalhost",
+            "localhost.",
+            "localhost:",
+            "localhost:x",
+            "localhost:80:80",
+            "[::1%25lo]",
+            "[::1",
+            "::1",
+            "a b",
+            "",
+            "[x]",
+        ] {
             assert!(!hosts.allow(bad), "{bad}");
         }
+        assert!(Hosts::default().allow("localhost") && !Hosts::default().allow("chat.example"));
         assert!(Hosts::Any.allow("attacker.example") && !Hosts::Any.allow("a/b"));
     }
 }

@@ -1,4 +1,5 @@
 //! The WebSocket handshake, and the hand-over of what comes after it.
+
 use axum::body::Body;
 use axum::extract::{Query, Request, State};
 use axum::response::Response;
@@ -13,7 +14,8 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use super::{HttpState, Identify, credentials, text};
+use super::{HttpState, Identify, credentials, later, text, too_many};
+use crate::accept::{Client, Stream};
 use crate::server::attach::NewConnection;
 use crate::transport::{Transport, WebSocket};
 
@@ -37,6 +39,7 @@ struct Accepted {
     dialect: Dialect,
     name: Option<DisplayName>,
     credentials: Option<Token>,
+    client: Option<Client>,
 }
 
 pub(super) type Refusal = Box<Response>;
@@ -52,7 +55,13 @@ fn accept(state: &HttpState, request: &mut Request) -> Result<(Response, Accepte
         (Dialect::Basic | Dialect::V1, _) => None,
     };
     if let Err(why) = state.attach.would_attach() {
-        return refuse(StatusCode::SERVICE_UNAVAILABLE, &format!("{why}; try again later"));
+        let why = format!("{why}; try again later");
+        return Err(Box::new(later(*refusal(StatusCode::SERVICE_UNAVAILABLE, &why))));
+    }
+    let client = request.extensions().get::<Client>().cloned();
+    // The last hurdle: from here on the connection is counted as this client's.
+    if client.as_ref().is_some_and(|client| client.settle().is_err()) {
+        return Err(Box::new(too_many()));
     }
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
@@ -64,7 +73,7 @@ fn accept(state: &HttpState, request: &mut Request) -> Result<(Response, Accepte
         headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
     }
     let upgrade = hyper::upgrade::on(request);
-    Ok((response, Accepted { upgrade, dialect, name, credentials }))
+    Ok((response, Accepted { upgrade, dialect, name, credentials, client }))
 }
 
 /// Checks what RFC 6455 §4.2.1 asks of a handshake; answers with the accept key.
@@ -114,12 +123,13 @@ fn check_origin(state: &HttpState, headers: &HeaderMap) -> Result<(), Refusal> {
         return refuse(StatusCode::BAD_REQUEST, "more than one `Origin`");
     }
     let host = headers.get(HOST).and_then(|host| host.to_str().ok());
-    if origin.to_str().is_ok_and(|origin| state.origins.allow(origin, host)) {
+    if origin.to_str().is_ok_and(|origin| state.origins.get().allow(origin, host)) {
         return Ok(());
     }
     refuse(
         StatusCode::FORBIDDEN,
-        "pages of this origin may not connect here: add it to the option `origins`",
+        "pages of this origin may not connect here; whoever runs the server may allow it: \
+         --allow-origin",
     )
 }
 
@@ -139,7 +149,7 @@ fn display_name(request: &Request) -> Result<DisplayName, Refusal> {
 
 /// Waits for the connection itself and gives it to its worker.
 async fn hand_over(state: HttpState, accepted: Accepted) {
-    let Accepted { upgrade, dialect, name, credentials } = accepted;
+    let Accepted { upgrade, dialect, name, credentials, client } = accepted;
     let upgraded = match upgrade.await {
         Ok(upgraded) => upgraded,
         Err(error) => {
@@ -148,16 +158,29 @@ async fn hand_over(state: HttpState, accepted: Accepted) {
         }
     };
     let transport = transport(upgraded, state.frame_bytes.get());
-    if let Err(refused) =
-        state.attach.attach(NewConnection { transport, dialect, name, credentials })
-    {
+    let peer = client.as_ref().map(Client::address);
+    let place = client.as_ref().map(Client::place);
+    let new =
+        NewConnection { name, credentials, peer, place, ..NewConnection::new(transport, dialect) };
+    if let Err(refused) = state.attach.attach(new) {
         tracing::debug!(why = %refused.why, "a connection was refused after its handshake");
         refused.close().await;
     }
 }
 
-/// Takes the bare TCP stream where there is one: one layer less under each frame.
+/// Takes the stream itself where it is known: one layer less under each frame.
 fn transport(upgraded: Upgraded, frame_bytes: u32) -> Box<dyn Transport> {
+    let upgraded = match upgraded.downcast::<TokioIo<Stream>>() {
+        Ok(parts) => {
+            let read = &parts.read_buf;
+            return match parts.io.into_inner() {
+                Stream::Plain(tcp) => Box::new(WebSocket::new(tcp, read, frame_bytes)),
+                #[cfg(feature = "tls")]
+                Stream::Tls(tls) => Box::new(WebSocket::new(*tls, read, frame_bytes)),
+            };
+        }
+        Err(upgraded) => upgraded,
+    };
     match upgraded.downcast::<TokioIo<TcpStream>>() {
         Ok(parts) => Box::new(WebSocket::new(parts.io.into_inner(), &parts.read_buf, frame_bytes)),
         Err(upgraded) => Box::new(WebSocket::new(TokioIo::new(upgraded), &[], frame_bytes)),

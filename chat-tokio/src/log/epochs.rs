@@ -10,7 +10,8 @@ use super::recent::RecentMap;
 #[derive(Debug)]
 pub(crate) struct Epochs {
     token: String,
-    made: u64,
+    /// How many were made; `None`: the token alone is the epoch of every room.
+    made: Option<u64>,
 }
 
 impl Epochs {
@@ -19,15 +20,27 @@ impl Epochs {
     /// # Errors
     /// When the system gives no random numbers.
     pub(crate) fn draw() -> Result<Self, getrandom::Error> {
-        Ok(Self { token: format!("{:016x}", getrandom::u64()?), made: 0 })
+        Ok(Self { token: format!("{:016x}", getrandom::u64()?), made: Some(0) })
+    }
+
+    /// Takes the token that several processes agree on, and makes nothing else of it: so they agree
+    /// on the epoch of a room before one of them has given it entries.
+    ///
+    /// It is for logs that never forget a room that had entries, or the room's next log would bear
+    /// the same name.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn agreed(token: &Epoch) -> Self {
+        Self { token: token.as_str().to_owned(), made: None }
     }
 
     /// Makes the next epoch.
     pub(crate) fn make(&mut self) -> Epoch {
         let mut text = self.token.clone();
-        // Writing to a string does not fail. 11 hexadecimal digits last for 17 * 10^12 rooms.
-        let _ = write!(text, "-{:x}", self.made & 0xfff_ffff_ffff);
-        self.made += 1;
+        if let Some(made) = &mut self.made {
+            // Writing to a string does not fail. 11 hexadecimal digits last for 17 * 10^12 rooms.
+            let _ = write!(text, "-{:x}", *made & 0xfff_ffff_ffff);
+            *made += 1;
+        }
         Epoch::new(&text).expect("16 + 1 + 11 letters and digits fit the grammar of epochs")
     }
 }
@@ -72,8 +85,16 @@ mod tests {
         let mut epochs = Epochs::draw().unwrap();
         assert_ne!(epochs.make(), epochs.make());
         assert_ne!(Epochs::draw().unwrap().make(), Epochs::draw().unwrap().make());
-        epochs.made = u64::MAX - 1;
+        epochs.made = Some(u64::MAX - 1);
         assert_eq!(epochs.make().as_str().len(), 28);
+    }
+
+    #[cfg(feature = "sqlite")]
+    #[test]
+    fn who_agrees_on_a_token_makes_the_same_epochs() {
+        let token = Epochs::draw().unwrap().make();
+        let [mut here, mut there] = [Epochs::agreed(&token), Epochs::agreed(&token)];
+        assert_eq!([here.make(), here.make()], [there.make(), token]);
     }
 
     #[test]

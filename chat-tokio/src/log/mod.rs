@@ -18,7 +18,7 @@ use chat_state::{AppendError, Appended, Draft, LogHead, LogPage, ReadError, Read
 
 pub use memory::{MemoryLog, MemoryOptions};
 #[cfg(feature = "sqlite")]
-pub use sqlite::{SqliteDurability, SqliteLog, SqliteOpenError, SqliteOptions};
+pub use sqlite::{SqliteAccess, SqliteDurability, SqliteLog, SqliteOpenError, SqliteOptions};
 
 /// What the methods of a [`RoomLog`] answer: it owns all it needs, so it can be spawned.
 pub type LogFuture<T> = Pin<Box<dyn Future<Output = T> + Send + 'static>>;
@@ -48,7 +48,8 @@ pub trait RoomLog: Send + Sync + 'static {
 
     /// Reads the ends of a room's log. The first spelling of a room's name that the log meets, here
     /// or in `append`, is the one that it answers with from then on, at the least for as long as
-    /// the room has entries or the process remembers it.
+    /// the room has entries or the process remembers it. Until it has entries, processes that share
+    /// the log may spell it in different ways; its epoch is the same for all of them.
     fn head(&self, room: RoomName) -> LogFuture<Result<LogHead, ReadError>>;
 
     /// Reads a range of a room's log.

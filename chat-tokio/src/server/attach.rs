@@ -1,10 +1,13 @@
 //! How a new connection reaches the worker that owns it from then on.
 use std::fmt;
 use std::future::poll_fn;
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use chat_proto::{CloseCode, Dialect, DisplayName, Token};
 
+use crate::accept::Place;
 use crate::transport::Transport;
 
 /// A connection after its handshake.
@@ -17,6 +20,19 @@ pub struct NewConnection {
     pub name: Option<DisplayName>,
     /// The credential that came with the handshake, if one did.
     pub credentials: Option<Token>,
+    /// The client's address, as far as it is known: where a trusted proxy stands in between, what
+    /// it says. An IPv4 address in IPv6's form is given as an IPv4 address.
+    pub peer: Option<IpAddr>,
+    /// Its place among all connections, free again once it ends.
+    pub place: Option<Arc<Place>>,
+}
+
+impl NewConnection {
+    /// Makes a connection of which nothing else is known.
+    #[must_use]
+    pub fn new(transport: Box<dyn Transport>, dialect: Dialect) -> Self {
+        Self { transport, dialect, name: None, credentials: None, peer: None, place: None }
+    }
 }
 
 impl fmt::Debug for NewConnection {
@@ -24,6 +40,7 @@ impl fmt::Debug for NewConnection {
         f.debug_struct("NewConnection")
             .field("transport", &self.transport.properties())
             .field("dialect", &self.dialect)
+            .field("peer", &self.peer)
             .finish_non_exhaustive()
     }
 }

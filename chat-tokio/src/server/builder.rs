@@ -1,27 +1,34 @@
 //! Describing and starting a server.
+#[cfg(any(feature = "api", feature = "webhooks"))]
+mod backends;
+mod error;
+#[cfg(feature = "metrics")]
+mod watchers;
+mod workers;
+
 use std::fmt;
-use std::io;
-use std::net::{SocketAddr, TcpListener as StdListener};
-use std::path::PathBuf;
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use chat_proto::{Limits, LimitsError};
-use chat_state::{Config, HubId, Peers, Times};
-use tokio::sync::{oneshot, watch};
+use chat_proto::Limits;
+use chat_state::Times;
+use tokio::sync::watch;
 
-use super::moderation::Moderation;
-use super::publish::Publishing;
-use super::thread::{self, Listeners};
-use super::{RunningWorker, Server, Shared};
-use crate::accept::{HttpLimits, listen_reuseport};
-use crate::auth::{Authenticator, Gate};
-use crate::broker::LocalBroker;
+pub use self::error::StartError;
+use self::workers::{End, bind};
+use super::thread::Life;
+use super::{Server, Sharing};
+use crate::accept::{Admission, ProxyProtocol, Security};
+use crate::auth::Authenticator;
+use crate::broker::Broker;
 use crate::clock::Clock;
-use crate::http::{self, FrameBytes, Hosts, HttpState, Identify, Origins, Page, Readiness, Ready};
-use crate::log::{MemoryLog, RoomLog};
-use crate::worker::{self, Inbox, Parts, WorkerHandle};
+use crate::http::{Hosts, Origins, Page, Ready};
+use crate::live::Live;
+use crate::log::RoomLog;
+#[cfg(feature = "tls")]
+use crate::tls::{Spoken, TlsIdentity};
 
 /// Workers of one process at most: each is a thread with its own listener.
 const WORKERS_MAX: usize = 1024;
@@ -29,20 +36,30 @@ const WORKERS_MAX: usize = 1024;
 /// What a server is made of. Everything has a default: one worker, a log in memory, no listener.
 pub struct Builder {
     log: Option<Arc<dyn RoomLog>>,
+    broker: Option<Arc<dyn Broker>>,
     limits: Limits,
     times: Times,
     workers: usize,
     listen: Option<SocketAddr>,
     listen_lines: Option<SocketAddr>,
+    #[cfg(feature = "metrics")]
+    metrics_listen: Option<SocketAddr>,
+    trace_sample: Option<NonZeroU32>,
+    http_security: Security,
+    lines_security: Security,
+    sharing: Sharing,
     page: Page,
-    origins: Origins,
-    hosts: Hosts,
+    origins: Live<Origins>,
+    hosts: Live<Hosts>,
     authenticator: Option<Arc<dyn Authenticator>>,
     auth_cookie: Option<Arc<str>>,
     #[cfg(feature = "api")]
     api: Option<crate::api::ApiOptions>,
     #[cfg(feature = "webhooks")]
     webhooks: Option<crate::webhooks::WebhookOptions>,
+    admission: Admission,
+    proxy_protocol: ProxyProtocol,
+    lines_proxy_protocol: ProxyProtocol,
     handshake_timeout: Duration,
     drain_timeout: Duration,
 }
@@ -51,20 +68,30 @@ impl Default for Builder {
     fn default() -> Self {
         Self {
             log: None,
+            broker: None,
             limits: Limits::default(),
             times: Times::default(),
             workers: 1,
             listen: None,
             listen_lines: None,
+            #[cfg(feature = "metrics")]
+            metrics_listen: None,
+            trace_sample: None,
+            http_security: Security::Plain,
+            lines_security: Security::Plain,
+            sharing: Sharing::Nobody,
             page: Page::Embedded,
-            origins: Origins::SameHost,
-            hosts: Hosts::Any,
+            origins: Live::default(),
+            hosts: Live::default(),
             authenticator: None,
             auth_cookie: None,
             #[cfg(feature = "api")]
             api: None,
             #[cfg(feature = "webhooks")]
             webhooks: None,
+            admission: Admission::default(),
+            proxy_protocol: ProxyProtocol::Off,
+            lines_proxy_protocol: ProxyProtocol::Off,
             handshake_timeout: Duration::from_secs(10),
             drain_timeout: Duration::from_secs(10),
         }
@@ -76,6 +103,14 @@ impl Builder {
     #[must_use]
     pub fn log(mut self, log: Arc<dyn RoomLog>) -> Self {
         self.log = Some(log);
+        self
+    }
+
+    /// Carries signals between the workers, and to whoever else it reaches, over this broker.
+    /// Default: a [`LocalBroker`]. The workers are Hubs 0, 1, 2 and so on of it.
+    #[must_use]
+    pub fn broker(mut self, broker: Arc<dyn Broker>) -> Self {
+        self.broker = Some(broker);
         self
     }
 
@@ -111,6 +146,53 @@ impl Builder {
     #[must_use]
     pub fn listen_lines(mut self, address: SocketAddr) -> Self {
         self.listen_lines = Some(address);
+        self.lines_security = Security::Plain;
+        self
+    }
+
+    /// Speaks TLS under this identity where HTTP and WebSocket are served. Pages of the same host
+    /// then have to come by `https`.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls(mut self, identity: TlsIdentity) -> Self {
+        self.http_security = Security::Tls(identity, Spoken::Http);
+        self
+    }
+
+    /// Serves lines of JSON over TLS here, instead of over bare TCP; port 0 lets the system choose.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn listen_tls_lines(mut self, address: SocketAddr, identity: TlsIdentity) -> Self {
+        self.listen_lines = Some(address);
+        self.lines_security = Security::Tls(identity, Spoken::Lines);
+        self
+    }
+
+    /// Serves metrics at `/metrics` here, beside `/healthz` and `/readyz`, on a thread of its own;
+    /// port 0 lets the system choose. At the address of [`listen`](Self::listen) they are beside
+    /// the page. Default: nowhere.
+    #[cfg(feature = "metrics")]
+    #[must_use]
+    pub fn metrics_listen(mut self, address: SocketAddr) -> Self {
+        self.metrics_listen = Some(address);
+        self
+    }
+
+    /// Makes a `tracing` span for one of so many requests, at the level `INFO`: with the request's
+    /// id, the session and the room, until the reply. Default: for none.
+    #[must_use]
+    pub fn trace_sample(mut self, one_of: Option<NonZeroU32>) -> Self {
+        self.trace_sample = one_of;
+        self
+    }
+
+    /// Shares the addresses with another server of the same user that does so, too, so that one can
+    /// take the other's place: both are given new connections until one begins to shut down; from
+    /// then on it listens no more. What the two have in common is the log: it has to be one that
+    /// processes can share, or each has rooms of its own. Default: nobody else may listen there.
+    #[must_use]
+    pub fn share_port(mut self) -> Self {
+        self.sharing = Sharing::Servers;
         self
     }
 
@@ -124,14 +206,14 @@ impl Builder {
     /// Sets which web pages may connect. Default: those of the same host.
     #[must_use]
     pub fn origins(mut self, origins: Origins) -> Self {
-        self.origins = origins;
+        self.origins = origins.into();
         self
     }
 
-    /// Sets by which names the server may be called. Default: any.
+    /// Sets by which names the server may be called. Default: `localhost` and IP addresses.
     #[must_use]
     pub fn hosts(mut self, hosts: Hosts) -> Self {
-        self.hosts = hosts;
+        self.hosts = hosts.into();
         self
     }
 
@@ -166,7 +248,30 @@ impl Builder {
         self
     }
 
-    /// A request's head, and a `chat.v1` client's `hello`, may take this long. Default: 10 s.
+    /// Sets how many connections there may be and which proxies are trusted. Default: 1000 of each
+    /// address but this machine's, and no proxies.
+    #[must_use]
+    pub fn admission(mut self, admission: Admission) -> Self {
+        self.admission = admission;
+        self
+    }
+
+    /// Sets whether connections for HTTP begin with a header of the PROXY protocol. Default: no.
+    #[must_use]
+    pub fn proxy_protocol(mut self, proxy_protocol: ProxyProtocol) -> Self {
+        self.proxy_protocol = proxy_protocol;
+        self
+    }
+
+    /// Sets the same for lines. Default: no.
+    #[must_use]
+    pub fn lines_proxy_protocol(mut self, proxy_protocol: ProxyProtocol) -> Self {
+        self.lines_proxy_protocol = proxy_protocol;
+        self
+    }
+
+    /// A header of the PROXY protocol, a handshake of TLS, a request's head, and a `chat.v1`
+    /// client's `hello` may each take this long. Default: 10 s.
     #[must_use]
     pub fn handshake_timeout(mut self, timeout: Duration) -> Self {
         self.handshake_timeout = timeout;
@@ -190,189 +295,61 @@ impl Builder {
             return Err(StartError::Workers(self.workers));
         }
         self.times.hello_ms = self.handshake_timeout.as_millis().try_into().unwrap_or(u64::MAX);
-        let (listening, http) = bind(self.listen, self.workers)?;
-        let (lines, line_listeners) = bind(self.listen_lines, self.workers)?;
+        let (listening, http) = bind(self.listen, self.workers, self.sharing)?;
+        let (lines, line_listeners) = bind(self.listen_lines, self.workers, self.sharing)?;
+        #[cfg(feature = "metrics")]
+        let watching = self.bind_metrics()?;
         let (stop, stopping) = watch::channel(false);
+        let (leave, leaving) = watch::channel(false);
         let (fail, failed) = watch::channel(false);
-        let life = thread::Life { stopping, failed: fail };
-        let (handles, inboxes): (Vec<_>, Vec<_>) =
-            std::iter::repeat_with(worker::channel).take(self.workers).unzip();
-        let shared = self.shared(handles);
+        let ends: Vec<End> = (0..self.workers).map(|_| End::default()).collect();
+        let origins = (*self.origins.get()).clone().over(self.is_secure());
+        self.origins.set(origins.into());
+        let (clock, life) = (Clock::start(), Life { stopping, leaving, failed: fail });
+        let seams = self.seams();
         #[cfg(feature = "webhooks")]
-        let (shared, webhooks) = self.start_webhooks(shared, &life)?;
-        let shared = Arc::new(shared);
+        let seams = self.tap(seams, clock, &life)?;
+        let common = self.common(&ends, &seams, (clock, life));
         let mut server = Server {
             workers: Vec::with_capacity(self.workers),
-            shared: shared.clone(),
+            shared: common.shared.clone(),
+            metrics: common.metrics.clone(),
             listening,
             lines,
+            #[cfg(feature = "metrics")]
+            watchers: None,
             #[cfg(feature = "api")]
             api: None,
             #[cfg(feature = "webhooks")]
-            webhooks,
+            webhooks: seams.telling,
             drain_timeout: self.drain_timeout,
+            sharing: self.sharing,
+            leave,
             stop,
             failed,
         };
-        let mut listeners = http.into_iter().zip(line_listeners);
-        for (index, inbox) in inboxes.into_iter().enumerate() {
-            let listeners = listeners.next().unwrap_or_default();
-            // What was started before an error ends with the half-made server.
-            server.workers.push(self.start_worker((index, inbox), &shared, listeners, &life)?);
+        // What was started before an error ends with the half-made server.
+        #[cfg(feature = "metrics")]
+        if let Some((address, listener)) = watching {
+            server.watchers = Some((address, self.serve_metrics(listener, &common)?));
         }
-        shared.readiness.set(Ready::Ready);
+        let mut listeners = http.into_iter().zip(line_listeners);
+        for (index, end) in ends.into_iter().enumerate() {
+            let listeners = listeners.next().unwrap_or_default();
+            server.workers.push(self.start_worker((index, end), &common, listeners)?);
+        }
+        common.shared.readiness.set(Ready::Ready);
         #[cfg(feature = "api")]
         {
-            server.api = self.start_api(server.handle(), &life)?;
+            server.api = self.start_api(server.handle(), &common.life)?;
         }
         Ok(server)
     }
 
-    #[cfg(feature = "api")]
-    fn start_api(
-        &self,
-        handle: super::Handle,
-        life: &thread::Life,
-    ) -> Result<Option<crate::api::Listening>, StartError> {
-        let Some(options) = &self.api else { return Ok(None) };
-        let address = options.listen;
-        let mut listeners =
-            listen_reuseport(address, 1).map_err(|error| StartError::Listen { address, error })?;
-        let Some(listener) = listeners.pop() else { return Ok(None) };
-        let router = crate::api::router(handle, options.keys.clone(), options.reload.clone());
-        let started = crate::api::start(listener, router, life.stopping.clone());
-        started.map(Some).map_err(StartError::Thread)
+    /// Tells whether HTTP is spoken over TLS.
+    fn is_secure(&self) -> bool {
+        !matches!(self.http_security, Security::Plain)
     }
-
-    /// Makes what all workers share.
-    fn shared(&self, handles: Vec<WorkerHandle>) -> Shared {
-        let clock = Clock::start();
-        let log = self.log.clone().unwrap_or_else(|| Arc::new(MemoryLog::default()));
-        let gate = self.authenticator.clone().map(|known| Arc::new(Gate::new(known, clock)));
-        Shared {
-            handles,
-            next: 0.into(),
-            readiness: Readiness::default(),
-            frame_bytes: FrameBytes::new(self.limits.frame_bytes),
-            message_bytes: self.limits.message_bytes.into(),
-            moderation: Arc::new(Moderation::new(log.clone(), clock, gate.clone())),
-            gate,
-            log,
-            broker: Arc::new(LocalBroker::default()),
-            clock,
-            published: Publishing::default(),
-            drain: watch::Sender::new(false),
-            #[cfg(feature = "webhooks")]
-            hooks: None,
-        }
-    }
-
-    /// Listens to the log and the broker for what a backend is to be told.
-    #[cfg(feature = "webhooks")]
-    fn start_webhooks(
-        &self,
-        mut shared: Shared,
-        life: &thread::Life,
-    ) -> Result<(Shared, Option<std::thread::JoinHandle<()>>), StartError> {
-        use crate::webhooks::{self, TappedBroker, TappedLog};
-        let Some(options) = &self.webhooks else { return Ok((shared, None)) };
-        let (hooks, receiving) = webhooks::channel(&options.events);
-        let log = shared.log.clone();
-        shared.log = Arc::new(TappedLog { log, hooks: hooks.clone() });
-        let broker = TappedBroker::new(LocalBroker::default(), hooks.clone(), shared.clock);
-        shared.broker = Arc::new(broker);
-        shared.hooks = Some(hooks);
-        let stopping = life.stopping.clone();
-        let started = webhooks::start(options.clone(), receiving, shared.clock, stopping);
-        let started = started.map_err(StartError::Thread)?;
-        Ok((shared, Some(started)))
-    }
-
-    /// Tells whether Hubs say who comes and goes; a single one does not by itself.
-    fn peers(&self) -> Peers {
-        #[cfg(feature = "webhooks")]
-        if self.webhooks.is_some() {
-            return Peers::Some;
-        }
-        if self.workers > 1 { Peers::Some } else { Peers::None }
-    }
-
-    fn start_worker(
-        &self,
-        (index, inbox): (usize, Inbox),
-        shared: &Shared,
-        (http, lines): (Option<StdListener>, Option<StdListener>),
-        life: &thread::Life,
-    ) -> Result<RunningWorker, StartError> {
-        let handle = shared.handles[index].clone();
-        let (drained_tx, drained) = oneshot::channel();
-        let hub = HubId(u32::try_from(index).unwrap_or(u32::MAX));
-        shared.broker.connect(hub, Arc::new(handle.clone()));
-        let mut config = Config { hub, ..Config::default() };
-        config.peers = self.peers();
-        config.durability = shared.log.capabilities().durability;
-        config.limits = self.limits.clone();
-        config.times = self.times.clone();
-        let parts = Parts {
-            config,
-            log: Arc::clone(&shared.log),
-            broker: Arc::clone(&shared.broker),
-            clock: shared.clock,
-            gate: shared.gate.clone(),
-            drained: drained_tx,
-            #[cfg(feature = "webhooks")]
-            hooks: shared.hooks.clone(),
-        };
-        let mut listeners = Listeners::new(Arc::clone(&shared.moderation));
-        if let Some(listener) = http {
-            let router = self.router(shared, &handle)?;
-            let limits = HttpLimits { head_time: self.handshake_timeout, ..HttpLimits::default() };
-            listeners.http = Some((listener, router, limits));
-        }
-        if let Some(listener) = lines {
-            listeners.lines = Some((listener, handle.clone(), shared.frame_bytes.clone()));
-        }
-        let thread = thread::start(index, (parts, inbox), listeners, life.clone())
-            .map_err(StartError::Thread)?;
-        Ok(RunningWorker { handle, drained: Some(drained), thread: Some(thread) })
-    }
-
-    fn identify(&self) -> Identify {
-        match (&self.authenticator, &self.auth_cookie) {
-            (None, _) => Identify::ByName,
-            (Some(_), None) => Identify::ByHeader,
-            (Some(_), Some(name)) => Identify::ByCookie(name.clone()),
-        }
-    }
-
-    /// A worker's connections stay on its thread, so each worker has a router of its own.
-    fn router(&self, shared: &Shared, handle: &WorkerHandle) -> Result<Router, StartError> {
-        let state = HttpState {
-            attach: Arc::new(handle.clone()),
-            origins: Arc::new(self.origins.clone()),
-            hosts: Arc::new(self.hosts.clone()),
-            identify: self.identify(),
-            frame_bytes: shared.frame_bytes.clone(),
-            readiness: shared.readiness.clone(),
-        };
-        http::router(state, self.page.clone()).map_err(|error| match &self.page {
-            Page::Folder(path) => StartError::WebDir { path: path.clone(), error },
-            Page::Embedded | Page::None => StartError::Thread(error),
-        })
-    }
-}
-
-/// One listener a worker, or none.
-type Bound = (Option<SocketAddr>, Vec<Option<StdListener>>);
-
-fn bind(address: Option<SocketAddr>, workers: usize) -> Result<Bound, StartError> {
-    let Some(address) = address else {
-        return Ok((None, std::iter::repeat_with(|| None).take(workers).collect()));
-    };
-    let listeners = listen_reuseport(address, workers)
-        .map_err(|error| StartError::Listen { address, error })?;
-    let chosen = listeners.first().and_then(|first| first.local_addr().ok());
-    Ok((chosen, listeners.into_iter().map(Some).collect()))
 }
 
 impl fmt::Debug for Builder {
@@ -384,48 +361,3 @@ impl fmt::Debug for Builder {
             .finish_non_exhaustive()
     }
 }
-
-/// Why a server does not start.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum StartError {
-    /// A limit is out of bounds.
-    Limits(LimitsError),
-    /// That many workers are not possible.
-    Workers(usize),
-    /// An address can't be listened on.
-    Listen {
-        /// Which.
-        address: SocketAddr,
-        /// Why.
-        error: io::Error,
-    },
-    /// The folder of the user's own page can't be served.
-    WebDir {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        error: io::Error,
-    },
-    /// The system gives no thread or no runtime.
-    Thread(io::Error),
-}
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Limits(error) => error.fmt(f),
-            Self::Workers(n) => write!(f, "{n} workers are not possible: 1 to {WORKERS_MAX} are"),
-            Self::Listen { address, error } if error.kind() == io::ErrorKind::AddrInUse => {
-                write!(f, "cannot listen on {address}: the port is in use")
-            }
-            Self::Listen { address, error } => write!(f, "cannot listen on {address}: {error}"),
-            Self::WebDir { path, error } => {
-                write!(f, "cannot serve the folder {}: {error}", path.display())
-            }
-            Self::Thread(error) => write!(f, "cannot start a worker: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for StartError {}

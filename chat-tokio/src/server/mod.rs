@@ -1,6 +1,7 @@
 //! A server: workers, their listeners, and their end.
 pub mod attach;
 mod builder;
+mod changes;
 mod moderation;
 mod operate;
 mod publish;
@@ -12,11 +13,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use chat_proto::{Limits, LimitsError};
 use chat_state::Revoke;
 use tokio::sync::{oneshot, watch};
 
 pub use builder::{Builder, StartError};
+pub use changes::{Changes, ReconfigureError};
 pub use moderation::{Ban, BanError};
 pub use operate::{Cursor, Totals};
 pub use publish::{Publish, PublishError, Published, SERVICE_PREFIX};
@@ -27,8 +28,12 @@ use self::publish::Publishing;
 use crate::auth::Gate;
 use crate::broker::Broker;
 use crate::clock::Clock;
-use crate::http::{FrameBytes, HttpState, Identify, Readiness, Ready};
+use crate::http::{FrameBytes, Health, Hosts, HttpState, Identify, Origins, Readiness, Ready};
+use crate::live::Live;
 use crate::log::RoomLog;
+use crate::metrics::Metrics;
+#[cfg(feature = "tls")]
+use crate::tls::{TlsError, TlsIdentity};
 use crate::worker::WorkerHandle;
 
 /// A running server. Dropping it ends it at once; [`Server::shutdown`] ends it well.
@@ -36,16 +41,31 @@ use crate::worker::WorkerHandle;
 pub struct Server {
     workers: Vec<RunningWorker>,
     shared: Arc<Shared>,
+    metrics: Metrics,
     listening: Option<SocketAddr>,
     lines: Option<SocketAddr>,
+    /// Where metrics are served by a thread of their own.
+    #[cfg(feature = "metrics")]
+    watchers: Option<(SocketAddr, std::thread::JoinHandle<()>)>,
     #[cfg(feature = "api")]
     api: Option<crate::api::Listening>,
     #[cfg(feature = "webhooks")]
     webhooks: Option<std::thread::JoinHandle<()>>,
     drain_timeout: Duration,
+    sharing: Sharing,
+    /// Becomes true when the listeners are to close.
+    leave: watch::Sender<bool>,
     stop: watch::Sender<bool>,
     /// Becomes true when a worker has failed.
     failed: watch::Receiver<bool>,
+}
+
+/// With whom a server shares its addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sharing {
+    Nobody,
+    /// With other servers of the same user.
+    Servers,
 }
 
 #[derive(Debug)]
@@ -66,12 +86,19 @@ struct Shared {
     log: Arc<dyn RoomLog>,
     broker: Arc<dyn Broker>,
     clock: Clock,
+    health: Health,
     moderation: Arc<Moderation>,
     published: Publishing,
     /// Becomes true when somebody asks for a drain.
     drain: watch::Sender<bool>,
     #[cfg(feature = "webhooks")]
     hooks: Option<crate::webhooks::Hooks>,
+    #[cfg(feature = "tls")]
+    identities: Vec<TlsIdentity>,
+    /// Whether HTTP is spoken over TLS.
+    secure: bool,
+    origins: Live<Origins>,
+    hosts: Live<Hosts>,
 }
 
 impl Shared {
@@ -109,6 +136,13 @@ impl Server {
         self.lines
     }
 
+    /// Returns where metrics are served by a listener of their own, with the port that was chosen.
+    #[cfg(feature = "metrics")]
+    #[must_use]
+    pub fn metrics_addr(&self) -> Option<SocketAddr> {
+        self.watchers.as_ref().map(|(address, _)| *address)
+    }
+
     /// Returns where the API is served, with the port that was chosen.
     #[cfg(feature = "api")]
     #[must_use]
@@ -116,25 +150,17 @@ impl Server {
         self.api.as_ref().map(|api| api.address)
     }
 
+    /// Returns what reads the metrics, with or without a listener.
+    #[must_use]
+    pub fn metrics(&self) -> Metrics {
+        self.metrics.clone()
+    }
+
     /// Returns a handle for handing in connections. It is cheap to clone; once the server has ended
     /// it refuses.
     #[must_use]
     pub fn handle(&self) -> Handle {
         Handle { shared: Arc::clone(&self.shared) }
-    }
-
-    /// Gives all workers new limits.
-    ///
-    /// # Errors
-    /// Names the limit that is out of bounds; nothing has changed then.
-    pub async fn reconfigure(&self, limits: Limits) -> Result<(), LimitsError> {
-        limits.check()?;
-        self.shared.frame_bytes.set(limits.frame_bytes);
-        self.shared.message_bytes.store(limits.message_bytes, Ordering::Relaxed);
-        for worker in &self.workers {
-            worker.handle.reconfigure(limits.clone()).await;
-        }
-        Ok(())
     }
 
     /// Resolves when a worker has failed, which is a bug of ours: its connections are lost.
@@ -154,9 +180,15 @@ impl Server {
     }
 
     /// Leaves service: not ready, everybody is told to come back elsewhere or later and closed in
-    /// turns, what was accepted is acked. Resolves when all are gone or the drain timeout is over.
+    /// turns, what was accepted is acked. It goes on listening, so that it can say that it is not
+    /// ready, unless the address is [shared](Builder::share_port). Resolves when all are gone or
+    /// the drain timeout is over.
     pub async fn shutdown(mut self) -> Drained {
         self.shared.readiness.set(Ready::Draining);
+        if self.sharing == Sharing::Servers {
+            // Whoever is told to come back finds the others.
+            self.leave.send_replace(true);
+        }
         for worker in &self.workers {
             worker.handle.drain(self.drain_timeout).await;
         }
@@ -187,6 +219,12 @@ impl Drop for Server {
             {
                 tracing::error!("a worker's thread has panicked");
             }
+        }
+        #[cfg(feature = "metrics")]
+        if let Some((_, thread)) = self.watchers.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the thread of the metrics has panicked");
         }
         #[cfg(feature = "api")]
         if let Some(thread) = self.api.as_mut().and_then(|api| api.thread.take())
@@ -219,6 +257,17 @@ pub struct Handle {
 }
 
 impl Handle {
+    /// Reads the certificates of the listeners from their files now, for connections that come from
+    /// now on. It reads files, and so blocks for a moment.
+    ///
+    /// # Errors
+    /// The first file that can't be used, and why; its identity is as before.
+    #[cfg(feature = "tls")]
+    pub fn reload_tls(&self) -> Result<(), TlsError> {
+        let results: Vec<_> = self.shared.identities.iter().map(TlsIdentity::reload).collect();
+        results.into_iter().collect()
+    }
+
     /// Makes the state of an HTTP router that hands its WebSockets to this server, for mounting
     /// [`crate::http::router`] in a program of one's own.
     #[must_use]
@@ -226,6 +275,9 @@ impl Handle {
         HttpState {
             frame_bytes: self.shared.frame_bytes.clone(),
             readiness: self.shared.readiness.clone(),
+            health: Some(self.shared.health.clone()),
+            origins: self.shared.origins.clone(),
+            hosts: self.shared.hosts.clone(),
             identify: match self.shared.gate {
                 Some(_) => Identify::ByHeader,
                 None => Identify::ByName,

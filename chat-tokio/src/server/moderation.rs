@@ -240,7 +240,8 @@ impl Handle {
         let record = match what {
             Revoke::User(user) => Record::RevokeUser { user: user.clone() },
             Revoke::Token(token) => Record::RevokeToken { token: token.as_str().to_owned() },
-            Revoke::Session(_) => return Ok(()),
+            // A key counts again where the settings name it again.
+            Revoke::Session(_) | Revoke::Key(_) => return Ok(()),
         };
         self.shared.moderation.write(&record).await
     }

@@ -7,11 +7,10 @@ use chat_proto::{CloseCode, RoomName};
 use chat_state::{
     LogHead, LogPage, Order, ReadError, ReadRange, RoomView, SessionView, Which, Whom,
 };
-use tokio::sync::oneshot;
 
 use super::Handle;
 use crate::http::Ready;
-use crate::worker::{Look, WorkerHandle};
+use crate::worker::Look;
 
 /// What a server has, and what it has done since its start.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,7 +25,7 @@ pub struct Totals {
     pub members: u64,
     /// Messages that the log has taken.
     pub messages: u64,
-    /// Frames to all of a room, counted once for each member.
+    /// Messages that were put in members' outboxes, one for each member.
     pub deliveries: u64,
     /// Connections that the server has closed, by the number of the close code.
     pub closes: BTreeMap<u16, u64>,
@@ -65,14 +64,14 @@ impl Handle {
         let mut totals = Totals { messages: self.shared.published.get(), ..Totals::default() };
         let mut rooms = BTreeSet::new();
         for worker in &self.shared.handles {
-            let Some(seen) = ask(worker, Look::Counts).await else { continue };
+            let Some(seen) = worker.ask(Look::Counts).await else { continue };
             totals.connections += seen.connections as u64;
             totals.away += seen.away as u64;
             totals.members += seen.members;
-            totals.messages += seen.counts.messages;
-            totals.deliveries += seen.counts.deliveries;
-            for (code, count) in seen.counts.closes {
-                *totals.closes.entry(code).or_default() += count;
+            totals.messages += seen.messages;
+            totals.deliveries += seen.deliveries;
+            for (code, count) in seen.closes {
+                *totals.closes.entry(code.number()).or_default() += count;
             }
             rooms.extend(seen.rooms);
         }
@@ -90,7 +89,7 @@ impl Handle {
         let mut rooms = BTreeMap::new();
         for worker in &self.shared.handles {
             let look = |answer| Look::Rooms(after.cloned(), limit, answer);
-            for room in ask(worker, look).await.unwrap_or_default() {
+            for room in worker.ask(look).await.unwrap_or_default() {
                 add(&mut rooms, room);
             }
         }
@@ -101,7 +100,7 @@ impl Handle {
     pub async fn room(&self, room: &RoomName) -> Option<RoomView> {
         let mut rooms = BTreeMap::new();
         for worker in &self.shared.handles {
-            if let Some(Some(room)) = ask(worker, |answer| Look::Room(room.clone(), answer)).await {
+            if let Some(Some(room)) = worker.ask(|answer| Look::Room(room.clone(), answer)).await {
                 add(&mut rooms, room);
             }
         }
@@ -123,7 +122,7 @@ impl Handle {
             }
             let (slot, left) = (from.slot, limit - all.len());
             let look = |answer| Look::Sessions(which.clone(), slot, left, answer);
-            let (some, next) = ask(worker, look).await.unwrap_or_default();
+            let (some, next) = worker.ask(look).await.unwrap_or_default();
             all.extend(some);
             from = match next {
                 Some(slot) => Cursor { slot, ..from },
@@ -198,10 +197,4 @@ fn add(rooms: &mut BTreeMap<RoomName, RoomView>, part: RoomView) {
     {
         room.position = part.position;
     }
-}
-
-async fn ask<T>(worker: &WorkerHandle, look: impl FnOnce(oneshot::Sender<T>) -> Look) -> Option<T> {
-    let (answer, answered) = oneshot::channel();
-    worker.look(look(answer)).await;
-    answered.await.ok()
 }

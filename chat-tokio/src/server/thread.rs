@@ -6,6 +6,7 @@ use std::net::TcpListener as StdListener;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use axum::Router;
 use tokio::net::TcpListener;
@@ -13,20 +14,43 @@ use tokio::sync::watch;
 use tokio::task::LocalSet;
 
 use super::moderation::Moderation;
-use crate::accept::{HttpLimits, serve_http, serve_lines};
+#[cfg(feature = "tls")]
+use crate::accept::serve_tls_lines;
+use crate::accept::{self, Admission, HttpLimits, Security, serve_lines};
 use crate::http::FrameBytes;
+#[cfg(feature = "tls")]
+use crate::tls::{LOOK_EVERY, TlsIdentity};
 use crate::worker::{Inbox, Parts, Worker, WorkerHandle};
 
 /// What a worker listens on, once it knows whom to keep out.
 pub(super) struct Listeners {
     moderation: Arc<Moderation>,
-    pub(super) http: Option<(StdListener, Router, HttpLimits)>,
-    pub(super) lines: Option<(StdListener, WorkerHandle, FrameBytes)>,
+    pub(super) http: Option<(StdListener, Security, Router, HttpLimits, Admission)>,
+    pub(super) lines: Option<LineListener>,
+    /// Identities whose files this worker looks at, for all.
+    #[cfg(feature = "tls")]
+    pub(super) watched: Vec<TlsIdentity>,
+}
+
+/// Where lines are spoken, and how.
+pub(super) struct LineListener {
+    pub(super) listener: StdListener,
+    pub(super) security: Security,
+    pub(super) handle: WorkerHandle,
+    pub(super) frame_bytes: FrameBytes,
+    /// Who is taken, and how long a header of the PROXY protocol and a handshake may take.
+    pub(super) admission: (Admission, Duration),
 }
 
 impl Listeners {
     pub(super) fn new(moderation: Arc<Moderation>) -> Self {
-        Self { moderation, http: None, lines: None }
+        Self {
+            moderation,
+            http: None,
+            lines: None,
+            #[cfg(feature = "tls")]
+            watched: Vec::new(),
+        }
     }
 }
 
@@ -34,18 +58,31 @@ impl Listeners {
 #[derive(Clone)]
 pub(super) struct Life {
     pub(super) stopping: watch::Receiver<bool>,
+    pub(super) leaving: watch::Receiver<bool>,
     pub(super) failed: watch::Sender<bool>,
 }
 
 impl Life {
     /// Resolves when the server stops.
-    fn stop(&self) -> impl Future<Output = ()> + use<> {
-        let mut stopping = self.stopping.clone();
+    pub(super) fn stop(&self) -> impl Future<Output = ()> + use<> {
+        told(self.stopping.clone())
+    }
+
+    /// Resolves when the server takes no more connections.
+    fn leave(&self) -> impl Future<Output = ()> + use<> {
+        let (leaving, stopping) = (told(self.leaving.clone()), self.stop());
         async move {
-            // Nobody to tell is the same as having been told.
-            let _ = stopping.wait_for(|stop| *stop).await;
+            tokio::select! {
+                () = leaving => {}
+                () = stopping => {}
+            }
         }
     }
+}
+
+async fn told(mut word: watch::Receiver<bool>) {
+    // Nobody to tell is the same as having been told.
+    let _ = word.wait_for(|word| *word).await;
 }
 
 /// Starts a worker's thread.
@@ -55,8 +92,18 @@ pub(super) fn start(
     listeners: Listeners,
     life: Life,
 ) -> io::Result<JoinHandle<()>> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (clock, counts) = (parts.clock, parts.counts.clone());
+    let rests = counts.clone();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .on_thread_park(move || rests.rests(clock.since_start()))
+        .on_thread_unpark({
+            let counts = counts.clone();
+            move || counts.wakes(clock.since_start())
+        })
+        .build()?;
     std::thread::Builder::new().name(format!("chat-worker-{index}")).spawn(move || {
+        counts.wakes(clock.since_start());
         let local = LocalSet::new();
         let stop = life.stop();
         let worker = local.run_until(async {
@@ -84,14 +131,48 @@ async fn open(worker: Rc<RefCell<Worker>>, listeners: Listeners, life: Life) {
 
 /// Starts accepting on this thread.
 fn listen(listeners: Listeners, life: &Life) -> io::Result<()> {
-    if let Some((listener, router, limits)) = listeners.http {
+    if let Some((listener, security, router, limits, admission)) = listeners.http {
         let listener = TcpListener::from_std(listener)?;
-        tokio::task::spawn_local(serve_http(listener, router, limits, life.stop()));
+        let served = accept::serve((listener, security), router, limits, admission, life.leave());
+        tokio::task::spawn_local(served);
     }
-    if let Some((listener, handle, frame_bytes)) = listeners.lines {
-        let listener = TcpListener::from_std(listener)?;
-        let handle = Arc::new(handle);
-        tokio::task::spawn_local(serve_lines(listener, handle, frame_bytes, life.stop()));
+    if let Some(lines) = listeners.lines {
+        listen_lines(lines, life)?;
+    }
+    #[cfg(feature = "tls")]
+    for identity in listeners.watched {
+        let stop = life.stop();
+        tokio::task::spawn_local(async move {
+            tokio::select! {
+                () = watch(&identity) => {}
+                () = stop => {}
+            }
+        });
     }
     Ok(())
+}
+
+fn listen_lines(lines: LineListener, life: &Life) -> io::Result<()> {
+    let LineListener { listener, security, handle, frame_bytes, admission } = lines;
+    let listener = TcpListener::from_std(listener)?;
+    let (handle, stop) = (Arc::new(handle), life.leave());
+    match security {
+        Security::Plain => {
+            tokio::task::spawn_local(serve_lines(listener, handle, frame_bytes, admission, stop));
+        }
+        #[cfg(feature = "tls")]
+        Security::Tls(identity, _) => {
+            let served = serve_tls_lines(listener, identity, handle, frame_bytes, admission, stop);
+            tokio::task::spawn_local(served);
+        }
+    }
+    Ok(())
+}
+
+/// Looks at an identity's files as long as it has any.
+#[cfg(feature = "tls")]
+async fn watch(identity: &TlsIdentity) {
+    while identity.look().await {
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
 }

@@ -62,7 +62,10 @@ struct Shared {
 /// One direction.
 #[derive(Debug, Default)]
 struct Queue {
-    texts: VecDeque<Utf8Bytes>,
+    /// Most of the time there is one at most, which needs no memory of its own.
+    first: Option<Utf8Bytes>,
+    /// Those after the first.
+    rest: VecDeque<Utf8Bytes>,
     bytes: usize,
     /// Nothing more will be put.
     ended: bool,
@@ -71,9 +74,6 @@ struct Queue {
     reader: Option<Waker>,
     writer: Option<Waker>,
 }
-
-/// A queue that grew beyond this many texts gives its buffer back once it is empty.
-const KEEP_TEXTS: usize = 4;
 
 impl Queue {
     fn poll_put(
@@ -86,21 +86,29 @@ impl Queue {
         if self.ended || self.deaf {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
-        if self.bytes + length > capacity_bytes && !self.texts.is_empty() {
+        if self.bytes + length > capacity_bytes && self.first.is_some() {
             keep(&mut self.writer, cx);
             return Poll::Pending;
         }
         self.bytes += length;
-        self.texts.push_back(text()?);
+        let text = text()?;
+        if self.first.is_none() {
+            self.first = Some(text);
+        } else {
+            self.rest.push_back(text);
+        }
         wake(&mut self.reader);
         Poll::Ready(Ok(()))
     }
 
     fn take(&mut self) -> Option<Utf8Bytes> {
-        let text = self.texts.pop_front()?;
+        let text = self.first.take()?;
         self.bytes -= text.len();
-        if self.texts.is_empty() && self.texts.capacity() > KEEP_TEXTS {
-            self.texts = VecDeque::new();
+        if let Some(next) = self.rest.pop_front() {
+            self.first = Some(next);
+        } else if self.rest.capacity() > 0 {
+            // A million idle ones must not keep what they need no more.
+            self.rest = VecDeque::new();
         }
         wake(&mut self.writer);
         Some(text)
@@ -125,7 +133,7 @@ impl Queue {
 
     fn deafen(&mut self) {
         self.deaf = true;
-        self.texts = VecDeque::new();
+        (self.first, self.rest) = (None, VecDeque::new());
         self.bytes = 0;
         wake(&mut self.writer);
     }

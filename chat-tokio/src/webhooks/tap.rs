@@ -82,8 +82,8 @@ fn tell_message(
 }
 
 /// A broker that tells who comes and goes. Its Hubs have to signal, also a single one.
-pub(crate) struct TappedBroker<B> {
-    broker: B,
+pub(crate) struct TappedBroker {
+    broker: Arc<dyn Broker>,
     hooks: Hooks,
     clock: Clock,
     /// On how many Hubs a member is: one who moves comes on the next before it goes from the last.
@@ -91,8 +91,8 @@ pub(crate) struct TappedBroker<B> {
     members: Mutex<BTreeMap<(RoomName, MemberId), u32>>,
 }
 
-impl<B> TappedBroker<B> {
-    pub(crate) fn new(broker: B, hooks: Hooks, clock: Clock) -> Self {
+impl TappedBroker {
+    pub(crate) fn new(broker: Arc<dyn Broker>, hooks: Hooks, clock: Clock) -> Self {
         Self { broker, hooks, clock, members: Mutex::default() }
     }
 
@@ -126,6 +126,7 @@ impl<B> TappedBroker<B> {
             | Signal::AskCensus
             | Signal::Typing { .. }
             | Signal::Resumed { .. }
+            | Signal::Spent { .. }
             | Signal::Revoked(_) => {}
         }
     }
@@ -145,7 +146,7 @@ impl<B> TappedBroker<B> {
     }
 }
 
-impl<B: Broker> Broker for TappedBroker<B> {
+impl Broker for TappedBroker {
     fn connect(&self, hub: HubId, sink: Arc<dyn SignalSink>) {
         self.broker.connect(hub, sink);
     }

@@ -7,9 +7,11 @@ use std::task::{Context, Poll};
 
 use chat_proto::{CloseCode, LeaveReason};
 use chat_state::{ConnId, Event};
+use tracing::Span;
 
 use super::Worker;
 use super::slots::Phase;
+use crate::metrics::Received;
 use crate::transport::{Inbound, Utf8Bytes};
 
 /// Frames that one connection may have read before others get their turn.
@@ -83,19 +85,27 @@ impl Worker {
         if let Some(slot) = self.slots.get_mut(conn) {
             slot.phase = Phase::Gone;
         }
+        self.note_gone(conn, why);
         self.handle(Event::Disconnected { conn, why });
     }
 
     fn text(&mut self, conn: ConnId, text: &Utf8Bytes) {
         let Some(slot) = self.slots.get_mut(conn) else { return };
-        let event = match slot.decoder.decode(text.as_str()) {
-            Ok(frame) => Event::Received { conn, frame },
-            Err(error) => {
-                let dialect = slot.decoder.dialect();
-                Event::Malformed { conn, error, dialect }
+        let decoded = slot.decoder.decode(text.as_str());
+        let dialect = slot.decoder.dialect();
+        match decoded {
+            Ok(frame) => {
+                self.counts.note_received(dialect, Received::of(&frame), text.len());
+                self.sample(&frame);
+                let span = self.tracer.begin((self.id, conn), &frame, || self.hub.member(conn));
+                let _request = span.as_ref().map(Span::enter);
+                self.handle(Event::Received { conn, frame });
             }
-        };
-        self.handle(event);
+            Err(error) => {
+                self.counts.note_received(dialect, Received::of_error(&error), text.len());
+                self.handle(Event::Malformed { conn, error, dialect });
+            }
+        }
     }
 
     fn violated(&mut self, conn: ConnId, code: CloseCode) {

@@ -6,6 +6,7 @@ use chat_state::{ConnId, Event, Recipients};
 use super::Worker;
 use super::gathered::Space;
 use super::slots::Phase;
+use crate::metrics::{DIALECTS, Sent, place_of};
 use crate::transport::Framing;
 
 impl Worker {
@@ -14,6 +15,9 @@ impl Worker {
     pub(super) fn send(&mut self, to: &Recipients, frame: ServerFrame) {
         match to {
             Recipients::All(roster) => {
+                if let ServerFrame::Entry(entry) = &frame {
+                    self.sample_committed(entry);
+                }
                 if self.gathered.add(roster, frame) == Space::None {
                     self.push_gathered();
                 }
@@ -23,7 +27,11 @@ impl Worker {
                 if !matches!(frame, ServerFrame::Ack { .. }) {
                     self.push_gathered();
                 }
-                self.send_one(*conn, &mut Forms::new(&[frame]));
+                self.tracer.reply(*conn, &frame);
+                let frames = [frame];
+                let mut forms = Forms::new(&frames);
+                self.send_one(*conn, &mut forms);
+                self.note_sent(&forms);
             }
             Recipients::AllBut(roster, but) => {
                 self.push_gathered();
@@ -32,6 +40,7 @@ impl Worker {
                 for conn in roster.iter().filter(|conn| conn != but) {
                     self.send_one(conn, &mut forms);
                 }
+                self.note_sent(&forms);
             }
         }
     }
@@ -43,13 +52,59 @@ impl Worker {
         }
         let groups = self.gathered.take();
         for group in &groups {
-            self.counts.deliveries += (group.to.len() * group.frames.len()) as u64;
             let mut forms = Forms::new(&group.frames);
             for conn in group.to.iter() {
                 self.send_one(conn, &mut forms);
             }
+            self.note_sent(&forms);
         }
         self.gathered.reuse(groups);
+        self.sample_enqueued();
+    }
+
+    /// Counts what has gone to some outboxes, once for all of them.
+    fn note_sent(&self, forms: &Forms<'_>) {
+        for (dialect, form) in forms.made() {
+            for (kind, bytes) in form.parts() {
+                self.counts.note_sent(dialect, kind, bytes, form.outboxes);
+            }
+            if let ([ServerFrame::Error(error)], true) = (forms.frames, form.outboxes > 0) {
+                self.counts.note_error(error.code);
+            }
+        }
+    }
+
+    /// Pushes what was gathered, where nothing more comes in this turn. What goes to the members of
+    /// one room is written as it is pushed, so that each is fetched from memory once and not twice.
+    pub(super) fn push_last(&mut self) {
+        if self.gathered.groups() != 1 {
+            return self.push_gathered();
+        }
+        let groups = self.gathered.take();
+        for group in &groups {
+            let mut forms = Forms::new(&group.frames);
+            for conn in group.to.iter() {
+                let pushed =
+                    self.slots.push_unlisted(conn, |dialect, framing| forms.get(dialect, framing));
+                let Some(slot) = pushed else { continue };
+                if !slot.blocked {
+                    self.flush(conn);
+                }
+                self.check_high_water(conn);
+            }
+            self.note_sent(&forms);
+        }
+        self.gathered.reuse(groups);
+        self.sample_enqueued();
+        self.sample_written();
+    }
+
+    fn check_high_water(&mut self, conn: ConnId) {
+        let Some(slot) = self.slots.get_mut(conn) else { return };
+        let (dialect, waiting) = (slot.decoder.dialect(), slot.outbox.remaining());
+        if waiting > self.high_water(dialect) {
+            self.relieve(conn, dialect);
+        }
     }
 
     fn send_one(&mut self, conn: ConnId, forms: &mut Forms<'_>) {
@@ -77,6 +132,7 @@ impl Worker {
             self.cut_off(conn, CloseCode::SlowConsumer, LeaveReason::SlowConsumer);
         } else if waiting > high && !slot.congested {
             slot.congested = true;
+            self.counts.congestions.add(1);
             self.results.push_back(Event::Congested { conn });
         }
     }
@@ -94,7 +150,45 @@ impl Worker {
 /// The bytes of some frames in each dialect and framing, made when first wanted.
 struct Forms<'a> {
     frames: &'a [ServerFrame],
-    made: [[Option<Vec<Bytes>>; 3]; 2],
+    made: [[Option<Form>; 3]; 2],
+}
+
+/// The bytes of these frames in one dialect and framing.
+struct Form {
+    /// The buffers to push: one, or one for each frame where the transport takes whole frames, or
+    /// none if the dialect has no such frames.
+    buffers: Vec<Bytes>,
+    /// How many outboxes got them.
+    outboxes: u64,
+    /// What each frame is, and its bytes. The first has no memory of its own: most are alone.
+    first: Option<(Sent, u64)>,
+    more: Vec<(Sent, u64)>,
+}
+
+impl Form {
+    // Once for a list of recipients: inlined, it would keep what is done for each from being so.
+    #[inline(never)]
+    fn new(frames: &[ServerFrame], dialect: Dialect, framing: Framing) -> Self {
+        let mut form = Self { buffers: Vec::new(), outboxes: 0, first: None, more: Vec::new() };
+        for frame in frames {
+            let Some(encoded) = frame.encode(dialect) else { continue };
+            let bytes = framing.of(&encoded);
+            let part = (Sent::of(frame), bytes.len() as u64);
+            match form.first {
+                None => form.first = Some(part),
+                Some(_) => form.more.push(part),
+            }
+            form.buffers.push(bytes);
+        }
+        if framing != Framing::Text && form.buffers.len() > 1 {
+            form.buffers = vec![joined(&form.buffers)];
+        }
+        form
+    }
+
+    fn parts(&self) -> impl Iterator<Item = (Sent, u64)> + '_ {
+        self.first.iter().chain(&self.more).copied()
+    }
 }
 
 impl<'a> Forms<'a> {
@@ -102,23 +196,23 @@ impl<'a> Forms<'a> {
         Self { frames, made: Default::default() }
     }
 
-    /// Returns the buffers to push: one, or one for each frame where the transport takes whole
-    /// frames, or none if the dialect has no such frames.
+    /// Returns the buffers to push to one outbox, and counts that.
+    #[inline]
     fn get(&mut self, dialect: Dialect, framing: Framing) -> &[Bytes] {
-        let d = match dialect {
-            Dialect::Basic => 0,
-            Dialect::V1 => 1,
-        };
         let f = match framing {
             Framing::WebSocket => 0,
             Framing::Line => 1,
             Framing::Text => 2,
         };
-        self.made[d][f].get_or_insert_with(|| {
-            let encoded = self.frames.iter().filter_map(|frame| frame.encode(dialect));
-            let bytes: Vec<Bytes> = encoded.map(|encoded| framing.of(&encoded)).collect();
-            if framing == Framing::Text || bytes.len() < 2 { bytes } else { vec![joined(&bytes)] }
-        })
+        let form = self.made[place_of(dialect)][f]
+            .get_or_insert_with(|| Form::new(self.frames, dialect, framing));
+        form.outboxes += 1;
+        &form.buffers
+    }
+
+    fn made(&self) -> impl Iterator<Item = (Dialect, &Form)> {
+        let dialects = DIALECTS.into_iter().zip(&self.made);
+        dialects.flat_map(|(dialect, made)| made.iter().flatten().map(move |form| (dialect, form)))
     }
 }
 

@@ -62,6 +62,11 @@ impl Gathered {
         if is_full { Space::None } else { Space::Left }
     }
 
+    /// Returns how many groups there are.
+    pub(super) fn groups(&self) -> usize {
+        self.groups.len()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.groups.is_empty()
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use chat_proto::Limits;
 use chat_state::{Event, HubId, Order, Revoke};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::Worker;
 use super::look::Look;
@@ -26,7 +26,8 @@ enum Message {
     Attach(NewConnection),
     Signal(HubId, chat_state::Signal),
     Drain(Duration),
-    Reconfigure(Box<Limits>),
+    /// New limits; the sender is told once they count.
+    Reconfigure(Box<Limits>, oneshot::Sender<()>),
     Revoke(Revoke),
     Operator(Order),
     Look(Look),
@@ -66,9 +67,13 @@ impl WorkerHandle {
         let _ = self.sender.send(Message::Drain(within)).await;
     }
 
-    /// Gives the worker new limits, already checked.
+    /// Gives the worker new limits, already checked. Resolves once they count.
     pub(crate) async fn reconfigure(&self, limits: Limits) {
-        let _ = self.sender.send(Message::Reconfigure(limits.into())).await;
+        let (done, counting) = oneshot::channel();
+        // A worker that is gone has nobody for whom they could count.
+        if self.sender.send(Message::Reconfigure(limits.into(), done)).await.is_ok() {
+            let _ = counting.await;
+        }
     }
 }
 
@@ -79,9 +84,11 @@ impl WorkerHandle {
         let _ = self.sender.send(Message::Operator(order)).await;
     }
 
-    /// Asks a question, whose answer comes unless the worker is gone.
-    pub(crate) async fn look(&self, look: Look) {
-        let _ = self.sender.send(Message::Look(look)).await;
+    /// Asks a question; `None` if the worker is gone.
+    pub(crate) async fn ask<T>(&self, look: impl FnOnce(oneshot::Sender<T>) -> Look) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        self.sender.send(Message::Look(look(reply))).await.ok()?;
+        answer.await.ok()
     }
 
     /// Ends what is revoked.
@@ -102,7 +109,7 @@ impl Attach for WorkerHandle {
             Message::Attach(connection) => Err(Refused { why, connection }),
             Message::Signal(..)
             | Message::Drain(_)
-            | Message::Reconfigure(_)
+            | Message::Reconfigure(..)
             | Message::Revoke(_)
             | Message::Operator(_)
             | Message::Look(_) => {
@@ -150,7 +157,9 @@ pub(super) async fn run(worker: Rc<RefCell<Worker>>, mut inbox: Inbox) {
             () = inbox.losses.noted.notified() => {}
         }
         if inbox.losses.lost.swap(false, Ordering::AcqRel) {
-            worker.borrow_mut().handle(Event::SignalsLost);
+            let mut worker = worker.borrow_mut();
+            worker.counts.signal_losses.add(1);
+            worker.handle(Event::SignalsLost);
         }
         tokio::task::yield_now().await;
     }
@@ -160,7 +169,10 @@ impl Worker {
     fn take(&mut self, message: Message) {
         match message {
             Message::Attach(new) => self.attach(new),
-            Message::Signal(from, signal) => self.handle(Event::Signal { from, signal }),
+            Message::Signal(from, signal) => {
+                self.counts.signals_received.add(1);
+                self.handle(Event::Signal { from, signal });
+            }
             Message::Drain(within) => {
                 let within = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
                 let deadline = self.clock.now().mono.plus(within);
@@ -169,9 +181,11 @@ impl Worker {
             Message::Revoke(what) => self.revoke(what),
             Message::Operator(order) => self.operate(order),
             Message::Look(look) => self.look(look),
-            Message::Reconfigure(limits) => {
+            Message::Reconfigure(limits, done) => {
                 self.limits = (*limits).clone();
                 self.handle(Event::Reconfigure { limits: *limits });
+                // Nobody may wait for it any more.
+                let _ = done.send(());
             }
         }
     }

@@ -1,11 +1,10 @@
 //! What somebody who runs the server is shown of a worker.
-use std::collections::BTreeMap;
-
 use chat_proto::{CloseCode, RoomName};
-use chat_state::{AppendError, Appended, Outcome, RoomView, SessionView, Which};
+use chat_state::{RoomView, SessionView, Which};
 use tokio::sync::oneshot;
 
 use super::Worker;
+use crate::metrics::{Gauges, Sent};
 
 /// Connections that are looked at in one go: a fraction of a millisecond.
 const SCAN: usize = 4096;
@@ -20,6 +19,8 @@ pub(crate) enum Look {
     Sessions(Which, usize, usize, oneshot::Sender<(Vec<SessionView>, Option<usize>)>),
     /// All that is counted.
     Counts(oneshot::Sender<Seen>),
+    /// What it has at the moment, for the metrics.
+    Gauges(oneshot::Sender<Gauges>),
 }
 
 /// What a worker has, and what it has done since its start.
@@ -28,30 +29,10 @@ pub(crate) struct Seen {
     pub(crate) away: usize,
     pub(crate) members: u64,
     pub(crate) rooms: Vec<RoomName>,
-    pub(crate) counts: Counts,
-}
-
-/// What a worker has done since its start. It is the worker's own, so that counting costs nothing.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Counts {
-    /// Messages that the log took from its members.
     pub(crate) messages: u64,
-    /// Frames to all of a room, once for each member.
     pub(crate) deliveries: u64,
-    /// Connections that it closed, by the code: as many as there are codes.
-    pub(crate) closes: BTreeMap<u16, u64>,
-}
-
-impl Counts {
-    pub(super) fn closed(&mut self, code: CloseCode) {
-        *self.closes.entry(code.number()).or_default() += 1;
-    }
-
-    pub(super) fn appended(&mut self, results: &[Result<Appended, AppendError>]) {
-        let outcomes = results.iter().flatten().flat_map(|appended| &appended.outcomes);
-        let new = outcomes.filter(|outcome| matches!(outcome, Outcome::New { .. }));
-        self.messages += new.count() as u64;
-    }
+    /// Connections that it closed, by the code, where there are any.
+    pub(crate) closes: Vec<(CloseCode, u64)>,
 }
 
 impl Worker {
@@ -73,10 +54,15 @@ impl Worker {
                 let _ = answer.send(Seen {
                     connections: stats.sessions,
                     away: stats.away,
-                    members: self.hub.members_here(),
+                    members: self.hub.members(),
                     rooms: rooms.into_iter().map(|room| room.room).collect(),
-                    counts: self.counts.clone(),
+                    messages: self.counts.messages.get(),
+                    deliveries: self.counts.sent(Sent::Message),
+                    closes: self.counts.closes().filter(|(_, count)| *count > 0).collect(),
                 });
+            }
+            Look::Gauges(answer) => {
+                let _ = answer.send(self.gauges());
             }
         }
     }

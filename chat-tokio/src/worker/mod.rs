@@ -8,17 +8,20 @@
 //!
 //! *Invariant:* nothing waits between an event and the end of its actions.
 mod connection;
+mod count;
 mod fanout;
 mod gathered;
 mod inbox;
 mod look;
 mod slots;
 mod timer;
+mod trace;
 mod turn;
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::Future;
+use std::num::NonZeroU32;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -29,10 +32,12 @@ use chat_state::{
     ReadRange, Revoke, Token,
 };
 
+use crate::accept::PeerKey;
 use crate::auth::Gate;
 use crate::broker::Broker;
 use crate::clock::Clock;
 use crate::log::{LogFuture, RoomBatch, RoomLog};
+use crate::metrics::WorkerCounts;
 use crate::random;
 use crate::server::attach::NewConnection;
 
@@ -40,6 +45,9 @@ use gathered::Gathered;
 pub(crate) use inbox::{Inbox, WorkerHandle, channel};
 pub(crate) use look::Look;
 use slots::{Phase, Slot, Slots};
+
+/// How far a connection is that was refused when it came.
+const TURNED_AWAY: Phase = Phase::Flushing(CloseCode::Overloaded);
 
 /// How long a connection may take to be closed properly, in milliseconds.
 const CLOSE_PATIENCE_MS: u64 = 2000;
@@ -52,6 +60,9 @@ pub(crate) struct Parts {
     pub(crate) clock: Clock,
     /// Who says whose a credential is; `None`: everybody chooses a name.
     pub(crate) gate: Option<Arc<Gate>>,
+    pub(crate) counts: Arc<WorkerCounts>,
+    /// One of so many requests gets a span.
+    pub(crate) trace_sample: Option<NonZeroU32>,
     /// Told once, when a drain is over.
     pub(crate) drained: tokio::sync::oneshot::Sender<()>,
     /// Who is told of sessions that begin.
@@ -73,6 +84,9 @@ pub(crate) struct Worker {
     broker: Arc<dyn Broker>,
     clock: Clock,
     gate: Option<Arc<Gate>>,
+    counts: Arc<WorkerCounts>,
+    sample: Option<count::Sample>,
+    tracer: trace::Tracer,
     /// Drafts of this turn: the log gets all rooms' at once.
     appends: Vec<(Token, RoomBatch)>,
     /// Events that came out of this turn's work, for the end of it.
@@ -82,7 +96,6 @@ pub(crate) struct Worker {
     /// Connections that are being closed, with the time when patience ends, in order.
     closing: VecDeque<(chat_state::Mono, ConnId)>,
     drained: Option<tokio::sync::oneshot::Sender<()>>,
-    counts: look::Counts,
     #[cfg(feature = "webhooks")]
     hooks: Option<crate::webhooks::Hooks>,
     /// The thread is about to end: what is dropped now tells nobody.
@@ -119,7 +132,7 @@ impl Worker {
     pub(crate) fn new(parts: Parts) -> Rc<RefCell<Self>> {
         #[cfg(feature = "webhooks")]
         let hooks = parts.hooks;
-        let Parts { config, log, broker, clock, gate, drained, .. } = parts;
+        let Parts { config, log, broker, clock, gate, counts, trace_sample, drained, .. } = parts;
         Rc::new_cyclic(|me| {
             RefCell::new(Self {
                 me: me.clone(),
@@ -133,13 +146,15 @@ impl Worker {
                 broker,
                 clock,
                 gate,
+                counts,
+                sample: None,
+                tracer: trace::Tracer::new(trace_sample),
                 appends: Vec::new(),
                 results: VecDeque::new(),
                 turn: Flag::default(),
                 timer: timer::Alarm::default(),
                 closing: VecDeque::new(),
                 drained: Some(drained),
-                counts: look::Counts::default(),
                 #[cfg(feature = "webhooks")]
                 hooks,
                 stopped: false,
@@ -169,16 +184,21 @@ impl Worker {
 
     /// Takes a new connection in and starts its task.
     pub(crate) fn attach(&mut self, new: NewConnection) {
-        let NewConnection { transport, dialect, name, credentials } = new;
+        let NewConnection { transport, dialect, name, credentials, peer, place } = new;
         let properties = transport.properties();
-        let conn = self.slots.insert(Slot::new(transport, dialect, properties.framing));
+        let conn = self.slots.insert(Slot::new(transport, dialect, properties.framing, place));
         let probe = if properties.pings { Probe::Transport } else { Probe::None };
         let identity = match self.gate {
             None => Identity::Guest { name },
             Some(_) => Identity::Wanted { credentials },
         };
         let session = random::session();
-        self.handle(Event::Connected { conn, session, dialect, identity, probe });
+        self.counts.opened.add(1);
+        let peer = peer.map(|address| PeerKey::from(address).into());
+        self.handle(Event::Connected { conn, session, dialect, identity, probe, peer });
+        if self.slots.get_mut(conn).map(|slot| slot.phase) == Some(TURNED_AWAY) {
+            self.counts.turned_away.add(1);
+        }
         if let Some(me) = self.me.upgrade() {
             tokio::task::spawn_local(connection::Connection::new(me, conn));
         }
@@ -217,6 +237,7 @@ impl Worker {
                 self.begin_close(conn, code);
             }
             Action::Pause { conn } => {
+                self.counts.pauses.add(1);
                 if let Some(slot) = self.slots.get_mut(conn) {
                     slot.paused = true;
                 }
@@ -236,14 +257,14 @@ impl Worker {
             }
             Action::Authenticate { token, credentials, .. } => self.check(token, credentials),
             Action::Append { token, room, drafts } => self.append(token, room, drafts),
-            Action::Head { token, room } => {
-                let answer = self.log.head(room);
-                self.await_answer(answer, move |result| Event::Head { token, result });
-            }
+            Action::Head { token, room } => self.head(token, room),
             Action::Load { token, room, range } => self.read(token, room, range),
             Action::Follow { room } => self.broker.follow(self.id, &room),
             Action::Unfollow { room } => self.broker.unfollow(self.id, &room),
-            Action::Signal { to, signal } => self.broker.publish(self.id, &to, signal),
+            Action::Signal { to, signal } => {
+                self.counts.signals_sent.add(1);
+                self.broker.publish(self.id, &to, signal);
+            }
             Action::DrainedAll => {
                 self.push_gathered();
                 if let Some(drained) = self.drained.take() {
@@ -267,6 +288,7 @@ impl Worker {
     }
 
     fn append(&mut self, token: Token, room: RoomName, drafts: Vec<Draft>) {
+        self.counts.drafts.add(drafts.len() as u64);
         self.appends.push((token, RoomBatch { room, drafts }));
     }
 
@@ -294,8 +316,19 @@ impl Worker {
     }
 
     fn read(&mut self, token: Token, room: RoomName, range: ReadRange) {
-        let answer = self.log.read(room, range);
-        self.await_answer(answer, move |result| Event::Loaded { token, result });
+        let (answer, counts) = (self.log.read(room, range), self.counts.clone());
+        self.await_answer(answer, move |result| {
+            counts.note_read(&result);
+            Event::Loaded { token, result }
+        });
+    }
+
+    fn head(&mut self, token: Token, room: RoomName) {
+        let (answer, counts) = (self.log.head(room), self.counts.clone());
+        self.await_answer(answer, move |result| {
+            counts.note_read(&result);
+            Event::Head { token, result }
+        });
     }
 
     /// Takes an answer now if it is there, else when it comes.
@@ -327,7 +360,8 @@ impl Worker {
         }
         slot.phase = Phase::Flushing(code);
         slot.wake();
-        self.counts.closed(code);
+        self.counts.note_close(code);
+        self.tracer.gone(conn);
         tracing::debug!(slot = conn.slot, %code, "closing a connection");
         let until = now.plus(CLOSE_PATIENCE_MS);
         self.closing.push_back((until, conn));
@@ -343,6 +377,7 @@ impl Worker {
         let Some(slot) = self.slots.get_mut(conn) else { return };
         if slot.phase == Phase::Open {
             slot.phase = Phase::Gone;
+            self.note_gone(conn, why);
             self.handle(Event::Disconnected { conn, why });
         }
         self.slots.remove(conn);

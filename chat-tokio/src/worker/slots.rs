@@ -1,10 +1,12 @@
 //! The table of connections.
+use std::sync::Arc;
 use std::task::Waker;
 
 use bytes::{Buf, Bytes};
 use chat_proto::{CloseCode, Decoder, Dialect};
 use chat_state::ConnId;
 
+use crate::accept::Place;
 use crate::outbox::Outbox;
 use crate::transport::{Framing, Transport};
 
@@ -27,6 +29,8 @@ pub(super) struct Slot {
     pub(super) transport: Box<dyn Transport>,
     /// Wakes the connection's task.
     pub(super) waker: Option<Waker>,
+    /// Held until the connection has ended.
+    _place: Option<Arc<Place>>,
 }
 
 /// How far a connection is.
@@ -42,7 +46,12 @@ pub(super) enum Phase {
 }
 
 impl Slot {
-    pub(super) fn new(transport: Box<dyn Transport>, dialect: Dialect, framing: Framing) -> Self {
+    pub(super) fn new(
+        transport: Box<dyn Transport>,
+        dialect: Dialect,
+        framing: Framing,
+        place: Option<Arc<Place>>,
+    ) -> Self {
         Self {
             outbox: Outbox::default(),
             decoder: Decoder::new(dialect),
@@ -55,6 +64,7 @@ impl Slot {
             paused: false,
             transport,
             waker: None,
+            _place: place,
         }
     }
 
@@ -93,6 +103,10 @@ impl Slots {
         let (generation, place) = &mut self.slots[index as usize];
         *place = Some(slot);
         ConnId { slot: index, generation: *generation }
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Slot> {
+        self.slots.iter().filter_map(|(_, slot)| slot.as_ref())
     }
 
     pub(super) fn get_mut(&mut self, conn: ConnId) -> Option<&mut Slot> {
@@ -142,15 +156,31 @@ impl Slots {
         Some((dialect, slot.outbox.remaining()))
     }
 
-    /// Takes the list to flush; those on it are clean again.
-    pub(super) fn take_dirty(&mut self) -> Vec<ConnId> {
-        let dirty = std::mem::take(&mut self.dirty);
-        for conn in &dirty {
-            if let Some(slot) = self.get_mut(*conn) {
-                slot.dirty = false;
-            }
+    /// Appends to an open connection's outbox as [`push`](Self::push) does, for somebody who
+    /// flushes it right away.
+    pub(super) fn push_unlisted<'a>(
+        &mut self,
+        conn: ConnId,
+        frames: impl FnOnce(Dialect, Framing) -> &'a [Bytes],
+    ) -> Option<&mut Slot> {
+        let slot = self.get_mut(conn).filter(|slot| slot.phase == Phase::Open)?;
+        for frame in frames(slot.decoder.dialect(), slot.framing) {
+            slot.outbox.push(frame.clone());
         }
-        dirty
+        Some(slot)
+    }
+
+    /// Takes the list to flush. Each has to be [cleaned](Self::clean) as it is flushed: a pass of
+    /// its own would fetch all of them from memory once more.
+    pub(super) fn take_dirty(&mut self) -> Vec<ConnId> {
+        std::mem::take(&mut self.dirty)
+    }
+
+    /// Notes that a connection is on no list any more.
+    pub(super) fn clean(&mut self, conn: ConnId) {
+        if let Some(slot) = self.get_mut(conn) {
+            slot.dirty = false;
+        }
     }
 
     /// Gives a list back, so that its memory serves the next turn.

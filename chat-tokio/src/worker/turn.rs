@@ -62,7 +62,7 @@ impl Worker {
     /// the Hub something to do.
     fn push_rest(&mut self) {
         if !self.gathered.is_empty() {
-            self.push_gathered();
+            self.push_last();
             self.perform_all();
         }
     }
@@ -86,19 +86,21 @@ impl Worker {
     /// One call of the log for all rooms' drafts.
     fn offer(&mut self) {
         let (tokens, batches): (Vec<_>, Vec<_>) = self.appends.drain(..).unzip();
+        let (clock, counts, asked) = (self.clock, self.counts.clone(), self.clock.since_start());
+        let took = move || clock.since_start().saturating_sub(asked);
         let mut answer = self.log.append(batches);
         let mut cx = Context::from_waker(Waker::noop());
         if let Poll::Ready(results) = answer.as_mut().poll(&mut cx) {
-            self.counts.appended(&results);
+            counts.note_appends(&results, took());
             self.results.extend(answers(tokens, results));
             return;
         }
         let me = self.me.clone();
         tokio::task::spawn_local(async move {
             let results = answer.await;
+            counts.note_appends(&results, took());
             let Some(worker) = me.upgrade() else { return };
             let mut worker = worker.borrow_mut();
-            worker.counts.appended(&results);
             for event in answers(tokens, results) {
                 worker.handle(event);
             }
@@ -109,9 +111,11 @@ impl Worker {
     fn flush_all(&mut self) {
         let dirty = self.slots.take_dirty();
         for conn in &dirty {
+            self.slots.clean(*conn);
             self.flush(*conn);
         }
         self.slots.reuse(dirty);
+        self.sample_written();
     }
 
     /// Writes what waits for one connection, as far as its transport takes it.
@@ -135,6 +139,7 @@ impl Worker {
                 if slot.phase == Phase::Open {
                     slot.phase = Phase::Gone;
                     let why = LeaveReason::Disconnected;
+                    self.note_gone(conn, why);
                     self.results.push_back(Event::Disconnected { conn, why });
                     self.turn.raise();
                 } else {

@@ -41,8 +41,8 @@
 //     lost { room, from, to }     these entries are not to be had
 //     reset { room, epoch }       the log is another one: what was delivered counts no more
 //     left { room, why, error }   `why`: "asked", "refused" (`error`), "too_many" or "stopped"
-//     members { room, view }, came { room, member }, went { room, member, reason },
-//     typing { room, member, active }
+//     members { room, view }, presence { room, count }, came { room, member },
+//     went { room, member, reason }, typing { room, member, active }
 //     delayed { ticket, error, until }
 //                                 a send was refused for a while; it is sent again then
 //     settled { ticket, outcome } exactly one for each ticket; `outcome.name` is "acked" (`seq`,

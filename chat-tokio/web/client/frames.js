@@ -8,15 +8,18 @@ import {
 export const DEFAULT_LIMITS = Object.freeze({
   frame_bytes: 16384, message_bytes: 8192, rooms: 128, rooms_total: 100_000, members: 1_000_000,
   connections: 100_000, history: 200, page_bytes: 131_072, members_listed: 200, rooms_listed: 200,
-  in_flight: 256, messages_per_10s: 500, basic_messages_per_10s: 0, outbox_high_bytes: 131_072,
+  in_flight: 256, messages_per_10s: 500, basic_messages_per_10s: 0, user_messages_per_10s: 1000,
+  address_messages_per_10s: 20_000, user_sessions: 64, cost_hello: 500, cost_join: 500,
+  cost_history: 500, cost_members: 500, cost_leave: 100, cost_pong: 20, outbox_high_bytes: 131_072,
   outbox_bytes: 1_048_576, recent_entries: 256, recent_bytes: 262_144, behind_entries: 10_000,
-  room_drafts: 4096, typing_members: 100,
+  room_drafts: 4096, typing_members: 100, notice_members: 64,
 });
 
 export const ERROR_CODES = Object.freeze([
   "bad_frame", "unknown_type", "hello_expected", "already_welcome", "unauthorized", "forbidden",
   "auth_unavailable", "invalid_name",
-  "not_member", "too_many_rooms", "rooms_exhausted", "room_full", "too_large", "invalid_content",
+  "not_member", "too_many_rooms", "too_many_sessions", "rooms_exhausted", "room_full", "too_large",
+  "invalid_content",
   "rate_limited", "idempotency_conflict", "log_unavailable", "unknown_outcome", "draining",
 ]);
 const DURABILITIES = ["memory", "process", "disk", "replicated"];
@@ -149,6 +152,7 @@ const SHAPES = {
   join: { room, ...MEMBER },
   leave: { room, ...MEMBER, reason: oneOf(LEAVE_REASONS) },
   typing: { room, ...MEMBER, active: flag },
+  presence: { room, count },
   gap: { room, from: count, to: count },
   hole: { room, from: count, to: count },
   bye: { code: string, reconnect: flag, after_ms: count },

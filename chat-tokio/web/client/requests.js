@@ -139,6 +139,8 @@ function receivedOnline(client, link, frame, turn) {
       return tell({ type: "went", member: memberOf(frame), reason: frame.reason });
     case "typing":
       return tell({ type: "typing", member: memberOf(frame), active: frame.active });
+    case "presence":
+      return tell({ type: "presence", count: frame.count });
     case "members":
       if (frame.id === null) return tell({ type: "members", view: viewOf(frame) });
       return replied(client, frame, turn);

@@ -51,6 +51,15 @@ test("a room opened before the connection is joined with it, under its real name
   }
 });
 
+test("a room that is too large to list keeps its list, and its count is the server's", async () => {
+  const { room, network, state, clock } = await inLobby({ messages: 1 });
+  const names = [...state.rosterOf("lobby").users.keys()];
+  network.socket.deliver({ type: "presence", room: room.name, count: 1204 });
+  await clock.advance(0);
+  assert.equal(state.rosterOf("lobby").count, 1204);
+  assert.deepEqual([...state.rosterOf("lobby").users.keys()], names);
+});
+
 test("after a cut nothing is lost and nothing doubled, however much was missed", async () => {
   for (const missed of [0, 1, 49, 50, 51, 700]) {
     const all = await inLobby({ messages: 20 });

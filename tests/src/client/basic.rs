@@ -40,16 +40,30 @@ impl Shape {
             content: field("content")?,
         };
         let kind = shape.kind.as_str();
-        let notice = match kind {
-            "message" => return Ok(shape),
-            "join" => format!("{} joined the room", shape.username),
-            "leave" => format!("{} left the room", shape.username),
-            _ => return Err(format!("`type` is {kind:?}: {text}")),
-        };
-        if shape.content != notice {
-            return Err(format!("the notice is not {notice:?}: {text}"));
+        match kind {
+            "message" => Ok(shape),
+            "join" | "leave" if shape.others().is_some() => Ok(shape),
+            "join" | "leave" => Err(format!("the notice does not fit: {text}")),
+            _ => Err(format!("`type` is {kind:?}: {text}")),
         }
-        Ok(shape)
+    }
+
+    /// Returns how many a notice is about beside the one that it names; `None` if it is none.
+    #[must_use]
+    pub fn others(&self) -> Option<u64> {
+        let what = match self.kind.as_str() {
+            "join" => " joined the room",
+            "leave" => " left the room",
+            _ => return None,
+        };
+        let others = self.content.strip_prefix(&self.username)?.strip_suffix(what)?;
+        if others.is_empty() {
+            return Some(0);
+        }
+        let (number, plural) = others.strip_prefix(" and ")?.split_once(" other")?;
+        let number: u64 = number.parse().ok()?;
+        let fits = number > 0 && plural == if number == 1 { "" } else { "s" };
+        fits.then_some(number)
     }
 
     /// Makes a message.
@@ -215,6 +229,8 @@ mod tests {
     fn a_shape_is_four_fields_and_a_notice_that_fits() {
         let good = r#"{"type":"join","room":"r","username":"a","content":"a joined the room"}"#;
         assert_eq!(Shape::parse(good), Ok(Shape::join("r", "a")));
+        let several = r#"{"type":"leave","room":"r","username":"a","content":"a and 2 others left the room"}"#;
+        assert_eq!(Shape::parse(several).map(|shape| shape.others()), Ok(Some(2)));
         for bad in [
             "",
             "[]",
@@ -224,6 +240,8 @@ mod tests {
             r#"{"type":"message","room":"r","username":"a","content":7}"#,
             r#"{"type":"message","room":"r","username":"a","content":"","seq":1}"#,
             r#"{"type":"join","room":"r","username":"a","content":"b joined the room"}"#,
+            &several.replace("2 others", "1 others"),
+            &several.replace("2 others", "0 others"),
             &format!("{good}\n{good}"),
         ] {
             assert!(Shape::parse(bad).is_err(), "{bad}");

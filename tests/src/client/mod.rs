@@ -3,6 +3,7 @@
 mod api;
 mod basic;
 mod lines;
+pub mod raw;
 mod socket;
 mod v1;
 

@@ -161,9 +161,11 @@ impl Board {
 fn read_basic(text: &str) -> Seen {
     match Shape::parse(text) {
         Err(why) => Seen::Wrong(why),
-        Ok(shape) if shape.kind == "join" => {
+        Ok(shape) if shape.kind == "join" && shape.others() == Some(0) => {
             Seen::Joined { room: shape.room, username: shape.username }
         }
+        // In a large room those who come are told together, also those who have seen their own.
+        Ok(shape) if shape.kind == "join" => Seen::Notice,
         Ok(shape) if shape.room != ROOM => Seen::Wrong(format!("from another room: {text}")),
         Ok(shape) if shape.kind == "message" => {
             Seen::Said(Shown { seq: None, client: shape.username, content: shape.content })
@@ -186,6 +188,7 @@ fn read_v1(text: &str) -> Seen {
         Ok(
             ServerFrame::Join { .. }
             | ServerFrame::Leave { .. }
+            | ServerFrame::Presence { .. }
             | ServerFrame::Members { id: None, .. },
         ) => Seen::Notice,
         Ok(ServerFrame::Error(error)) => Seen::Wrong(format!("refused: {error:?}")),

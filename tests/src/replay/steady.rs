@@ -286,6 +286,7 @@ impl State {
             }
             Delivery::State(_)
             | Delivery::Members { .. }
+            | Delivery::Presence { .. }
             | Delivery::Came { .. }
             | Delivery::Went { .. } => {}
             other @ (Delivery::Lost { .. }

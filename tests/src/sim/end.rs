@@ -150,6 +150,14 @@ impl Sim {
                 let counted = self.people[who].counted;
                 let name = &self.people[who].name;
                 assert_eq!(counted, Some(expected), "{name} counts wrongly in {room}");
+                // What a link swallows and nobody can miss is not told again.
+                let told = self.people[who].told.get(&room).copied();
+                let is_leaky =
+                    self.people[who].newest_link().is_some_and(|i| self.links[i].is_leaky);
+                assert!(
+                    is_leaky || told == Some(expected),
+                    "{name} was told of {told:?} in {room}, not of {expected}"
+                );
             }
         }
     }

@@ -24,11 +24,12 @@ pub enum Focus {
     Close,
     Drain,
     Deterministic,
+    Presence,
 }
 
 impl Focus {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Order,
         Self::Ack,
         Self::Once,
@@ -41,6 +42,7 @@ impl Focus {
         Self::Close,
         Self::Drain,
         Self::Deterministic,
+        Self::Presence,
     ];
 
     /// Makes the plan of a seed.
@@ -100,6 +102,12 @@ impl Focus {
             (Self::Fair, 0..=8) => {
                 What::Say { who: 0, room: byte(random), times: 10 + small(random) * 4 }
             }
+            (Self::Presence, 0..=2) => What::Join { who: byte(random), room: byte(random) },
+            (Self::Presence, 3 | 4) => What::Leave { who: byte(random), room: byte(random) },
+            (Self::Presence, 5 | 6) => cut(random),
+            (Self::Presence, 7 | 8) => What::Carriage(carriage(random)),
+            (Self::Presence, 9) => drain(random),
+            (Self::Presence, 10) => slow_reader(random),
             (Self::Close | Self::Drain, 0..=5) => drain(random),
             (Self::Close, 6..=9) => slow_reader(random),
             _ => any_fault(random),

@@ -20,6 +20,7 @@ impl Sim {
             let stats = hub.stats();
             assert!(stats.sessions <= self.limits.connections as usize, "{stats:?}");
             assert!(stats.rooms <= self.limits.rooms_total as usize, "{stats:?}");
+            assert!(stats.budgets <= 4 * self.limits.connections as usize, "{stats:?}");
         }
         for client in self.people.iter().filter_map(|person| person.client.as_ref()) {
             let (stats, most) = (client.stats(), chat_state::client::Config::default());

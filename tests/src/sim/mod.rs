@@ -20,6 +20,7 @@ mod node;
 mod person;
 mod plain;
 mod plan;
+mod present;
 mod random;
 mod seen;
 mod shrink;

@@ -5,13 +5,14 @@ use chat_proto::{
     BasicRequest, ClientFrame, Dialect, DisplayName, LeaveReason, RoomName, ServerFrame, SessionId,
 };
 use chat_state::{
-    Action, Actions, Config, ConnId, Event, Hub, HubId, Identity, Mono, Now, Peers, Probe,
-    Recipients, Signal, SignalTo, Token,
+    Action, Actions, AddressKey, Config, ConnId, Event, Hub, HubId, Identity, Mono, Now, Peers,
+    Probe, Recipients, Signal, SignalTo, Token,
 };
 
 use super::link::{Down, Peer, Up};
 use super::{Due, Sim};
 use crate::world::Question;
+use crate::world::fairness::{self, Ledger};
 
 /// Every question to the log is answered or given up by then.
 const ANSWERED_MS: u64 = 100_000;
@@ -30,6 +31,8 @@ pub(super) struct Node {
     pub(super) drained: usize,
     slots: Vec<Slot>,
     appends: BTreeMap<RoomName, (Token, u64)>,
+    /// What the address that all share was let do by this process.
+    ledger: Ledger,
 }
 
 /// A place in the adapter's table of connections.
@@ -50,6 +53,7 @@ impl Node {
             drained: 0,
             slots: Vec::new(),
             appends: BTreeMap::new(),
+            ledger: Ledger::default(),
         }
     }
 
@@ -92,6 +96,7 @@ impl Sim {
         (this.id, this.life, this.drains, this.drained) = (id, this.life + 1, None, 0);
         this.slots.clear();
         this.appends.clear();
+        this.ledger = Ledger::default();
         // Whoever connects to the broker is told that it has heard nothing so far.
         let life = this.life;
         self.due(self.now + 1, Due::Tell { node, life, event: Box::new(Event::SignalsLost) });
@@ -130,7 +135,14 @@ impl Sim {
         let Some(hub) = &mut this.hub else { return };
         self.events += 1;
         let mut actions = Actions::new();
+        let asked = fairness::asked(&event, &self.limits);
         hub.handle(now, event, &mut actions);
+        if let Some((conn, dialect, cost)) = asked
+            && !fairness::was_refused(conn, &actions)
+        {
+            let per_window = self.limits.address_messages_per_10s;
+            this.ledger.take(now.mono, (dialect, cost), per_window);
+        }
         self.perform(node, actions);
     }
 
@@ -272,10 +284,12 @@ impl Sim {
         let session = SessionId::new(&format!("s{index}-{:x}", self.random.bits()));
         let session = session.expect("a session id");
         let probe = Probe::Transport;
+        // All are behind one router: what one of them does must not be another's loss.
+        let peer = Some(AddressKey([1; 16]));
         let at = self.arrival(index);
         self.links[index].flight_at = at;
         self.due(at, Due::Opened { link: index });
-        self.tell(node, Event::Connected { conn, session, dialect, identity, probe });
+        self.tell(node, Event::Connected { conn, session, dialect, identity, probe, peer });
     }
 
     /// What a peer has sent arrives.

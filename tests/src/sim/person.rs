@@ -35,7 +35,7 @@ pub(super) struct Person {
     pub(super) wall: i64,
     saved: Option<Resume>,
     pub(super) is_on: bool,
-    links: BTreeMap<LinkId, usize>,
+    pub(super) links: BTreeMap<LinkId, usize>,
     /// The rooms that the person wants to be in.
     pub(super) wants: BTreeSet<RoomName>,
     pub(super) seen: BTreeMap<RoomName, Seen>,
@@ -51,6 +51,8 @@ pub(super) struct Person {
     begins: Option<(RoomName, u64)>,
     /// The newest answer to a question about members.
     pub(super) counted: Option<u64>,
+    /// How many members each room has, as the events say.
+    pub(super) told: BTreeMap<RoomName, u64>,
     /// The server has asked not to come back before.
     pub(super) not_before: u64,
     /// When the last connections were tried.
@@ -110,6 +112,7 @@ impl Person {
             limited: 0,
             begins: None,
             counted: None,
+            told: BTreeMap::new(),
             not_before: 0,
             tries: VecDeque::new(),
         }
@@ -351,6 +354,7 @@ impl Sim {
 
     /// The application is told something.
     fn take(&mut self, who: usize, delivery: Delivery) {
+        self.people[who].count(&delivery);
         match delivery {
             Delivery::State(state) => self.state(who, &state),
             Delivery::Joined { room, epoch, fresh, .. } => self.joined(who, (room, epoch), fresh),
@@ -381,6 +385,7 @@ impl Sim {
             Delivery::Settled { ticket, outcome } => self.settled(who, ticket, outcome),
             Delivery::Welcome(_)
             | Delivery::Members { .. }
+            | Delivery::Presence { .. }
             | Delivery::Came { .. }
             | Delivery::Went { .. }
             | Delivery::Typing { .. } => {}

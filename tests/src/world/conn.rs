@@ -2,7 +2,7 @@
 use std::collections::VecDeque;
 
 use chat_proto::{CloseCode, Decoder, Encoded};
-use chat_state::ConnId;
+use chat_state::{AddressKey, ConnId};
 
 use super::check::View;
 
@@ -57,6 +57,8 @@ pub struct Conn {
     pub input: VecDeque<String>,
     /// What the peer has been told.
     pub view: View,
+    /// The address that it comes from, if that counts.
+    pub peer: Option<AddressKey>,
 }
 
 impl Conn {

@@ -3,13 +3,17 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write;
 
 use chat_proto::LeaveReason;
-use chat_proto::{BasicRequest, ClientFrame, Limits, Request, RoomName, ServerFrame, Timestamp};
+use chat_proto::{
+    BasicRequest, ClientFrame, Dialect, Limits, Request, RoomName, ServerFrame, Timestamp,
+};
 use chat_state::{
-    Action, Actions, Bug, ConnId, Event, Hub, Mono, Now, Recipients, Signal, SignalTo, Token,
+    Action, Actions, AddressKey, Bug, ConnId, Event, Hub, Mono, Now, Recipients, Signal, SignalTo,
+    Token,
 };
 
 use super::broker::Broker;
 use super::conn::{Conn, Item, Link};
+use super::fairness::{self, Ledger};
 use super::log::{Question, SimLog};
 use super::setup::Setup;
 
@@ -46,6 +50,10 @@ pub struct World {
     slots: Vec<Vec<Slot>>,
     appends: BTreeMap<(usize, RoomName), (Token, Mono)>,
     closed: Vec<(usize, ConnId)>,
+    /// The address that new connections come from.
+    pub(super) address: Option<AddressKey>,
+    /// What that address was let do on each Hub.
+    ledgers: Vec<Ledger>,
 }
 
 /// A place in an adapter's table.
@@ -92,6 +100,8 @@ impl World {
             slots: vec![Vec::new(); setup.hubs],
             appends: BTreeMap::new(),
             closed: Vec::new(),
+            address: None,
+            ledgers: vec![Ledger::default(); setup.hubs],
         }
     }
 
@@ -158,12 +168,30 @@ impl World {
             _ => None,
         };
         let mut actions = Actions::new();
+        let asked = fairness::asked(&event, &self.limits);
         self.hubs[hub].handle(self.now, event, &mut actions);
+        if let Some(asked) = asked {
+            self.address_is_fair(hub, asked, &actions);
+        }
         self.perform(hub, actions);
         if let Some(index) = leaver.and_then(|conn| self.find(hub, conn)) {
             self.conns[index].outbox.push_back(Item::Left);
         }
         self.flush();
+    }
+
+    /// What shares the budget of an address stays within it.
+    fn address_is_fair(
+        &mut self,
+        hub: usize,
+        (conn, dialect, cost): (ConnId, Dialect, u64),
+        actions: &Actions,
+    ) {
+        let shares = self.find(hub, conn).is_some_and(|index| self.conns[index].peer.is_some());
+        if shares && !fairness::was_refused(conn, actions) {
+            let per_window = self.limits.address_messages_per_10s;
+            self.ledgers[hub].take(self.now.mono, (dialect, cost), per_window);
+        }
     }
 
     fn perform(&mut self, hub: usize, actions: Actions) {

@@ -2,7 +2,7 @@
 use std::collections::BTreeSet;
 
 use chat_proto::{Body, Dialect, Entry, LeaveReason, Request, RoomName, ServerFrame};
-use chat_state::{Bug, Event, Stats};
+use chat_state::{AddressKey, Bug, Event, Stats};
 
 use super::broker::BrokerMood;
 use super::check::Want;
@@ -11,6 +11,7 @@ use super::input::room_name;
 use super::judge::older_ones_are_fenced;
 use super::log::LogMood;
 use super::script::{Kind, Script};
+use super::setup::Preset;
 
 /// Long enough for every retry, poll and announcement.
 const CONVERGE_MS: u64 = 12_000;
@@ -28,6 +29,8 @@ pub fn run_with(bug: Bug, script: &Script) -> World {
 }
 
 fn run_in(mut world: World, script: &Script) -> World {
+    // Where limits are small, so is that of what all share.
+    world.address = (script.setup.preset == Preset::Tiny).then_some(AddressKey([1; 16]));
     for step in &script.steps {
         world.apply(*step);
         world.bounds_hold();
@@ -60,6 +63,7 @@ impl World {
             let stats = hub.stats();
             assert!(stats.sessions <= self.limits.connections as usize, "{stats:?}");
             assert!(stats.rooms <= self.limits.rooms_total as usize, "{stats:?}");
+            assert!(stats.budgets <= 4 * self.limits.connections as usize, "{stats:?}");
         }
         for conn in &self.conns {
             assert!(conn.bytes <= self.limits.outbox_bytes as usize, "{}", conn.name);
@@ -69,6 +73,8 @@ impl World {
 
     /// Stops all faults and demands that every member has every entry.
     pub fn heal(&mut self) {
+        // Those who come now look whether all is well.
+        self.address = None;
         self.log.mood = LogMood::Prompt;
         self.broker.mood = BrokerMood::Prompt;
         self.conns.iter_mut().for_each(|conn| conn.reading = true);
@@ -152,6 +158,13 @@ impl World {
                 self.request(index, &request, Want::Members { room: room.clone() });
                 self.settle();
                 let (least, most) = self.members(&room);
+                let (name, told) =
+                    (&self.conns[index].name, self.conns[index].view.rooms[&room].count);
+                let lines = &self.conns[index].view.lines;
+                assert!(
+                    (least..=most).contains(&told),
+                    "{name} was told of {told} in {room}: {lines:#?}"
+                );
                 if let Some(ServerFrame::Members { view, .. }) =
                     self.conns[index].view.frames.last()
                 {

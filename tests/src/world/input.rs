@@ -36,11 +36,13 @@ impl World {
             paused: false,
             input: std::collections::VecDeque::new(),
             view: View::new(name),
+            peer: self.address,
         });
+        let peer = self.address;
         let identity = Identity::Guest { name: Some(DisplayName::new(name).expect("a name")) };
         let session = SessionId::new(&format!("s{index}")).expect("a session id");
         let probe = Probe::Transport;
-        self.tell(hub, Event::Connected { conn: id, session, dialect, identity, probe });
+        self.tell(hub, Event::Connected { conn: id, session, dialect, identity, probe, peer });
         if matches!(kind, Kind::V1 | Kind::Upgrades) {
             self.hello(index);
         }

@@ -8,6 +8,7 @@ mod broker;
 mod check;
 mod conn;
 mod driver;
+pub(crate) mod fairness;
 mod fuzzing;
 mod heal;
 mod input;

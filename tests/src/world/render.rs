@@ -50,6 +50,7 @@ pub(super) fn v1(frame: &ServerFrame) -> String {
         ServerFrame::Leave { room, member, reason } => {
             format!("[{room}] leave {} ({reason:?})", &*member.username)
         }
+        ServerFrame::Presence { room, count } => format!("[{room}] {count} present"),
         ServerFrame::Typing { room, member, active } => {
             let what = if *active { "types" } else { "stops typing" };
             format!("[{room}] {} {what}", &*member.username)

@@ -49,6 +49,8 @@ impl Preset {
                 recent_entries: 2,
                 history: 3,
                 outbox_high_bytes: 1024,
+                members_listed: 3,
+                notice_members: 2,
                 ..Limits::default()
             },
             Self::Tiny => Limits {
@@ -64,6 +66,7 @@ impl Preset {
                 in_flight: 2,
                 messages_per_10s: 8,
                 basic_messages_per_10s: 8,
+                address_messages_per_10s: 12,
                 outbox_high_bytes: 1024,
                 outbox_bytes: 4096,
                 recent_entries: 2,
@@ -71,6 +74,7 @@ impl Preset {
                 behind_entries: 5,
                 room_drafts: 3,
                 typing_members: 2,
+                notice_members: 1,
                 ..Limits::default()
             },
         };

@@ -1,6 +1,7 @@
 //! A server that only echoes, and bytes by hand.
 #![allow(
     dead_code,
+    unused_imports,
     unreachable_pub,
     missing_docs,
     missing_debug_implementations,
@@ -14,8 +15,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chat_proto::{CloseCode, Encoded};
+pub use chat_tests::client::raw::{close_code, frame, read_frame};
 use chat_tokio::Outbox;
-use chat_tokio::accept::{HttpLimits, serve_http};
+use chat_tokio::accept::{Admission, HttpLimits, serve_http};
 use chat_tokio::http::{HttpState, Page, router};
 use chat_tokio::server::attach::{Attach, NewConnection, Refused};
 use chat_tokio::transport::Inbound;
@@ -33,11 +35,26 @@ impl Attach for Echo {
     }
 }
 
+/// Echoes each text; the first line is from where the connection comes.
+pub struct Peers;
+
+impl Attach for Peers {
+    fn attach(&self, new: NewConnection) -> Result<(), Refused> {
+        let peer = new.peer.map_or_else(|| "-".to_owned(), |peer| peer.to_string());
+        tokio::spawn(echo_after(peer, new));
+        Ok(())
+    }
+}
+
 async fn echo(new: NewConnection) {
-    let NewConnection { mut transport, dialect, name, .. } = new;
+    let hello = format!("{:?} {}", new.dialect, new.name.as_deref().unwrap_or("-"));
+    echo_after(hello, new).await;
+}
+
+async fn echo_after(hello: String, new: NewConnection) {
+    let NewConnection { mut transport, place: _place, .. } = new;
     let mut outbox = Outbox::default();
     let framing = transport.properties().framing;
-    let hello = format!("{dialect:?} {}", name.as_deref().unwrap_or("-"));
     outbox.push(framing.of(&Encoded::text_frame(&hello)));
     let code = loop {
         if poll_fn(|cx| transport.poll_send(cx, &mut outbox)).await.is_err() {
@@ -61,13 +78,23 @@ pub struct Server {
 }
 
 pub async fn serve(state: HttpState, page: Page, limits: HttpLimits) -> Server {
+    serve_admitting(state, page, limits, Admission::default()).await
+}
+
+pub async fn serve_admitting(
+    state: HttpState,
+    page: Page,
+    limits: HttpLimits,
+    admission: Admission,
+) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
     let shutdown = async move {
         let _ = stopped.await;
     };
-    tokio::spawn(serve_http(listener, router(state, page).unwrap(), limits, shutdown));
+    let router = router(state, page).unwrap();
+    tokio::spawn(serve_http(listener, router, limits, admission, shutdown));
     Server { address, _stop: stop }
 }
 
@@ -87,7 +114,11 @@ pub async fn within<T>(future: impl Future<Output = T>) -> T {
 }
 
 pub async fn connect(server: &Server) -> TcpStream {
-    let stream = TcpStream::connect(server.address).await.unwrap();
+    dial(server.address).await
+}
+
+pub async fn dial(address: SocketAddr) -> TcpStream {
+    let stream = within(TcpStream::connect(address)).await.unwrap();
     stream.set_nodelay(true).unwrap();
     stream
 }
@@ -128,6 +159,15 @@ pub fn status(answer: &str) -> u16 {
     answer.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0)
 }
 
+/// Sends bytes and expects the end of the connection, after whatever answer; the answer.
+pub async fn last_words(stream: &mut TcpStream, request: &[u8]) -> String {
+    let _ = stream.write_all(request).await;
+    let mut answer = Vec::new();
+    // A reset is an end, too.
+    let _ = within(stream.read_to_end(&mut answer)).await;
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
 pub const UPGRADE: &str = "Connection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\
      Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
@@ -139,47 +179,4 @@ pub async fn websocket(server: &Server) -> TcpStream {
     assert_eq!(status(&answer), 101, "{answer}");
     assert_eq!(read_frame(&mut stream).await, Some((0x81, b"Basic anonymous".to_vec())));
     stream
-}
-
-/// A masked frame; the mask is zero, so that the payload shows as it is.
-pub fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
-    let mut bytes = vec![first];
-    match payload.len() {
-        n @ 0..126 => bytes.push(0x80 | n as u8),
-        n @ 126..65_536 => {
-            bytes.push(0xFE);
-            bytes.extend((n as u16).to_be_bytes());
-        }
-        n => {
-            bytes.push(0xFF);
-            bytes.extend((n as u64).to_be_bytes());
-        }
-    }
-    bytes.extend([0; 4]);
-    bytes.extend(payload);
-    bytes
-}
-
-/// Reads one frame of the server; `None` at the end.
-pub async fn read_frame(stream: &mut TcpStream) -> Option<(u8, Vec<u8>)> {
-    let mut head = [0; 2];
-    within(stream.read_exact(&mut head)).await.ok()?;
-    let length = match head[1] {
-        126 => usize::from(stream.read_u16().await.ok()?),
-        127 => stream.read_u64().await.ok()? as usize,
-        n => usize::from(n),
-    };
-    let mut payload = vec![0; length];
-    within(stream.read_exact(&mut payload)).await.ok()?;
-    Some((head[0], payload))
-}
-
-/// Reads on until a close frame; its code. `None` if the end came without one.
-pub async fn close_code(stream: &mut TcpStream) -> Option<u16> {
-    loop {
-        let (first, payload) = read_frame(stream).await?;
-        if first == 0x88 {
-            return Some(payload.get(..2).map_or(1005, |c| u16::from_be_bytes([c[0], c[1]])));
-        }
-    }
 }

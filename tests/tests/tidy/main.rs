@@ -5,6 +5,7 @@ mod functions;
 mod repository;
 mod rules;
 mod scan;
+mod security;
 mod workspace;
 
 use std::fmt;
@@ -46,6 +47,9 @@ fn the_repository_is_tidy() {
         violations.extend(rules::check(path, &text));
         if path.ends_with(".md") {
             violations.extend(workspace::links(path, &text, &repository.files));
+        }
+        if path == security::FILE {
+            violations.extend(security::named_tests(&text, |file| repository.read(file)));
         }
     }
     violations.sort();

@@ -3,13 +3,14 @@ use serde_json::Value;
 
 use super::Violation;
 
-const TOP_LEVEL: [&str; 11] = [
+const TOP_LEVEL: [&str; 12] = [
     "CHANGELOG.md",
     "Cargo.lock",
     "Cargo.toml",
     "LICENSE-APACHE",
     "LICENSE-MIT",
     "README.md",
+    "SECURITY.md",
     "chat-proto",
     "chat-state",
     "chat-tokio",

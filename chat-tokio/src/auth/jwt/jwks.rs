@@ -3,20 +3,23 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use chat_state::{AuthError, Mono};
+use chat_state::{AuthError, KeyId, Mono};
 use jsonwebtoken::Algorithm;
 
+use super::fetch::{self, Trust};
 use super::keys::Secrets;
-use super::{Key, KeyError, Refusal, fetch};
+use super::{Key, KeyError, Refusal};
 use crate::clock::Clock;
+#[cfg(feature = "tls")]
+use crate::tls::Roots;
 
 /// Where a set is read from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum JwksSource {
     /// A file. It is looked at again when a token comes, at most once a second.
     File(PathBuf),
-    /// An `http` address of this machine. It is read again every five minutes, and for a key that
-    /// is not known at most once in 30 s.
+    /// An `https` address (with the feature `tls`), or an `http` one of this machine. It is read
+    /// again every five minutes, and for a key that is not known at most once in 30 s.
     Url(http::Uri),
 }
 
@@ -30,6 +33,7 @@ pub(super) const FETCH_TIME_MAX: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Jwks {
     source: JwksSource,
+    trust: Trust,
     clock: Clock,
     known: Mutex<Known>,
     /// Held by whoever reads the source: one at a time.
@@ -55,20 +59,21 @@ impl JwksSource {
     /// Reads the name of a file, or an address.
     ///
     /// # Errors
-    /// Of an address that is not read: without TLS, what comes from another machine proves nothing.
+    /// Of an address that is not read: what comes from another machine proves nothing without TLS.
     pub fn new(text: &str) -> Result<Self, KeyError> {
-        if text.starts_with("https:") {
+        let is_secure = text.starts_with("https:");
+        if is_secure && cfg!(not(feature = "tls")) {
             return Err(KeyError(
-                "this server does not speak https: fetch the set to a file, or name an http \
-                 address of this machine"
+                "https needs the feature `tls`, which this was built without: fetch the set to a \
+                 file, or name an http address of this machine"
                     .to_owned(),
             ));
         }
-        if !text.starts_with("http:") {
+        if !is_secure && !text.starts_with("http:") {
             return Ok(Self::File(PathBuf::from(text)));
         }
         let uri: http::Uri = text.parse().map_err(|_| KeyError("it is no address".to_owned()))?;
-        if !crate::http::is_loopback(&uri) {
+        if !is_secure && !crate::http::is_loopback(&uri) {
             return Err(KeyError(
                 "keys are read over http from this machine only (localhost, 127.0.0.1, [::1])"
                     .to_owned(),
@@ -99,7 +104,15 @@ impl Jwks {
     #[must_use]
     pub fn new(source: JwksSource) -> Self {
         let (known, reading) = (Mutex::default(), tokio::sync::Mutex::default());
-        Self { source, clock: Clock::start(), known, reading }
+        Self { source, trust: Trust::default(), clock: Clock::start(), known, reading }
+    }
+
+    /// Trusts these authorities to prove an `https` address, instead of the system's.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn roots(mut self, roots: Roots) -> Self {
+        self.trust.roots = Some(roots);
+        self
     }
 
     /// Reads the set now.
@@ -109,6 +122,11 @@ impl Jwks {
     pub async fn load(&self) -> Result<(), KeyError> {
         let mut reading = self.reading.lock().await;
         self.read(&mut reading).await
+    }
+
+    /// The keys that are known at the moment.
+    pub(super) fn ids(&self) -> Vec<KeyId> {
+        self.known().0.iter().map(Key::id).collect()
     }
 
     /// Finds the key of a token: by its name, or the only one that fits.
@@ -177,7 +195,7 @@ impl Jwks {
     async fn fetch(&self, reading: &mut Reading) -> Result<Option<Vec<Key>>, KeyError> {
         let path = match &self.source {
             JwksSource::Url(uri) => {
-                let text = fetch::get(uri).await?;
+                let text = fetch::get(uri, &self.trust).await?;
                 return Key::set(&text, Secrets::Refused).map(Some);
             }
             JwksSource::File(path) => path,

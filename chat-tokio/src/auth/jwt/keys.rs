@@ -1,9 +1,11 @@
 //! A key and the one algorithm that it is for.
 use std::fmt;
 
+use chat_state::KeyId;
 use jsonwebtoken::jwk::PublicKeyUse;
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, KeyAlgorithm};
 use jsonwebtoken::{Algorithm, DecodingKey};
+use sha2::{Digest as _, Sha256};
 
 /// Bytes of the shortest secret: as many as its shortest hash has.
 const SECRET_BYTES_MIN: usize = 32;
@@ -17,6 +19,7 @@ pub struct Key {
     kid: Option<String>,
     algorithm: Algorithm,
     decoding: DecodingKey,
+    id: KeyId,
 }
 
 /// The hash of a secret's tokens.
@@ -79,7 +82,8 @@ impl Key {
     pub fn secret(secret: &[u8], hmac: Hmac) -> Result<Self, KeyError> {
         check_secret(secret)?;
         let decoding = DecodingKey::from_secret(secret);
-        Ok(Self { kid: None, algorithm: hmac.algorithm(), decoding })
+        let (algorithm, id) = (hmac.algorithm(), id(secret));
+        Ok(Self { kid: None, algorithm, decoding, id })
     }
 
     /// Makes a key of a public key in PEM: RSA (RS256), EC on P-256 (ES256) or Ed25519 (EdDSA).
@@ -97,7 +101,7 @@ impl Key {
         let (algorithm, decoding) = found.ok_or_else(|| {
             KeyError("it is no public key in PEM: RSA, EC (P-256) or Ed25519".to_owned())
         })?;
-        Ok(Self { kid: None, algorithm, decoding })
+        Ok(Self { kid: None, algorithm, decoding, id: id(pem) })
     }
 
     /// Reads a JSON Web Key Set. Keys of other kinds or for other uses are skipped.
@@ -140,7 +144,8 @@ impl Key {
         if matches!(jwk.algorithm, AlgorithmParameters::OctetKey(_)) {
             check_secret(decoding.try_get_as_bytes().ok()?).ok()?;
         }
-        Some(Self { kid: jwk.common.key_id.clone(), algorithm, decoding })
+        let id = id(&serde_json::to_vec(jwk).ok()?);
+        Some(Self { kid: jwk.common.key_id.clone(), algorithm, decoding, id })
     }
 
     pub(super) fn algorithm(&self) -> Algorithm {
@@ -151,9 +156,20 @@ impl Key {
         &self.decoding
     }
 
+    /// What follows from the key alone: the same one, read again, has the same.
+    pub(super) fn id(&self) -> KeyId {
+        self.id
+    }
+
     pub(super) fn is(&self, kid: &str) -> bool {
         self.kid.as_deref() == Some(kid)
     }
+}
+
+fn id(material: &[u8]) -> KeyId {
+    let mut id = [0; 16];
+    id.copy_from_slice(&Sha256::digest(material)[..16]);
+    KeyId(id)
 }
 
 pub(super) fn check_secret(secret: &[u8]) -> Result<(), KeyError> {

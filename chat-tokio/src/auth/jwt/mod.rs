@@ -13,7 +13,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use chat_proto::Token;
-use chat_state::{AuthError, Grant};
+use chat_state::{AuthError, Grant, KeyId};
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Validation, decode, decode_header};
 
@@ -22,6 +22,7 @@ pub use self::jwks::{Jwks, JwksSource};
 pub use self::keys::{Hmac, Key, KeyError};
 pub use self::sign::{SigningKey, TokenSpec};
 use super::{AuthFuture, Authenticator};
+use crate::escape::Escaped;
 
 /// Bytes of the longest token that is looked at.
 pub const TOKEN_BYTES_MAX: usize = 8192;
@@ -111,7 +112,7 @@ impl Jwt {
         validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
         let decoded = decode::<Claims>(token, key.decoding(), &validation);
         let claims = decoded.map_err(|error| refusal(error.kind()))?.claims;
-        claims.grant(issuer.leeway_s)
+        Ok(Grant { key: Some(key.id()), ..claims.grant(issuer.leeway_s)? })
     }
 }
 
@@ -120,10 +121,18 @@ impl Authenticator for Jwt {
         let (this, token) = (self.clone(), credentials.clone());
         Box::pin(async move {
             this.check(&token.0).await.map_err(|refusal| {
-                tracing::debug!(why = %refusal, "a token is refused");
+                tracing::debug!(why = %Escaped(&refusal), "a token is refused");
                 refusal.error
             })
         })
+    }
+
+    fn keys(&self) -> Vec<KeyId> {
+        let of = |issuer: &Issuer| match &issuer.keys {
+            Keys::Fixed(keys) => keys.iter().map(Key::id).collect(),
+            Keys::Set(set) => set.ids(),
+        };
+        self.issuers.iter().flat_map(of).collect()
     }
 }
 

@@ -4,11 +4,13 @@ use std::path::Path;
 use chat_tokio::auth::jwt::{Hmac, Issuer, Jwks, JwksSource, Jwt, Key, KeyError, Keys};
 use chat_tokio::config::AuthConfig;
 
+use super::serve::When;
+
 /// Reads the keys that the settings name.
 ///
 /// # Errors
 /// Which option can't be used, and why.
-pub(crate) async fn authority(auth: &AuthConfig) -> Result<Jwt, String> {
+pub(crate) async fn authority(auth: &AuthConfig, when: When) -> Result<Jwt, String> {
     auth.check_tokens()?;
     let keys = if let Some(path) = &auth.jwt_secret_file {
         let key = secret(path).and_then(|secret| Key::secret(&secret, hmac(auth)));
@@ -20,14 +22,16 @@ pub(crate) async fn authority(auth: &AuthConfig) -> Result<Jwt, String> {
         let text = auth.jwks.as_deref().unwrap_or_default();
         let failed = |error: KeyError| told("--jwks", Path::new(text), &error);
         let source = JwksSource::new(text).map_err(failed)?;
-        let set = Jwks::new(source.clone());
-        match (set.load().await, source) {
-            (Err(error), JwksSource::File(_)) => return Err(failed(error)),
+        let set = trust(Jwks::new(source.clone()), auth)?;
+        match (set.load().await, source, when) {
+            (Err(error), JwksSource::File(_), _) | (Err(error), _, When::Again) => {
+                return Err(failed(error));
+            }
             // Whoever serves it may start later than this server.
-            (Err(error), JwksSource::Url(_)) => {
+            (Err(error), JwksSource::Url(_), When::AtStart) => {
                 tracing::warn!(%error, "the set of keys can't be read yet: nobody can come in");
             }
-            (Ok(()), _) => {}
+            (Ok(()), ..) => {}
         }
         Keys::Set(set)
     };
@@ -38,6 +42,20 @@ pub(crate) async fn authority(auth: &AuthConfig) -> Result<Jwt, String> {
         keys,
     };
     Ok(Jwt::new(vec![issuer]))
+}
+
+/// Says who proves an `https` address of a set.
+#[cfg(feature = "tls")]
+fn trust(set: Jwks, auth: &AuthConfig) -> Result<Jwks, String> {
+    let Some(path) = &auth.jwks_ca else { return Ok(set) };
+    let roots = chat_tokio::tls::Roots::from_file(path);
+    roots.map(|roots| set.roots(roots)).map_err(|error| format!("--jwks-ca {error}"))
+}
+
+#[cfg(not(feature = "tls"))]
+fn trust(set: Jwks, _: &AuthConfig) -> Result<Jwks, String> {
+    // Their addresses are refused.
+    Ok(set)
 }
 
 /// Reads a secret; an editor's line end is not part of it.

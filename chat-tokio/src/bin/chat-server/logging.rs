@@ -4,13 +4,15 @@ use std::io::IsTerminal;
 use chat_tokio::config::LogFormat;
 use tracing::{Level, Metadata};
 use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::fmt::format::FmtSpan;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, fmt};
 
 /// Starts logging. `filter` has been checked when the settings were read.
 pub(crate) fn init(format: LogFormat, filter: &str) {
-    let layer = fmt::layer().with_writer(std::io::stderr);
+    // Spans are few, and what they are for is how long a request took.
+    let layer = fmt::layer().with_writer(std::io::stderr).with_span_events(FmtSpan::CLOSE);
     let layer = match format {
         LogFormat::Human => layer.with_ansi(std::io::stderr().is_terminal()).boxed(),
         LogFormat::Json => layer.json().flatten_event(true).boxed(),

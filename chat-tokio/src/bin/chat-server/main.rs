@@ -7,8 +7,10 @@ mod api;
 #[cfg(feature = "jwt")]
 mod identity;
 mod logging;
+mod reload;
 mod serve;
 mod signals;
+mod tls;
 #[cfg(feature = "jwt")]
 mod token;
 mod webhooks;
@@ -23,8 +25,7 @@ fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|word| word == "token") {
         return token::run(std::env::args_os().skip(2).collect());
     }
-    let read_file = |path: &std::path::Path| std::fs::read_to_string(path);
-    match Config::load(std::env::args_os(), std::env::vars_os(), read_file) {
+    match load() {
         Ok(Loaded::Run(settings)) => run(&settings),
         Ok(Loaded::Print(text)) => {
             print(&text);
@@ -41,15 +42,27 @@ fn main() -> ExitCode {
     }
 }
 
+/// Reads the settings from the command line, the environment and the file.
+fn load() -> Result<Loaded, ConfigError> {
+    let read_file = |path: &std::path::Path| std::fs::read_to_string(path);
+    Config::load(std::env::args_os(), std::env::vars_os(), read_file)
+}
+
 fn run(settings: &Settings) -> ExitCode {
     logging::init(settings.config.log_format, &settings.config.log_level);
     for (name, origin) in settings.given() {
         tracing::debug!("{name} is set by {origin}");
     }
     // Not when they are read: whoever makes tokens needs fewer of them.
-    if settings.config.auth.mode != AuthMode::Open
-        && let Err(why) = settings.config.auth.check_tokens()
-    {
+    let tokens = match settings.config.auth.mode {
+        AuthMode::Open => Ok(()),
+        AuthMode::Jwt | AuthMode::Cookie => settings.config.auth.check_tokens(),
+    };
+    if let Err(why) = tokens.and_then(|()| settings.config.door.check_proxies()) {
+        eprintln!("chat-server: {why}");
+        return ExitCode::from(USAGE);
+    }
+    if let Err(why) = settings.config.tls.files() {
         eprintln!("chat-server: {why}");
         return ExitCode::from(USAGE);
     }
@@ -58,7 +71,7 @@ fn run(settings: &Settings) -> ExitCode {
         return ExitCode::from(USAGE);
     }
     raise_open_files();
-    match serve::serve(&settings.config) {
+    match serve::serve(settings) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("chat-server: {error}");

@@ -9,29 +9,33 @@ use std::thread::available_parallelism;
 use std::time::Duration;
 
 use chat_state::Times;
+use chat_tokio::accept::{Admission, ConnectionLimits, TrustedProxies};
 use chat_tokio::auth::Authenticator;
-use chat_tokio::config::{AuthMode, Config, Durability, LogKind};
-use chat_tokio::http::{NotAnOrigin, Origins, Page};
+use chat_tokio::config::{AuthConfig, AuthMode, Config, DoorConfig, Durability, LogKind, Settings};
+use chat_tokio::http::{Hosts, NotAnOrigin, Origins, Page};
 use chat_tokio::log::{
-    MemoryLog, RoomLog, SqliteDurability, SqliteLog, SqliteOpenError, SqliteOptions,
+    MemoryLog, RoomLog, SqliteAccess, SqliteDurability, SqliteLog, SqliteOpenError, SqliteOptions,
 };
-use chat_tokio::{Drained, Server, StartError};
+use chat_tokio::{Builder, Drained, Server, StartError};
 
-use super::signals::Signals;
+use super::reload;
+use super::signals::{Signal, Signals};
 
 /// Runs the server until a signal has ended it and it is drained.
 ///
 /// # Errors
 /// If it can't start, or a worker fails.
-pub(crate) fn serve(config: &Config) -> Result<(), Failed> {
+pub(crate) fn serve(settings: &Settings) -> Result<(), Failed> {
+    let config = &settings.config;
     check_web_dir(config)?;
     let log = Log::open(config)?;
-    let served = run(config, &log);
+    let served = run(settings, &log);
     log.close();
     served
 }
 
-fn run(config: &Config, log: &Log) -> Result<(), Failed> {
+fn run(settings: &Settings, log: &Log) -> Result<(), Failed> {
+    let config = &settings.config;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -39,21 +43,30 @@ fn run(config: &Config, log: &Log) -> Result<(), Failed> {
     runtime.block_on(async {
         // Before the start-up line: who reads it may send a signal at once.
         let mut signals = Signals::listen().map_err(Failed::System)?;
-        let authority = authority(config).await?;
-        let server = start(config, log.share(), authority)?;
-        announce(&server);
-        let ended = tokio::select! {
-            signal = signals.next() => {
-                tracing::info!(?signal, "draining");
-                Ok(())
-            }
-            () = server.drain_asked() => {
-                tracing::info!("draining, as the API was asked to");
-                Ok(())
-            }
-            () = server.failed() => {
-                tracing::info!("draining, since a worker has failed");
-                Err(Failed::Worker)
+        let authority = authority(&config.auth, When::AtStart).await.map_err(Failed::Auth)?;
+        let reloading = reload::Reloading::default();
+        let server = start(config, log.share(), authority, &reloading)?;
+        announce(&server, config);
+        // It is set once.
+        let _ = reloading.set(reload::reloader(&server, settings));
+        let ended = loop {
+            tokio::select! {
+                signal = signals.next() => match signal {
+                    // What is read may take its time, and other signals must not wait for it.
+                    Signal::Reload => drop(tokio::spawn(reload::reload(reloading.clone()))),
+                    Signal::End(signal) => {
+                        tracing::info!(?signal, "draining");
+                        break Ok(());
+                    }
+                },
+                () = server.drain_asked() => {
+                    tracing::info!("draining, as the API was asked to");
+                    break Ok(());
+                }
+                () = server.failed() => {
+                    tracing::info!("draining, since a worker has failed");
+                    break Err(Failed::Worker);
+                }
             }
         };
         tokio::select! {
@@ -61,29 +74,46 @@ fn run(config: &Config, log: &Log) -> Result<(), Failed> {
                 Drained::All => tracing::info!("drained"),
                 Drained::DeadlinePassed => tracing::warn!("not everybody had left in time"),
             },
-            signal = signals.next() => std::process::exit(signal.exit_code()),
+            signal = signals.ending() => std::process::exit(signal.exit_code()),
         }
         ended
     })
 }
 
+/// When the settings are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum When {
+    AtStart,
+    Again,
+}
+
+/// Makes the authority of the settings; `None` for an open server.
+///
+/// # Errors
+/// Which option can't be used, and why.
 #[cfg(feature = "jwt")]
-async fn authority(config: &Config) -> Result<Option<Arc<dyn Authenticator>>, Failed> {
-    match config.auth.mode {
+pub(crate) async fn authority(
+    auth: &AuthConfig,
+    when: When,
+) -> Result<Option<Arc<dyn Authenticator>>, String> {
+    match auth.mode {
         AuthMode::Open => Ok(None),
         AuthMode::Jwt | AuthMode::Cookie => {
-            let jwt = super::identity::authority(&config.auth).await.map_err(Failed::Auth)?;
+            let jwt = super::identity::authority(auth, when).await?;
             Ok(Some(Arc::new(jwt)))
         }
     }
 }
 
 #[cfg(not(feature = "jwt"))]
-async fn authority(config: &Config) -> Result<Option<Arc<dyn Authenticator>>, Failed> {
-    match config.auth.mode {
+pub(crate) async fn authority(
+    auth: &AuthConfig,
+    _: When,
+) -> Result<Option<Arc<dyn Authenticator>>, String> {
+    match auth.mode {
         AuthMode::Open => Ok(None),
         AuthMode::Jwt | AuthMode::Cookie => {
-            Err(Failed::Auth("--auth: this server was built without the feature `jwt`".into()))
+            Err("--auth: this server was built without the feature `jwt`".to_owned())
         }
     }
 }
@@ -92,6 +122,7 @@ fn start(
     config: &Config,
     log: Arc<dyn RoomLog>,
     authority: Option<Arc<dyn Authenticator>>,
+    reloading: &reload::Reloading,
 ) -> Result<Server, Failed> {
     let workers = match config.workers {
         0 => available_parallelism().map_or(1, usize::from),
@@ -109,28 +140,50 @@ fn start(
         .log(log)
         .limits(config.limits.clone())
         .workers(workers)
-        .listen(config.listen)
         .page(config.web_dir.clone().map_or(Page::Embedded, Page::Folder))
         .origins(origins(&config.allow_origins).map_err(Failed::Origin)?)
+        .hosts(hosts(&config.door.hosts))
+        .admission(admission(&config.door))
+        .proxy_protocol(config.door.proxy_protocol)
+        .lines_proxy_protocol(config.door.lines_proxy_protocol)
         .handshake_timeout(config.handshake_timeout)
         .drain_timeout(config.drain_timeout);
-    if let Some(lines) = config.lines {
-        builder = builder.listen_lines(lines);
+    if config.share_port {
+        builder = builder.share_port();
     }
+    builder = metrics(builder.trace_sample(config.trace_sample), config)?;
+    builder = super::tls::listen(builder, config).map_err(Failed::Option)?;
     if let Some(authority) = authority {
         builder = builder.authenticator(authority);
     }
     if config.auth.mode == AuthMode::Cookie {
         builder = builder.auth_cookie(&config.auth.cookie);
     }
-    super::api::add(builder, config)
+    super::api::add(builder, config, reloading)
         .and_then(|builder| super::webhooks::add(builder, config))
         .map_err(Failed::Option)?
         .start()
         .map_err(|error| Failed::from_server(error, config))
 }
 
-fn origins(allowed: &[String]) -> Result<Origins, NotAnOrigin> {
+#[cfg(feature = "metrics")]
+fn metrics(builder: Builder, config: &Config) -> Result<Builder, Failed> {
+    Ok(match config.metrics_listen {
+        Some(address) => builder.metrics_listen(address),
+        None => builder,
+    })
+}
+
+#[cfg(not(feature = "metrics"))]
+fn metrics(builder: Builder, config: &Config) -> Result<Builder, Failed> {
+    match config.metrics_listen {
+        Some(_) => Err(Failed::Metrics),
+        None => Ok(builder),
+    }
+}
+
+/// Reads an option's origins.
+pub(crate) fn origins(allowed: &[String]) -> Result<Origins, NotAnOrigin> {
     if allowed.is_empty() {
         return Ok(Origins::SameHost);
     }
@@ -140,14 +193,35 @@ fn origins(allowed: &[String]) -> Result<Origins, NotAnOrigin> {
     allowed.iter().map(|origin| origin.parse()).collect::<Result<_, _>>().map(Origins::Listed)
 }
 
-fn announce(server: &Server) {
+pub(crate) fn hosts(allowed: &[String]) -> Hosts {
+    match allowed.iter().any(|host| host == "*") {
+        true => Hosts::Any,
+        false => Hosts::Listed(allowed.to_vec()),
+    }
+}
+
+fn admission(door: &DoorConfig) -> Admission {
+    let limits = ConnectionLimits {
+        in_all: door.max_connections,
+        per_address: door.max_connections_per_address,
+        ..ConnectionLimits::default()
+    };
+    Admission::new(limits, TrustedProxies::new(&door.trusted_proxies))
+}
+
+fn announce(server: &Server, config: &Config) {
+    let scheme = if config.tls.cert.is_some() { "https" } else { "http" };
     if let Some(address) = server.local_addr() {
-        super::print(&format!("chat-server listening on http://{}\n", openable(address)));
+        super::print(&format!("chat-server listening on {scheme}://{}\n", openable(address)));
     }
     if let Some(address) = server.lines_addr() {
         super::print(&format!("chat-server lines on {address}\n"));
     }
     super::api::announce(server);
+    #[cfg(feature = "metrics")]
+    if let Some(address) = server.metrics_addr() {
+        super::print(&format!("chat-server metrics on http://{}/metrics\n", openable(address)));
+    }
 }
 
 /// An address that a browser on this machine can open: "every address" is none.
@@ -186,6 +260,9 @@ impl Log {
                     Durability::Full => SqliteDurability::Full,
                     Durability::Normal => SqliteDurability::Normal,
                 };
+                if config.share_port {
+                    options.access = SqliteAccess::Shared;
+                }
                 let dir = &config.data_dir;
                 std::fs::create_dir_all(dir)
                     .map_err(|error| Failed::DataDir(dir.clone(), error))?;
@@ -228,6 +305,9 @@ pub(crate) enum Failed {
     Auth(String),
     /// Another option can't be used; with the flag.
     Option(String),
+    /// Metrics are wanted of a server that has none.
+    #[cfg(not(feature = "metrics"))]
+    Metrics,
     /// An allowed origin is none.
     Origin(NotAnOrigin),
     /// The system refuses something that the server can't do without.
@@ -243,6 +323,10 @@ impl Failed {
         match error {
             StartError::Listen { address, error } if config.lines == Some(address) => {
                 Self::Listen(address, "--lines", error)
+            }
+            StartError::Listen { address, error } if config.metrics_listen == Some(address) => {
+                let flag = if config.listen == address { "--listen" } else { "--metrics-listen" };
+                Self::Listen(address, flag, error)
             }
             StartError::Listen { address, error } if config.api.listen == Some(address) => {
                 Self::Listen(address, "--api-listen", error)
@@ -268,6 +352,10 @@ impl fmt::Display for Failed {
                 };
                 write!(f, "cannot listen on {address}: {reason}; choose another with {flag}")
             }
+            Self::Log(error @ SqliteOpenError::InUse { .. }) => write!(
+                f,
+                "{error}; choose another folder with --data-dir, or start both with --share-port"
+            ),
             Self::Log(error) => write!(f, "{error}; choose another folder with --data-dir"),
             Self::DataDir(dir, error) => {
                 let dir = dir.display();
@@ -281,6 +369,10 @@ impl fmt::Display for Failed {
                 )
             }
             Self::Auth(why) | Self::Option(why) => f.write_str(why),
+            #[cfg(not(feature = "metrics"))]
+            Self::Metrics => {
+                f.write_str("--metrics-listen: this server was built without the feature `metrics`")
+            }
             Self::Origin(error) => write!(f, "--allow-origin: {error}"),
             Self::System(error) => write!(f, "cannot start: {error}"),
             Self::Start(error) => write!(f, "cannot start: {error}"),

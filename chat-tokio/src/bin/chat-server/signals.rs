@@ -1,5 +1,14 @@
-//! The signals that end the server.
+//! The signals that end the server, and the one that has it read its settings again.
 use std::io;
+
+/// A signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Signal {
+    /// Read the settings again (SIGHUP).
+    Reload,
+    /// End.
+    End(Ending),
+}
 
 /// A signal that asks the process to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +32,7 @@ impl Ending {
 pub(crate) struct Signals {
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
+    hangup: tokio::signal::unix::Signal,
 }
 
 #[cfg(unix)]
@@ -32,13 +42,15 @@ impl Signals {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
         })
     }
 
-    pub(crate) async fn next(&mut self) -> Ending {
+    pub(crate) async fn next(&mut self) -> Signal {
         tokio::select! {
-            _ = self.interrupt.recv() => Ending::Interrupt,
-            _ = self.terminate.recv() => Ending::Terminate,
+            _ = self.interrupt.recv() => Signal::End(Ending::Interrupt),
+            _ = self.terminate.recv() => Signal::End(Ending::Terminate),
+            _ = self.hangup.recv() => Signal::Reload,
         }
     }
 }
@@ -53,10 +65,21 @@ impl Signals {
         Ok(Self)
     }
 
-    pub(crate) async fn next(&mut self) -> Ending {
+    pub(crate) async fn next(&mut self) -> Signal {
         match tokio::signal::ctrl_c().await {
-            Ok(()) => Ending::Interrupt,
+            Ok(()) => Signal::End(Ending::Interrupt),
             Err(_) => std::future::pending().await,
+        }
+    }
+}
+
+impl Signals {
+    /// Waits for one that asks to end; others change nothing any more.
+    pub(crate) async fn ending(&mut self) -> Ending {
+        loop {
+            if let Signal::End(ending) = self.next().await {
+                return ending;
+            }
         }
     }
 }

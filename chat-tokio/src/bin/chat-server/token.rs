@@ -8,6 +8,7 @@ use std::time::Duration;
 use chat_tokio::auth::jwt::{KeyError, SigningKey, TOKEN_BYTES_MAX, TokenSpec};
 use chat_tokio::config::{AuthConfig, Config, Loaded};
 
+use super::serve::When;
 use super::{FAILED, USAGE, identity};
 
 const HELP: &str = "\
@@ -116,7 +117,7 @@ fn check(words: impl Iterator<Item = String>) -> Done {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| (FAILED, error.to_string()))?;
     runtime.block_on(async {
-        let jwt = identity::authority(&auth).await.map_err(|why| (FAILED, why))?;
+        let jwt = identity::authority(&auth, When::AtStart).await.map_err(|why| (FAILED, why))?;
         match jwt.check(token.trim()).await {
             Ok(grant) => Ok(format!("{grant:#?}\n")),
             Err(refusal) => Err((FAILED, format!("the token is refused: {refusal}"))),

@@ -17,6 +17,8 @@ use super::rows::{self, Fault, FindRoom, RoomRow, body_text, place};
 pub(super) struct Statements<'c> {
     pub(super) begin: Statement<'c>,
     pub(super) commit: Statement<'c>,
+    /// Changes when another connection has written.
+    pub(super) data_version: Statement<'c>,
     pub(super) find_room: FindRoom<'c>,
     make_room: Statement<'c>,
     set_last: Statement<'c>,
@@ -34,6 +36,7 @@ impl<'c> Statements<'c> {
             // anything was done.
             begin: conn.prepare("BEGIN IMMEDIATE")?,
             commit: conn.prepare("COMMIT")?,
+            data_version: conn.prepare("PRAGMA data_version")?,
             find_room: FindRoom::prepare(conn)?,
             make_room: conn.prepare(
                 "INSERT INTO rooms (folded, name, epoch, first, last) VALUES (?1, ?2, ?3, 1, 0)",

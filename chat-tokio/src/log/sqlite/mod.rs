@@ -1,4 +1,4 @@
-//! A room log in one SQLite file, for one server process.
+//! A room log in one SQLite file.
 //!
 //! One thread owns the connection that writes and commits all the batches that wait, of however
 //! many rooms, in one transaction, so that they share one flush to the disk. Readers have threads
@@ -8,6 +8,7 @@ mod keys;
 mod open;
 mod reader;
 mod rows;
+mod share;
 mod writer;
 
 #[cfg(test)]
@@ -27,15 +28,16 @@ use chat_state::{AppendError, Appended, Draft, LogHead, LogPage, ReadError, Read
 use tokio::sync::oneshot;
 
 pub use self::open::SqliteOpenError;
-use super::epochs::{Epochs, MetRooms};
+use super::epochs::MetRooms;
 use super::{Capabilities, KEYS_PER_USER_DEFAULT, LogFuture, RoomBatch, RoomLog};
 
 /// A [`RoomLog`] in one SQLite file.
 ///
-/// The file belongs to one log at a time; a second one, in this process or another, is refused.
-/// Beside `path` lie `path-wal` and `path-shm`, which are a part of it while it is open, and the
-/// empty `path.lock`. Keys older than [`KEYS_REMEMBERED_MS`](super::KEYS_REMEMBERED_MS) whose
-/// entries are gone go while others are appended.
+/// The file belongs to one log at a time, and a second one, in this process or another, is refused;
+/// or, by [`SqliteOptions::access`], to several that share it. Beside `path` lie `path-wal` and
+/// `path-shm`, which are a part of it while it is open, and `path.lock`. Keys older than
+/// [`KEYS_REMEMBERED_MS`](super::KEYS_REMEMBERED_MS) whose entries are gone go while others are
+/// appended.
 ///
 /// # Limits
 ///
@@ -64,6 +66,8 @@ pub struct SqliteLog {
 pub struct SqliteOptions {
     /// What an entry survives once it was acked.
     pub durability: SqliteDurability,
+    /// Who else may have the file open.
+    pub access: SqliteAccess,
     /// Threads that read, 1 to 16.
     pub readers: usize,
     /// Keys of one user that a room remembers whose entries were trimmed; the oldest go first.
@@ -83,6 +87,19 @@ pub enum SqliteDurability {
     /// The end of the process only: the newest entries may be lost with the power, without damage
     /// to the rest (`synchronous=NORMAL`).
     Normal,
+}
+
+/// Who else may have a [`SqliteLog`]'s file open.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SqliteAccess {
+    /// Nobody.
+    #[default]
+    Exclusive,
+    /// Other logs on this machine that were opened so, too: each appends to what the others have
+    /// appended, one transaction at a time. They do not tell each other; whoever wants to know of
+    /// new entries has to ask. It is made for the short time in which one server takes the place of
+    /// another: two that write at the same time wait for each other.
+    Shared,
 }
 
 /// Two threads: one long page does not hold up the others, and there are few such.
@@ -110,6 +127,7 @@ impl Default for SqliteOptions {
     fn default() -> Self {
         Self {
             durability: SqliteDurability::Full,
+            access: SqliteAccess::Exclusive,
             readers: READERS_DEFAULT,
             keys_per_user: KEYS_PER_USER_DEFAULT,
             pages_max: None,
@@ -123,7 +141,8 @@ impl SqliteOptions {
             SqliteDurability::Full => Durability::Disk,
             SqliteDurability::Normal => Durability::Process,
         };
-        Capabilities { durability, keys_per_user: self.keys_per_user.into(), shared: false }
+        let shared = self.access == SqliteAccess::Shared;
+        Capabilities { durability, keys_per_user: self.keys_per_user.into(), shared }
     }
 }
 
@@ -137,15 +156,16 @@ struct Running {
 
 impl SqliteLog {
     /// Opens the log in a file, or makes it; brings a file of an earlier version up to date. It
-    /// blocks the thread while the file is read.
+    /// blocks the thread while the file is read, and up to 5 seconds while another one that shares
+    /// it is opened.
     ///
     /// # Errors
     /// When the folder or the file can't be used, is in use, is something else than a log, or was
     /// written by a newer version. Nothing was changed then, except that the lock file may be new.
     pub fn open(path: impl AsRef<Path>, options: &SqliteOptions) -> Result<Self, SqliteOpenError> {
-        let place = open::Place::take(path.as_ref())?;
+        let place = open::Place::take(path.as_ref(), options.access)?;
         let writing = place.writer(options)?;
-        let epochs = Epochs::draw().map_err(|error| place.random(&error))?;
+        let (place, epochs) = place.settle()?;
         let met = Arc::new(Mutex::new(MetRooms::new(ROOMS_MET_MAX, epochs)));
         let (queries, waiting_queries) = sync_channel(QUERIES_WAITING_MAX);
         let waiting_queries = Arc::new(Mutex::new(waiting_queries));
@@ -158,16 +178,17 @@ impl SqliteLog {
         let waiting = Arc::new(AtomicUsize::new(0));
         let (jobs, waiting_jobs) = sync_channel(JOBS_WAITING_MAX);
         let counter = waiting.clone();
-        let keys_per_user = options.keys_per_user;
-        let run = move || writer::run(writing, keys_per_user, (&met, &counter), &waiting_jobs);
+        let writes =
+            writer::Settings { keys_per_user: options.keys_per_user, access: options.access };
+        let run = move || writer::run(writing, writes, (&met, &counter), &waiting_jobs);
         let writer = place.thread("room-log-writer", run)?;
-        let running = Running { threads, writer, _lock: place.lock };
+        let running = Running { threads, writer, _lock: place.into_lock() };
         let (capabilities, running) = (options.capabilities(), Mutex::new(Some(running)));
         Ok(Self { jobs, queries, waiting, capabilities, running })
     }
 
-    /// Commits what was taken, puts everything into the one file and lets go of it. Afterwards
-    /// every call fails. Dropping the log does the same.
+    /// Commits what was taken, puts everything into the one file (unless others share it) and lets
+    /// go of it. Afterwards every call fails. Dropping the log does the same.
     ///
     /// It blocks the thread until the disk is done, so in a server it is called at the very end.
     pub fn close(&self) {

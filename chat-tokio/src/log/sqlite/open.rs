@@ -1,6 +1,6 @@
 //! Opening the file: its lock, its identity and its schema.
 use std::fmt;
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::thread::{self, JoinHandle};
@@ -8,14 +8,16 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
+use super::super::epochs::Epochs;
 use super::batch::Statements;
 use super::reader::Queries;
-use super::{SqliteDurability, SqliteOptions};
+use super::share::{Lock, LockError};
+use super::{SqliteAccess, SqliteDurability, SqliteOptions};
 
 /// The file that a log lives in, locked.
 pub(super) struct Place {
     path: PathBuf,
-    pub(super) lock: File,
+    lock: Lock,
 }
 
 /// "room" in ASCII: marks the files that are room logs.
@@ -33,26 +35,34 @@ const BUSY_WAIT: Duration = Duration::from_secs(5);
 
 impl Place {
     /// Locks the file for this log.
-    pub(super) fn take(path: &Path) -> Result<Self, SqliteOpenError> {
+    pub(super) fn take(path: &Path, access: SqliteAccess) -> Result<Self, SqliteOpenError> {
         let path = absolute(path)?;
-        let mut name = path.clone().into_os_string();
-        name.push(".lock");
-        let name = PathBuf::from(name);
-        let failed = |source| SqliteOpenError::File { path: name.clone(), source };
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false);
-        let lock = options.open(&name).map_err(failed)?;
-        match lock.try_lock() {
-            Ok(()) => Ok(Self { path, lock }),
-            Err(TryLockError::WouldBlock) => Err(SqliteOpenError::InUse { path }),
-            Err(TryLockError::Error(source)) => Err(failed(source)),
+        let name = lock_name(&path);
+        match Lock::take(&name, access) {
+            Ok(lock) => Ok(Self { path, lock }),
+            Err(error) => Err(lock_error(error, path)),
         }
+    }
+
+    /// Lets those in who share the file, now that it is up to date; tells which epochs its rooms
+    /// get.
+    pub(super) fn settle(self) -> Result<(Self, Epochs), SqliteOpenError> {
+        let Self { path, lock } = self;
+        match lock.settle() {
+            Ok((lock, epochs)) => Ok((Self { path, lock }, epochs)),
+            Err(error) => Err(lock_error(error, path)),
+        }
+    }
+
+    /// Keeps the lock alone.
+    pub(super) fn into_lock(self) -> File {
+        self.lock.into_file()
     }
 
     /// Opens the connection that writes, and brings the file up to date.
     pub(super) fn writer(&self, options: &SqliteOptions) -> Result<Connection, SqliteOpenError> {
         let conn = self.connect(OpenFlags::SQLITE_OPEN_CREATE)?;
-        self.check_writable()?;
+        self.check_writable(&conn)?;
         self.check_identity(&conn)?;
         let sync = match options.durability {
             SqliteDurability::Full => "FULL",
@@ -97,12 +107,6 @@ impl Place {
         thread::Builder::new().name(name.into()).spawn(run).map_err(failed)
     }
 
-    /// Wraps a failure of the system's random numbers.
-    pub(super) fn random(&self, error: &getrandom::Error) -> SqliteOpenError {
-        let source = io::Error::other(error.to_string());
-        SqliteOpenError::File { path: self.path.clone(), source }
-    }
-
     fn connect(&self, more: OpenFlags) -> Result<Connection, SqliteOpenError> {
         // No URI: a path is a path. No mutex: a connection stays on one thread.
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | more;
@@ -118,12 +122,17 @@ impl Place {
     }
 
     /// SQLite opens a file that may only be read without a word; an append would fail.
-    fn check_writable(&self) -> Result<(), SqliteOpenError> {
-        match OpenOptions::new().write(true).open(&self.path) {
-            Ok(_) => Ok(()),
-            // It is made by the first write.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(source) => Err(SqliteOpenError::File { path: self.path.clone(), source }),
+    ///
+    /// The connection is asked: whoever opens the file by itself, and closes it again, takes the
+    /// locks away that SQLite has on it in this process (POSIX knows no owner but the process).
+    fn check_writable(&self, conn: &Connection) -> Result<(), SqliteOpenError> {
+        match conn.is_readonly("main") {
+            Ok(false) => Ok(()),
+            Ok(true) => {
+                let source = io::ErrorKind::PermissionDenied.into();
+                Err(SqliteOpenError::File { path: self.path.clone(), source })
+            }
+            Err(error) => Err(self.wrong(error)),
         }
     }
 
@@ -137,8 +146,12 @@ impl Place {
         let things: i64 = conn.query_row(things, [], |row| row.get(0)).map_err(wrong)?;
         let path = self.path.clone();
         match (application, version, things) {
-            (0, 0, 0) => Ok(()),
-            (APPLICATION_ID, 1..=VERSION, _) => Ok(()),
+            (APPLICATION_ID, VERSION, _) => Ok(()),
+            // Whoever has it open would not know what it is turned into.
+            (APPLICATION_ID, 1..VERSION, _) if !self.lock.is_alone() => {
+                Err(SqliteOpenError::OlderSchemaInUse { path, found: version, known: VERSION })
+            }
+            (0, 0, 0) | (APPLICATION_ID, 1..VERSION, _) => Ok(()),
             (APPLICATION_ID, ..) => {
                 Err(SqliteOpenError::NewerSchema { path, found: version, known: VERSION })
             }
@@ -168,6 +181,19 @@ fn migrate(conn: &Connection) -> rusqlite::Result<()> {
         step?;
     }
     Ok(())
+}
+
+fn lock_name(path: &Path) -> PathBuf {
+    let mut name = path.to_owned().into_os_string();
+    name.push(".lock");
+    PathBuf::from(name)
+}
+
+fn lock_error(error: LockError, path: PathBuf) -> SqliteOpenError {
+    match error {
+        LockError::InUse => SqliteOpenError::InUse { path },
+        LockError::Failed(source) => SqliteOpenError::File { path: lock_name(&path), source },
+    }
 }
 
 /// Finds the file's one true path, so that two ways to it are one lock, and ":memory:" is a file.
@@ -211,10 +237,20 @@ pub enum SqliteOpenError {
         /// What the system says.
         source: io::Error,
     },
-    /// Another log has it open, in this process or in another.
+    /// Another log has it open, in this process or in another, and one of both does not share it.
     InUse {
         /// The file.
         path: PathBuf,
+    },
+    /// Others that share it have it open, and would not understand the form that this program
+    /// gives it.
+    OlderSchemaInUse {
+        /// The file.
+        path: PathBuf,
+        /// The schema's version in the file.
+        found: i32,
+        /// The version that this program needs.
+        known: i32,
     },
     /// The file is no SQLite database, or that of another program.
     NotARoomLog {
@@ -251,6 +287,12 @@ impl fmt::Display for SqliteOpenError {
             Self::InUse { path } => {
                 write!(f, "the room log {} is in use by another server", path.display())
             }
+            Self::OlderSchemaInUse { path, found, known } => write!(
+                f,
+                "the room log {} has version {found} and is in use; to bring it to version \
+                 {known}, stop the server that uses it",
+                path.display()
+            ),
             Self::NotARoomLog { path } => {
                 write!(f, "the file {} is not a room log of this program", path.display())
             }
@@ -272,7 +314,10 @@ impl std::error::Error for SqliteOpenError {
         match self {
             Self::Folder { source, .. } | Self::File { source, .. } => Some(source),
             Self::Database { source, .. } => Some(source),
-            Self::InUse { .. } | Self::NotARoomLog { .. } | Self::NewerSchema { .. } => None,
+            Self::InUse { .. }
+            | Self::OlderSchemaInUse { .. }
+            | Self::NotARoomLog { .. }
+            | Self::NewerSchema { .. } => None,
         }
     }
 }

@@ -147,6 +147,22 @@ async fn a_file_of_version_1_is_brought_up_to_date_with_all_it_has() {
     assert_eq!(version, 2);
 }
 
+#[test]
+fn a_file_of_version_1_is_left_alone_while_others_have_it_open() {
+    let (_folder, path) = folder();
+    let options = SqliteOptions { access: SqliteAccess::Shared, ..SqliteOptions::default() };
+    let earlier = SqliteLog::open(&path, &options).unwrap();
+    tamper(&path, "PRAGMA user_version = 1");
+    let error = SqliteLog::open(&path, &options).unwrap_err();
+    assert!(
+        matches!(error, SqliteOpenError::OlderSchemaInUse { found: 1, known: 2, .. }),
+        "{error:?}"
+    );
+    let text = error.to_string();
+    assert!(text.contains("rooms.db has version 1 and is in use"), "{text}");
+    drop(earlier);
+}
+
 /// A minute and a day, in milliseconds.
 const MINUTE: u64 = 60_000;
 const DAY: u64 = super::super::KEYS_REMEMBERED_MS;

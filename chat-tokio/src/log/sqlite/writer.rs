@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use super::super::epochs::MetRooms;
 use super::super::recent::RecentMap;
 use super::super::{RoomBatch, remembered_since};
+use super::SqliteAccess;
 use super::batch::{self, Statements, Work};
 use super::rows::{Fault, RoomRow};
 
@@ -67,10 +68,17 @@ const EXPIRE_EVERY_MS: u64 = 10 * 60 * 1000;
 /// Rooms whose row the writer remembers: about 5 MB at the most.
 const ROOMS_CACHED_MAX: usize = 16_384;
 
+/// What the writer is told once.
+#[derive(Clone, Copy)]
+pub(super) struct Settings {
+    pub(super) keys_per_user: u32,
+    pub(super) access: SqliteAccess,
+}
+
 /// Serves jobs until it is told to close, or nobody is left who could ask.
 pub(super) fn run(
     conn: Connection,
-    keys_per_user: u32,
+    settings: Settings,
     (met, waiting): (&Mutex<MetRooms>, &AtomicUsize),
     jobs: &Receiver<Job>,
 ) {
@@ -85,7 +93,8 @@ pub(super) fn run(
                 trims: VecDeque::new(),
                 closing: false,
                 crowd: 0,
-                keys_per_user,
+                keys_per_user: settings.keys_per_user,
+                version: None,
                 newest: Timestamp(0),
                 looked: Timestamp(0),
             };
@@ -94,8 +103,13 @@ pub(super) fn run(
         // The same statements were prepared when the file was opened.
         Err(error) => tracing::error!(%error, "the room log's writer can't begin"),
     }
-    // Leaves one whole file behind. If it fails, the next one to open the log does it.
-    if let Err(error) = conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())) {
+    // Leaves one whole file behind. If it fails, the next one to open the log does it. Where others
+    // write, it would make them wait, and the last one does it by itself.
+    let checkpoint = match settings.access {
+        SqliteAccess::Exclusive => "PRAGMA wal_checkpoint(TRUNCATE)",
+        SqliteAccess::Shared => "PRAGMA wal_checkpoint(PASSIVE)",
+    };
+    if let Err(error) = conn.query_row(checkpoint, [], |_| Ok(())) {
         tracing::warn!(%error, "the room log's last checkpoint failed");
     }
     if let Err((_, error)) = conn.close() {
@@ -116,6 +130,8 @@ struct Writer<'c, 's> {
     crowd: usize,
     /// Keys of one user that a room remembers whose entries are gone.
     keys_per_user: u32,
+    /// By which it is seen whether others have written, once it was looked at.
+    version: Option<i64>,
     /// When the newest entry was made, as far as this process knows.
     newest: Timestamp,
     /// When `newest` was, at the last look for old keys.
@@ -249,6 +265,11 @@ impl Writer<'_, '_> {
         // A transaction that could not be undone earlier is in the way.
         self.undo()?;
         self.statements.begin.execute([])?;
+        // From here on nobody else can write: what is remembered is the truth, or it is forgotten.
+        let version = self.statements.data_version.query_row([], |row| row.get(0))?;
+        if self.version.replace(version) != Some(version) {
+            self.cache.clear();
+        }
         Ok(())
     }
 
@@ -283,20 +304,18 @@ impl Writer<'_, '_> {
     }
 
     fn trim_step(&mut self, room: &RoomName, before: Seq) -> Result<(Seq, Progress), Fault> {
-        let Some(mut row) = batch::find(&mut self.statements, &mut self.cache, room)? else {
-            return Ok((Seq::ZERO.next(), Progress::Done));
-        };
-        let goal = before.min(row.head.last.next());
-        if goal <= row.head.first {
-            return Ok((row.head.first, Progress::Done));
-        }
-        row.head.first = goal.min(row.head.first.plus(TRIM_STEP));
         self.begin()?;
-        let keys = (self.keys_per_user, remembered_since(self.newest));
-        if let Err(fault) = self.statements.trim((row.id, row.head.first), keys) {
-            self.undo()?;
-            return Err(fault);
-        }
+        let (row, goal) = match self.delete_some(room, before) {
+            Ok(Trimmed::Part { row, goal }) => (row, goal),
+            Ok(Trimmed::Nothing { first }) => {
+                self.undo()?;
+                return Ok((first, Progress::Done));
+            }
+            Err(fault) => {
+                self.undo()?;
+                return Err(fault);
+            }
+        };
         if let Err(error) = self.statements.commit.execute([]) {
             self.commit_failed();
             return Err(error.into());
@@ -304,6 +323,21 @@ impl Writer<'_, '_> {
         let first = row.head.first;
         self.cache.insert(room.clone(), row);
         Ok((first, if first < goal { Progress::More } else { Progress::Done }))
+    }
+
+    /// Deletes some of a room's entries before a place.
+    fn delete_some(&mut self, room: &RoomName, before: Seq) -> Result<Trimmed, Fault> {
+        let Some(mut row) = batch::find(&mut self.statements, &mut self.cache, room)? else {
+            return Ok(Trimmed::Nothing { first: Seq::ZERO.next() });
+        };
+        let goal = before.min(row.head.last.next());
+        if goal <= row.head.first {
+            return Ok(Trimmed::Nothing { first: row.head.first });
+        }
+        row.head.first = goal.min(row.head.first.plus(TRIM_STEP));
+        let keys = (self.keys_per_user, remembered_since(self.newest));
+        self.statements.trim((row.id, row.head.first), keys)?;
+        Ok(Trimmed::Part { row, goal })
     }
 
     /// Forgets some of the keys that are too old, if it is time to look for them.
@@ -337,6 +371,20 @@ impl Writer<'_, '_> {
         }
         Ok(Progress::More)
     }
+}
+
+/// What became of a room's oldest entries.
+enum Trimmed {
+    Nothing {
+        /// The oldest that is left.
+        first: Seq,
+    },
+    Part {
+        /// As it is from then on.
+        row: RoomRow,
+        /// How far the trim has to go.
+        goal: Seq,
+    },
 }
 
 enum Progress {

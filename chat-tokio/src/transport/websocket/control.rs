@@ -81,15 +81,15 @@ impl Control {
         }
     }
 
-    /// Puts a close with its code and reason.
-    pub(super) fn close(&mut self, code: CloseCode) {
-        let reason = code.reason().as_bytes();
+    /// Puts a close with its code and reason, and what there is to add to it.
+    pub(super) fn close(&mut self, code: CloseCode, more: &str) {
+        let reason = [code.reason(), more].concat().into_bytes();
         let length = 2 + reason.len();
         debug_assert!(length <= PAYLOAD_BYTES_MAX, "the reason is too long");
         let mut frame = Vec::with_capacity(2 + length);
         frame.extend_from_slice(&[CLOSE, length as u8]);
         frame.extend_from_slice(&code.number().to_be_bytes());
-        frame.extend_from_slice(reason);
+        frame.extend_from_slice(&reason);
         self.put(&frame);
     }
 }
@@ -118,8 +118,8 @@ mod tests {
     #[test]
     fn nothing_follows_a_close() {
         let mut control = Control::default();
-        control.close(CloseCode::Draining);
-        control.close(CloseCode::Normal);
+        control.close(CloseCode::Draining, "");
+        control.close(CloseCode::Normal, "");
         control.ping();
         control.put(&[PONG, 0]);
         assert_eq!(control.pending(), b"\x88\x0a\x10\x04draining");
@@ -131,7 +131,9 @@ mod tests {
     #[test]
     fn every_reason_fits_a_control_frame() {
         for code in CloseCode::ALL {
-            assert!(code.reason().len() + 2 <= PAYLOAD_BYTES_MAX, "{code}");
+            let mut control = Control::default();
+            control.close(*code, &format!(": frame_bytes is {}", u32::MAX));
+            assert!(control.pending().len() <= 2 + PAYLOAD_BYTES_MAX, "{code}");
         }
     }
 }

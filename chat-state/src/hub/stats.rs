@@ -1,0 +1,26 @@
+//! What a Hub tells those who watch it, beyond [`Hub::stats`].
+use super::Hub;
+use crate::ids::{ConnId, MemberId};
+use crate::room::Room;
+
+impl Hub {
+    /// Counts the members of all rooms, of this Hub. It looks at each room.
+    #[must_use]
+    pub fn members(&self) -> u64 {
+        self.rooms.after(None).map(Room::members_here).sum()
+    }
+
+    /// Returns how often so far a member that lagged had got all that it had missed, or was told of
+    /// the gap.
+    #[must_use]
+    pub fn catch_ups(&self) -> u64 {
+        self.catch_ups
+    }
+
+    /// Returns the name that Hubs have for a connection's session among themselves, which may be
+    /// shown: nobody can resume a session by it.
+    #[must_use]
+    pub fn member(&self, conn: ConnId) -> Option<MemberId> {
+        self.sessions.get(conn).map(|session| session.member_id)
+    }
+}

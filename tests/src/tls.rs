@@ -1,0 +1,148 @@
+//! Certificates made for a test, and whoever trusts them.
+use std::fs;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use chat_tokio::tls::rustls::pki_types::{CertificateDer, ServerName};
+use chat_tokio::tls::{Roots, TlsIdentity};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use tempfile::TempDir;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+/// Who signs certificates in a test.
+#[derive(Debug)]
+pub struct Authority {
+    pem: String,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl Default for Authority {
+    fn default() -> Self {
+        let mut params = CertificateParams::new(Vec::new()).expect("no names");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().expect("a key");
+        // Two authorities are two names.
+        let name = format!("{:x?}", &key.public_key_raw()[..8]);
+        params.distinguished_name.push(DnType::CommonName, name);
+        let pem = params.self_signed(&key).expect("a certificate").pem();
+        Self { pem, issuer: Issuer::new(params, key) }
+    }
+}
+
+impl Authority {
+    /// Returns its own certificate, in PEM.
+    #[must_use]
+    pub fn pem(&self) -> &str {
+        &self.pem
+    }
+
+    /// Makes a certificate of this machine and its key, in PEM.
+    ///
+    /// # Panics
+    /// If the system gives no random numbers.
+    #[must_use]
+    pub fn issue(&self) -> [String; 2] {
+        let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
+        let params = CertificateParams::new(names).expect("names");
+        let key = KeyPair::generate().expect("a key");
+        let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
+        [certificate.pem(), key.serialize_pem()]
+    }
+
+    /// Makes an identity of this machine.
+    ///
+    /// # Panics
+    /// If the system gives no random numbers.
+    #[must_use]
+    pub fn identity(&self) -> TlsIdentity {
+        let [certificate, key] = self.issue();
+        TlsIdentity::from_pem(certificate.as_bytes(), key.as_bytes()).expect("an identity")
+    }
+
+    /// Returns the roots of a client that trusts it.
+    ///
+    /// # Panics
+    /// Never: its own certificate is one.
+    #[must_use]
+    pub fn roots(&self) -> Roots {
+        Roots::from_pem(self.pem.as_bytes()).expect("roots")
+    }
+
+    /// Makes a connection to a server that has a certificate of this authority.
+    ///
+    /// # Errors
+    /// If it has not, or is none.
+    ///
+    /// # Panics
+    /// If nobody listens there.
+    pub async fn connect(&self, server: SocketAddr) -> std::io::Result<TlsStream<TcpStream>> {
+        let tcp = TcpStream::connect(server).await.expect("it connects");
+        tcp.set_nodelay(true).expect("an option of TCP");
+        self.secure(tcp).await
+    }
+
+    /// Shakes hands over a connection.
+    ///
+    /// # Errors
+    /// If the server has no certificate of this authority, or is none.
+    ///
+    /// # Panics
+    /// Never: the server's name is one.
+    pub async fn secure(&self, tcp: TcpStream) -> std::io::Result<TlsStream<TcpStream>> {
+        let name = ServerName::try_from("localhost").expect("a name");
+        TlsConnector::from(Arc::clone(self.roots().config())).connect(name, tcp).await
+    }
+}
+
+/// Returns the certificate that a server has shown.
+///
+/// # Panics
+/// If it has shown none.
+#[must_use]
+pub fn shown(stream: &TlsStream<TcpStream>) -> CertificateDer<'static> {
+    let chain = stream.get_ref().1.peer_certificates().expect("a certificate");
+    chain.first().expect("its own").clone().into_owned()
+}
+
+/// A certificate and its key in two files.
+#[derive(Debug)]
+pub struct Files {
+    dir: TempDir,
+}
+
+impl Files {
+    /// Writes a new pair.
+    ///
+    /// # Panics
+    /// If there is no room for it.
+    #[must_use]
+    pub fn of(authority: &Authority) -> Self {
+        let files = Self { dir: tempfile::tempdir().expect("a folder") };
+        files.write(&authority.issue());
+        files
+    }
+
+    /// Puts these in place of those that were.
+    ///
+    /// # Panics
+    /// If they can't be written.
+    pub fn write(&self, [certificate, key]: &[String; 2]) {
+        fs::write(self.certificate(), certificate).expect("a file");
+        fs::write(self.key(), key).expect("a file");
+    }
+
+    /// Returns where the certificate is.
+    #[must_use]
+    pub fn certificate(&self) -> PathBuf {
+        self.dir.path().join("cert.pem")
+    }
+
+    /// Returns where its key is.
+    #[must_use]
+    pub fn key(&self) -> PathBuf {
+        self.dir.path().join("key.pem")
+    }
+}
