@@ -72,7 +72,7 @@ impl Test {
     fn connect(&mut self, conn: ConnId, name: &str, dialect: Dialect) {
         let (session, identity) = (session(name), Identity::Guest { name: None });
         let probe = Probe::None;
-        self.handle(Event::Connected { conn, session, dialect, identity, probe });
+        self.handle(Event::Connected { conn, session, dialect, identity, probe, peer: None });
     }
 
     fn request(&mut self, conn: ConnId, request: Request) {
@@ -281,7 +281,7 @@ fn what_is_shown_comes_in_parts_and_changes_nothing() {
     assert_eq!(names(test.hub.rooms_view(Some(&room("ALL")), 9)), ["b 1", "c 1"]);
     assert_eq!(test.hub.room_view(&room("all")).map(|view| view.members), Some(3));
     assert_eq!(test.hub.room_view(&room("nobody")), None);
-    assert_eq!(test.hub.members_here(), 6);
+    assert_eq!(test.hub.members(), 6);
     let all = Which { room: Some(room("all")), user: None };
     let (one, next) = test.hub.sessions_view(&all, 0, (100, 1));
     assert_eq!((one.len(), next), (1, Some(1)));

@@ -27,9 +27,12 @@ impl Test {
     }
 
     async fn start_in(home: Home, workers: u32, config: &str) -> Self {
+        Self::start_as(home, Spec::default().workers(workers), config).await
+    }
+
+    async fn start_as(home: Home, spec: Spec, config: &str) -> Self {
         let path = home.data().with_file_name("chat.toml");
         fs::write(&path, config).expect("a file");
-        let spec = Spec::default().workers(workers);
         let spec = spec.flag("--config", path.to_str().expect("a plain path"));
         let server = Server::start(&home, &spec).await;
         Self { home, server, config: path }
@@ -97,6 +100,38 @@ async fn limits_count_at_once_for_those_who_are_there() {
         client.say("c", "still here").await;
         assert_eq!(client.refused(&join("d")).await.code, ErrorCode::TooManyRooms);
     }
+    test.server.stop().await;
+}
+
+#[tokio::test]
+async fn a_request_to_the_api_does_what_the_signal_does() {
+    let spec = Spec::default().workers(2).api();
+    let test = Test::start_as(Home::default(), spec, "[limits]\nrooms = 2\n").await;
+    let api = test.server.api();
+    let mut all = Vec::new();
+    for n in 0..6 {
+        let mut client = V1Client::hello(test.http(), &format!("m{n}")).await.0;
+        client.join("a", 0).await;
+        client.join("b", 0).await;
+        assert_eq!(client.refused(&join("c")).await.code, ErrorCode::TooManyRooms);
+        all.push(client);
+    }
+    let wanted = "[limits]\nrooms = 3\nmessage_bytes = 10\n";
+    fs::write(&test.config, wanted).expect("a file");
+    let outcome = api.post("/v1/reload", &json!({})).await.ok();
+    assert_eq!(outcome, json!({"outcome": "changed: limits.message_bytes, limits.rooms"}));
+    for client in &mut all {
+        client.join("c", 0).await;
+    }
+    // What services say has the same limit.
+    let long = json!({"content": "more than ten bytes"});
+    assert!(api.post("/v1/rooms/a/messages", &long).await.problem(413).contains("10"));
+    fs::write(&test.config, "[limits]\nrooms = 0\n").expect("a file");
+    let refused = api.post("/v1/reload", &json!({})).await.problem(422);
+    assert!(refused.contains("limit `rooms` is 0"), "{refused}");
+    // The signal finds what the request has left.
+    let said = test.reload(wanted).await;
+    assert!(said.ends_with(&format!("{DONE}no option has changed")), "{said}");
     test.server.stop().await;
 }
 

@@ -51,8 +51,8 @@ pub(super) struct Webhooks {
 /// What a reload has done.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Reloaded {
-    /// What has changed, in words.
-    changed: String,
+    /// What has changed, and what would need a restart, in words.
+    outcome: String,
 }
 
 /// What the server has, and what it has done since its start.
@@ -111,7 +111,7 @@ pub(super) async fn reload(State(api): State<Api>) -> Result<Json<Reloaded>, Pro
         return Err(Problem::refused(status, "not_implemented", why));
     };
     match reload.reload().await {
-        Ok(changed) => Ok(Json(Reloaded { changed })),
+        Ok(outcome) => Ok(Json(Reloaded { outcome })),
         Err(why) => {
             Err(Problem::refused(StatusCode::UNPROCESSABLE_ENTITY, "settings_refused", &why))
         }

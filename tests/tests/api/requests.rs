@@ -35,6 +35,8 @@ async fn only_a_key_lets_in() {
         assert_eq!(answer.status, 200, "{}", answer.text);
         assert_eq!(answer.headers["cache-control"], "no-store");
         assert_eq!(answer.headers["x-content-type-options"], "nosniff");
+        assert!(answer.headers["content-security-policy"].starts_with("default-src 'none'"));
+        assert_eq!(answer.headers["referrer-policy"], "no-referrer");
     }
     // The people's listener has nothing of it.
     let people = ApiClient::new(served.chat, API_KEY);
@@ -104,12 +106,12 @@ async fn a_reload_is_done_or_refused_with_its_reason() {
     let count = calls.clone();
     let reload = move || {
         let first = count.fetch_add(1, Ordering::Relaxed) == 0;
-        let result = if first { Ok("rooms") } else { Err("line 3: rooms is no number") };
+        let result = if first { Ok("changed: rooms") } else { Err("line 3: rooms is no number") };
         std::future::ready(result.map(str::to_owned).map_err(str::to_owned))
     };
     let served = with_reload(Server::builder(), Some(Arc::new(reload)));
     let done = served.api.post("/v1/reload", &json!({})).await.ok();
-    assert_eq!(done, json!({"changed": "rooms"}));
+    assert_eq!(done, json!({"outcome": "changed: rooms"}));
     let refused = served.api.post("/v1/reload", &json!({})).await;
     assert_eq!(refused.problem(422), "line 3: rooms is no number");
     assert_eq!(calls.load(Ordering::Relaxed), 2);
