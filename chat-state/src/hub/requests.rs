@@ -242,6 +242,13 @@ impl Hub {
 
     /// Begins a session, or goes on with one, now that it is known whose it is.
     pub(super) fn greet(&mut self, conn: ConnId, hello: Hello, out: &mut Actions) {
+        let Some(session) = self.sessions.get(conn) else { return };
+        let known = hello.resume.as_ref().map(|resume| auth::user_of(session, &resume.session));
+        let user = known.unwrap_or_else(|| session.user.clone());
+        if self.keeps_out(&user, None) {
+            Self::refuse(conn, hello.id, ErrorCode::Forbidden, KEPT_OUT, out);
+            return self.close(conn, CloseCode::Removed, LeaveReason::Disconnected, out);
+        }
         if self.is_one_too_many(conn, hello.resume.as_deref()) {
             let most = self.config.limits.user_sessions;
             let why = format!("the user has as many sessions as one may: `user_sessions` ({most})");
@@ -253,13 +260,6 @@ impl Hub {
         if let Some(at) = session.hello_at.take() {
             self.timers.disarm(at, Timer::Hello(conn));
         }
-        let known = resume.as_ref().map(|resume| auth::user_of(session, &resume.session));
-        let user = known.unwrap_or_else(|| session.user.clone());
-        if self.keeps_out(&user, None) {
-            Self::refuse(conn, id, ErrorCode::Forbidden, KEPT_OUT, out);
-            return self.close(conn, CloseCode::Removed, LeaveReason::Disconnected, out);
-        }
-        let Some(session) = self.sessions.get_mut(conn) else { return };
         if let Some(resume) = resume {
             return self.resume(conn, (id, features, name), *resume, out);
         }

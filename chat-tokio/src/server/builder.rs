@@ -99,7 +99,8 @@ impl Default for Builder {
 }
 
 impl Builder {
-    /// Keeps entries in this log. Default: a [`MemoryLog`], which forgets them with the process.
+    /// Keeps entries in this log. Default: a [`MemoryLog`](crate::log::MemoryLog), which forgets
+    /// them with the process.
     #[must_use]
     pub fn log(mut self, log: Arc<dyn RoomLog>) -> Self {
         self.log = Some(log);
@@ -107,7 +108,8 @@ impl Builder {
     }
 
     /// Carries signals between the workers, and to whoever else it reaches, over this broker.
-    /// Default: a [`LocalBroker`]. The workers are Hubs 0, 1, 2 and so on of it.
+    /// Default: a [`LocalBroker`](crate::broker::LocalBroker). The workers are Hubs 0, 1, 2 and so
+    /// on of it.
     #[must_use]
     pub fn broker(mut self, broker: Arc<dyn Broker>) -> Self {
         self.broker = Some(broker);

@@ -7,7 +7,9 @@ use chat_state::{Config, HubId, Peers};
 use tokio::sync::{oneshot, watch};
 
 use super::{Builder, StartError};
-use crate::accept::{HttpLimits, Security, join_reuseport, listen_reuseport};
+#[cfg(feature = "tls")]
+use crate::accept::Security;
+use crate::accept::{HttpLimits, join_reuseport, listen_reuseport};
 use crate::auth::Gate;
 use crate::broker::{Broker, LocalBroker};
 use crate::clock::Clock;
