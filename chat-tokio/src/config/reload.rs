@@ -201,6 +201,8 @@ mod tests {
         "https://example.org",
         "192.0.2.0/24",
         "another",
+        "1/7",
+        "no",
     ];
 
     /// The default configuration with another value of one option.

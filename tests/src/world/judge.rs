@@ -83,6 +83,16 @@ pub(super) fn older_ones_are_fenced(world: &World) {
         let newer = world.conns[index + 1..].iter();
         let mut newer = newer.filter(|other| other.root == conn.root && other.hub == conn.hub);
         let fenced = newer.any(|other| other.view.lines.iter().any(goes_on));
-        assert!(!fenced || conn.link != Link::Open, "{} was not fenced", conn.name);
+        assert!(
+            !fenced || conn.link != Link::Open,
+            "{} was not fenced: {:?}",
+            conn.name,
+            world
+                .conns
+                .iter()
+                .filter(|c| c.root == conn.root)
+                .map(|c| (&c.name, c.hub, c.link, &c.view.lines))
+                .collect::<Vec<_>>()
+        );
     }
 }
