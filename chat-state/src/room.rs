@@ -65,6 +65,8 @@ pub(crate) struct Room {
     pub(crate) departing: Vec<Departure>,
     /// Comings and goings that are yet to be told, and for which a timer is armed.
     pub(crate) crowd: Option<Box<Crowd>>,
+    /// How many members those who are live were told of.
+    pub(crate) told: u64,
     /// Members that lag and were not told of some.
     pub(crate) untold_of: BTreeSet<ConnId>,
 }
@@ -166,6 +168,7 @@ impl Room {
             left_in_silence: false,
             departing: Vec::new(),
             crowd: None,
+            told: 0,
             untold_of: BTreeSet::new(),
         }
     }

@@ -213,7 +213,8 @@ async fn two_tabs_and_a_duplicated_one_do_not_fight_for_a_session() {
 /// Without TLS there are no locks, so the tabs have to ask each other.
 #[tokio::test]
 async fn nor_do_they_where_there_are_no_locks() {
-    let (_place, server) = Place::open(Spec::default()).await;
+    let spec = Spec::default().flag("--allow-host", PLAIN_HOST);
+    let (_place, server) = Place::open(spec).await;
     let url = format!("http://{PLAIN_HOST}:{}/", server.http().port());
     tabs_do_not_fight(&url, false).await;
 }

@@ -272,6 +272,7 @@ impl Hub {
             State::Lagging { cursor: head, feed: Feed::Ready }
         };
         let name = room.name.clone();
+        let mut told = None;
         match dialect {
             Dialect::Basic => {
                 let frame = ServerFrame::Join { room: name.clone(), member: member.clone() };
@@ -283,6 +284,7 @@ impl Hub {
                     None => head >= first,
                 };
                 let Some(members) = self.members_view(at) else { return };
+                told = Some(members.count);
                 let room = name.clone();
                 let joined = Joined { id, room, epoch, head, members, events, has_more_before };
                 Self::reply(conn, ServerFrame::Joined(joined.into()), out);
@@ -290,6 +292,9 @@ impl Hub {
         }
         if !known {
             self.announce_came(conn, at, (name, member), out);
+        }
+        if let Some(count) = told {
+            self.one_was_told(at, count);
         }
         if head != cursor {
             self.catch_up(conn, out);
@@ -311,7 +316,9 @@ impl Hub {
         room.version += 1;
         self.changes = self.changes.max(room.version);
         let version = room.version;
-        if !moved {
+        if moved {
+            self.reconcile(at);
+        } else {
             self.notice(at, Notice::Came(member.clone(), Some(conn)), out);
         }
         let to = SignalTo::Followers(name.clone());
@@ -416,6 +423,8 @@ impl Hub {
         let (name, version) = (room.name.clone(), room.version);
         if shown {
             self.notice(at, Notice::Went(member.clone(), reason, Some(conn)), out);
+        } else {
+            self.reconcile(at);
         }
         let to = SignalTo::Followers(name.clone());
         let room = name.clone();

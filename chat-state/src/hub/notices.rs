@@ -66,6 +66,7 @@ impl Hub {
         let (to, name) = (room.live.roster().clone(), room.name.clone());
         let (to, frame) = match notice {
             Notice::Came(member, conn) => {
+                room.told += 1;
                 let to = match conn {
                     Some(conn) => Recipients::AllBut(to, conn),
                     None => Recipients::All(to),
@@ -73,10 +74,12 @@ impl Hub {
                 (to, ServerFrame::Join { room: name, member })
             }
             Notice::Went(member, reason, _) => {
+                room.told = room.told.saturating_sub(1);
                 (Recipients::All(to), ServerFrame::Leave { room: name, member, reason })
             }
             Notice::Anew => {
                 let Some(view) = self.members_view(at) else { return };
+                self.note_told(at, view.count);
                 (Recipients::All(to), ServerFrame::Members { id: None, room: name, view })
             }
         };
@@ -91,8 +94,9 @@ impl Hub {
         if room.live.is_empty() {
             return;
         }
-        let Some(frame) = self.presence(at) else { return };
-        let Some(room) = self.rooms.get(at) else { return };
+        let Some((frame, count)) = self.presence(at) else { return };
+        let Some(room) = self.rooms.get_mut(at) else { return };
+        room.told = count;
         let (to, name) = (room.live.roster(), &room.name);
         out.push_back(Action::Send { to: Recipients::All(to.clone()), frame });
         let mut tell = |several: Several, came| {
@@ -113,25 +117,59 @@ impl Hub {
     pub(super) fn tell_presence(&mut self, conn: ConnId, at: RoomId, out: &mut Actions) {
         let Some(room) = self.rooms.get_mut(at) else { return };
         if room.untold_of.remove(&conn)
-            && let Some(frame) = self.presence(at)
+            && let Some((frame, count)) = self.presence(at)
         {
             Self::reply(conn, frame, out);
+            self.one_was_told(at, count);
+        }
+    }
+
+    /// One member was told how many there are: if that is news, the others will be, too.
+    pub(super) fn one_was_told(&mut self, at: RoomId, count: u64) {
+        let Some(room) = self.rooms.get_mut(at) else { return };
+        if room.crowd.is_some() || room.told == count {
+            return;
+        }
+        if room.live.len() <= 1 {
+            room.told = count;
+        } else {
+            self.gather(at, Notice::Anew);
+        }
+    }
+
+    /// Something has changed that was not shown, since somebody has only moved between Hubs. What
+    /// each of them knew may have been wrong before, so all are told if the count is another one.
+    pub(super) fn reconcile(&mut self, at: RoomId) {
+        let Some(room) = self.rooms.get(at) else { return };
+        if room.crowd.is_some() || room.live.is_empty() {
+            return;
+        }
+        if self.members_view(at).is_some_and(|view| view.count != room.told) {
+            self.gather(at, Notice::Anew);
+        }
+    }
+
+    fn note_told(&mut self, at: RoomId, count: u64) {
+        if let Some(room) = self.rooms.get_mut(at) {
+            room.told = count;
         }
     }
 
     /// Returns who is in a room, as an event. A list that is whole replaces what was known, so it
     /// does not matter what came between.
-    fn presence(&self, at: RoomId) -> Option<ServerFrame> {
+    fn presence(&self, at: RoomId) -> Option<(ServerFrame, u64)> {
         if self.bug(Bug::ForgetCrowd) {
             return None;
         }
         let room = self.rooms.get(at)?.name.clone();
         let view = self.members_view(at)?;
-        Some(if view.count <= u64::from(self.config.limits.members_listed) {
+        let count = view.count;
+        let frame = if count <= u64::from(self.config.limits.members_listed) {
             ServerFrame::Members { id: None, room, view }
         } else {
-            ServerFrame::Presence { room, count: view.count }
-        })
+            ServerFrame::Presence { room, count }
+        };
+        Some((frame, count))
     }
 }
 

@@ -238,7 +238,9 @@ impl Hub {
                 room.untold_of.remove(&conn);
             }
             if let Some(view) = self.members_view(at) {
+                let count = view.count;
                 Self::reply(conn, ServerFrame::Members { id: None, room, view }, out);
+                self.one_was_told(at, count);
             }
         }
         self.catch_up(conn, out);

@@ -142,10 +142,10 @@ impl Hub {
         notice: Option<Notice>,
         out: &mut Actions,
     ) {
-        if let Some(notice) = notice
-            && change != Change::Stale
-        {
-            self.notice(at, notice, out);
+        match notice {
+            Some(notice) if change != Change::Stale => self.notice(at, notice, out),
+            Some(_) => {}
+            None => self.reconcile(at),
         }
         self.ask_if_missing(now, from, at, out);
     }

@@ -202,6 +202,8 @@ mod tests {
         "192.0.2.0/24",
         "join",
         "another",
+        "1/7",
+        "no",
     ];
 
     /// The default configuration with another value of one option.

@@ -229,8 +229,10 @@ mod tests {
     fn a_shape_is_four_fields_and_a_notice_that_fits() {
         let good = r#"{"type":"join","room":"r","username":"a","content":"a joined the room"}"#;
         assert_eq!(Shape::parse(good), Ok(Shape::join("r", "a")));
-        let several = r#"{"type":"leave","room":"r","username":"a",
-            "content":"a and 2 others left the room"}"#;
+        let several = concat!(
+            r#"{"type":"leave","room":"r","username":"a","#,
+            r#""content":"a and 2 others left the room"}"#
+        );
         assert_eq!(Shape::parse(several).map(|shape| shape.others()), Ok(Some(2)));
         for bad in [
             "",
