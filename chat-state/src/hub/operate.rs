@@ -2,11 +2,11 @@
 use alloc::collections::BTreeMap;
 
 use chat_proto::{
-    CloseCode, Dialect, ErrorBody, ErrorCode, LeaveReason, LostReason, RoomName, ServerFrame,
-    Timestamp, UserId,
+    CloseCode, Dialect, ErrorBody, ErrorCode, LeaveReason, LostReason, Resume, RoomName,
+    ServerFrame, Timestamp, UserId,
 };
 
-use super::{Actions, Hub};
+use super::{Actions, Hub, auth};
 use crate::ids::{ConnId, Mono, Now};
 use crate::operator::{BANS_MAX, Order, Whom};
 use crate::room::RoomId;
@@ -59,6 +59,17 @@ impl Hub {
         }
         let holds = |room| self.bans.0.get(&(user.clone(), room)).is_some_and(|t| *t > self.now);
         holds(None) || room.is_some_and(|room| holds(Some(room.clone())))
+    }
+
+    /// Tells whether the user of a session that greets may not enter the server.
+    pub(super) fn keeps_out_session(&self, conn: ConnId, resume: Option<&Resume>) -> bool {
+        // Whose session is to be resumed takes a hash to know.
+        if self.bans.0.is_empty() {
+            return false;
+        }
+        let Some(session) = self.sessions.get(conn) else { return false };
+        let resumed = resume.map(|resume| auth::user_of(session, &resume.session));
+        self.keeps_out(resumed.as_ref().unwrap_or(&session.user), None)
     }
 
     fn ban(

@@ -242,10 +242,7 @@ impl Hub {
 
     /// Begins a session, or goes on with one, now that it is known whose it is.
     pub(super) fn greet(&mut self, conn: ConnId, hello: Hello, out: &mut Actions) {
-        let Some(session) = self.sessions.get(conn) else { return };
-        let known = hello.resume.as_ref().map(|resume| auth::user_of(session, &resume.session));
-        let user = known.unwrap_or_else(|| session.user.clone());
-        if self.keeps_out(&user, None) {
+        if self.keeps_out_session(conn, hello.resume.as_deref()) {
             Self::refuse(conn, hello.id, ErrorCode::Forbidden, KEPT_OUT, out);
             return self.close(conn, CloseCode::Removed, LeaveReason::Disconnected, out);
         }
