@@ -116,11 +116,7 @@ async fn one_round(server: Server, round: usize, enough: usize) -> Vec<(Vec<Send
 async fn killed_under_load(workers: u32) {
     const ROUNDS: usize = 20;
     let home = Home::default();
-    let spec = Spec::default()
-        .workers(workers)
-        .log(Log::Sqlite)
-        .limit("messages_per_10s", 0)
-        .limit("address_messages_per_10s", 0);
+    let spec = Spec::default().workers(workers).log(Log::Sqlite).limit("messages_per_10s", 0);
     let mut dice = Dice(u64::from(workers));
     let mut sends = Vec::new();
     let mut runs = Vec::new();

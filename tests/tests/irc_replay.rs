@@ -8,11 +8,7 @@ fn run(script: &Script, pace: Pace, workers: u32, log: Log) {
     assert!(script.lines() > 500 && script.speakers.len() > 50, "this is no log of a busy room");
     on_this_thread(async {
         // The logs know nothing of limits on how fast somebody may talk.
-        let spec = Spec::default()
-            .workers(workers)
-            .log(log)
-            .limit("messages_per_10s", 0)
-            .limit("address_messages_per_10s", 0);
+        let spec = Spec::default().workers(workers).log(log).limit("messages_per_10s", 0);
         let home = Home::default();
         let server = Server::start(&home, &spec).await;
         replay(server.http(), script, pace).await;

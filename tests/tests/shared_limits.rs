@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use chat_proto::{ErrorCode, Request, ServerFrame, Token};
-use chat_tests::client::{BasicClient, Ending, LinesClient, V1Client, message, name};
+use chat_proto::{ErrorCode, Request, SUBPROTOCOL, ServerFrame, Token};
+use chat_tests::client::{Ending, LinesClient, Socket, V1Client, message, name};
 use chat_tests::process::{Home, Server, Spec};
 use chat_tests::wait::eventually;
 use chat_tokio::auth::jwt::{Hmac, SigningKey, TokenSpec};
@@ -100,13 +100,24 @@ async fn a_flood_of_one_user_over_many_connections_has_one_budget() {
     ada.say("lobby", "my budget is my own").await;
 }
 
+/// Enters a room as one that a proxy has passed on from this address.
+async fn forwarded(server: SocketAddr, from: &str, who: &str) -> V1Client {
+    let headers = [("X-Forwarded-For", from)];
+    let socket = Socket::open_with(server, ("", Some(SUBPROTOCOL)), &headers).await;
+    let mut client = V1Client::over(socket.expect("it is accepted"));
+    client.say_hello(who).await;
+    client.join("lobby", 0).await;
+    client
+}
+
 #[tokio::test]
 async fn all_connections_of_an_address_have_one_budget() {
     let spec = Spec::default().workers(2).lines().limit("address_messages_per_10s", 64);
+    let spec = spec.flag("--trusted-proxy", "127.0.0.1").flag("--lines-proxy-protocol", "yes");
     let (_home, server) = serve(spec).await;
     let mut guests = Vec::new();
     for n in 0..10 {
-        guests.push(V1Client::member(server.http(), &format!("g{n}"), "lobby").await.0);
+        guests.push(forwarded(server.http(), "192.0.2.7", &format!("g{n}")).await);
     }
     let clock = Clock::start();
     let begun = clock.now().mono;
@@ -115,12 +126,29 @@ async fn all_connections_of_an_address_have_one_budget() {
     assert!((40..64 + 1 + grown + UNTOLD).contains(&taken), "{taken} of 400, {grown}");
     // Lines come from the same address, and so does who says `hello` only now.
     let mut lines = LinesClient::connect(server.lines()).await;
+    lines.send_raw(b"PROXY TCP4 192.0.2.7 192.0.2.1 4000 5000\r\n").await;
     lines.send(r#"{"type":"hello","id":"0","name":"late"}"#).await;
     let answer = lines.next().await.expect("a line");
     assert!(answer.contains("rate_limited") && answer.contains("retry_after_ms"), "{answer}");
+    // A neighbour's budget is whole.
+    forwarded(server.http(), "192.0.2.8", "neighbour").await.say("lobby", "not me").await;
     // A `basic` peer is not refused: it is read once there is something for it again.
-    let mut page = BasicClient::connect(server.http(), "page").await;
-    page.join("lobby").await;
+    let (query, headers) = ("?username=page", [("X-Forwarded-For", "192.0.2.7")]);
+    let page = Socket::open_with(server.http(), (query, None), &headers).await;
+    let mut page = page.expect("it is accepted");
+    page.send_text(r#"{"type":"join","room":"lobby","username":"page"}"#).await;
+    let joined = page.next_text().await.expect("a frame");
+    assert!(joined.contains("page joined the room"), "{joined}");
+}
+
+#[tokio::test]
+async fn who_comes_from_this_machine_has_no_budget_of_an_address() {
+    let (_home, server) = serve(Spec::default().limit("address_messages_per_10s", 4)).await;
+    let mut guests = Vec::new();
+    for n in 0..3 {
+        guests.push(V1Client::member(server.http(), &format!("g{n}"), "lobby").await.0);
+    }
+    assert_eq!(flood(&mut guests, 40, "none").await, 120);
 }
 
 #[tokio::test]

@@ -14,7 +14,8 @@ pub struct ConnectionLimits {
     pub in_all: u32,
     /// Of one address, which is a /64 network with IPv6. 0: no limit.
     pub per_address: u32,
-    /// Whose addresses are many people's, so that they are not limited one by one.
+    /// Whose addresses are many people's, so that they are not limited one by one: neither how many
+    /// connections they have, nor what these send together.
     pub exempt: Vec<Network>,
 }
 
@@ -175,8 +176,7 @@ impl Place {
     /// # Errors
     /// If the address has too many.
     pub fn settle(&self, address: IpAddr) -> Result<(), Full> {
-        let exempt = &self.places.0.limits.exempt;
-        if self.of.get().is_some() || exempt.iter().any(|network| network.contains(address)) {
+        if self.of.get().is_some() || self.exempts(address) {
             return Ok(());
         }
         let key = PeerKey::from(address);
@@ -184,6 +184,11 @@ impl Place {
         // Nobody else settles it: a connection has one request at a time.
         let _ = self.of.set(key);
         Ok(())
+    }
+
+    /// Tells whether this address is many people's, so that nothing is counted for it.
+    pub(crate) fn exempts(&self, address: IpAddr) -> bool {
+        self.places.0.limits.exempt.iter().any(|network| network.contains(address))
     }
 }
 

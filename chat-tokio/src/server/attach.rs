@@ -23,7 +23,8 @@ pub struct NewConnection {
     /// The client's address, as far as it is known: where a trusted proxy stands in between, what
     /// it says. An IPv4 address in IPv6's form is given as an IPv4 address.
     pub peer: Option<IpAddr>,
-    /// Its place among all connections, free again once it ends.
+    /// Its place among all connections, free again once it ends. It tells whether the client's
+    /// address is exempt from what is counted for each.
     pub place: Option<Arc<Place>>,
 }
 

@@ -186,6 +186,9 @@ impl Worker {
     pub(crate) fn attach(&mut self, new: NewConnection) {
         let NewConnection { transport, dialect, name, credentials, peer, place } = new;
         let properties = transport.properties();
+        // Whoever comes from an address of many people's has no budget of an address.
+        let exempt = |at| place.as_ref().is_some_and(|place| place.exempts(at));
+        let peer = peer.filter(|at| !exempt(*at)).map(|at| PeerKey::from(at).into());
         let conn = self.slots.insert(Slot::new(transport, dialect, properties.framing, place));
         let probe = if properties.pings { Probe::Transport } else { Probe::None };
         let identity = match self.gate {
@@ -194,7 +197,6 @@ impl Worker {
         };
         let session = random::session();
         self.counts.opened.add(1);
-        let peer = peer.map(|address| PeerKey::from(address).into());
         self.handle(Event::Connected { conn, session, dialect, identity, probe, peer });
         if self.slots.get_mut(conn).map(|slot| slot.phase) == Some(TURNED_AWAY) {
             self.counts.turned_away.add(1);

@@ -43,14 +43,23 @@ impl V1Client {
     /// If anything but a `welcome` comes.
     pub async fn hello(server: SocketAddr, name: &str) -> (Self, Welcome) {
         let mut client = Self::connect(server).await;
+        let welcome = client.say_hello(name).await;
+        (client, welcome)
+    }
+
+    /// Says hello as a guest.
+    ///
+    /// # Panics
+    /// If anything but a `welcome` comes.
+    pub async fn say_hello(&mut self, name: &str) -> Welcome {
         let request = Request::Hello {
             name: Some(DisplayName::new(name).expect("a name")),
             token: None,
             features: Vec::new(),
             resume: None,
         };
-        match client.request(&request).await {
-            ServerFrame::Welcome(welcome) => (client, *welcome),
+        match self.request(&request).await {
+            ServerFrame::Welcome(welcome) => *welcome,
             other => panic!("no welcome, but {other:?}"),
         }
     }

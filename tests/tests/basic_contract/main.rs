@@ -19,7 +19,7 @@ struct Running {
 async fn serve(spec: Spec) -> Running {
     let home = Home::default();
     // Whoever watches over `chat.v1` asks as often as it likes.
-    let spec = spec.limit("messages_per_10s", 0).limit("address_messages_per_10s", 0);
+    let spec = spec.limit("messages_per_10s", 0);
     Running { server: Server::start(&home, &spec).await, _home: home }
 }
 

@@ -166,10 +166,7 @@ async fn who_does_not_read_is_cut_off_and_costs_the_others_nothing() {
 #[tokio::test]
 async fn who_reads_late_gets_all_of_it_or_is_told() {
     let home = Home::default();
-    let spec = Spec::default()
-        .limit("messages_per_10s", 0)
-        .limit("address_messages_per_10s", 0)
-        .limit("outbox_high_bytes", 4096);
+    let spec = Spec::default().limit("messages_per_10s", 0).limit("outbox_high_bytes", 4096);
     let server = Server::start(&home, &spec).await;
     let words = "--dialect chat.v1 --members 6 --slow 2 --messages 1500 --size 4000 --in-flight 2";
     let json = well(&against(server.http(), "slow", words).await);

@@ -67,9 +67,5 @@ pub(crate) async fn against(server: SocketAddr, scenario: &str, words: &str) -> 
 
 /// Starts a server that does not slow anybody down.
 pub(crate) async fn server(home: &Home) -> Server {
-    Server::start(
-        home,
-        &Spec::default().limit("messages_per_10s", 0).limit("address_messages_per_10s", 0),
-    )
-    .await
+    Server::start(home, &Spec::default().limit("messages_per_10s", 0)).await
 }

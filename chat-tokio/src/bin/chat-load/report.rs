@@ -136,8 +136,9 @@ impl Report {
         }
         if refused.has("rate_limited") {
             notes.push(
-                "the server limits what a session and an address may send; `chat-server \
-                 --messages-per-10s 0 --address-messages-per-10s 0` lifts that"
+                "the server limits what a session may send, and what one address that is not its \
+                 own machine's; `chat-server --messages-per-10s 0 --address-messages-per-10s 0` \
+                 lifts that"
                     .to_owned(),
             );
         }
