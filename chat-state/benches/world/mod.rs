@@ -10,8 +10,8 @@ use chat_proto::{
     Resume, RoomName, Seq, ServerFrame, SessionId, Timestamp,
 };
 use chat_state::{
-    Action, Actions, Appended, Config, ConnId, Event, Hub, Identity, LogHead, LogPage, Mono, Now,
-    Outcome, Probe,
+    Action, Actions, AddressKey, Appended, Config, ConnId, Event, Hub, Identity, LogHead, LogPage,
+    Mono, Now, Outcome, Probe,
 };
 
 /// Runs the call that it is given, once, and measures it.
@@ -45,7 +45,7 @@ impl World {
     pub(crate) fn with_sessions(sessions: u32) -> Self {
         let most = 10_000_000;
         let limits = Limits { connections: most, members: most, ..Limits::default() };
-        let limits = Limits { messages_per_10s: most, ..limits };
+        let limits = Limits { messages_per_10s: most, address_messages_per_10s: most, ..limits };
         let hub = Hub::new(Config { limits, ..Config::default() });
         let now = Now { mono: Mono(1), wall: Timestamp(1_700_000_000_000) };
         let epoch = Epoch::new("e1").expect("a plain word");
@@ -169,7 +169,7 @@ impl World {
             dialect: Dialect::V1,
             identity: Identity::Guest { name: None },
             probe: Probe::Transport,
-            peer: None,
+            peer: Some(AddressKey([7; 16])),
         };
         self.handle(connected, &mut free);
         conn

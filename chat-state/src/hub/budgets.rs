@@ -11,7 +11,9 @@ use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::vec::Vec;
 
-use chat_proto::{CloseCode, ErrorBody, ErrorCode, LeaveReason, Request, RequestId, ServerFrame};
+use chat_proto::{
+    CloseCode, ErrorBody, ErrorCode, LeaveReason, Limits, Request, RequestId, ServerFrame,
+};
 
 use super::auth::Auth;
 use super::pause::Reason;
@@ -27,6 +29,10 @@ use crate::timers::Timer;
 const STRIKES_MAX: u16 = 100;
 /// … where "in a row" means without this many milliseconds of keeping to the budget.
 const STRIKES_QUIET_MS: u64 = 10_000;
+
+/// What the limits of shared budgets are called.
+const OF_USER: &str = "user_messages_per_10s";
+const OF_ADDRESS: &str = "address_messages_per_10s";
 
 /// Other Hubs are told once so many-th part of a budget is spent.
 const TOLD_PARTS: u64 = 32;
@@ -72,6 +78,19 @@ struct PerWindow {
     peer: u32,
 }
 
+impl PerWindow {
+    /// A credential's own budget counts for its user, too: where it is larger, or no limit at all.
+    #[inline]
+    fn of(own: Option<u32>, limits: &Limits) -> Self {
+        let (user, peer) = (limits.user_messages_per_10s, limits.address_messages_per_10s);
+        match own {
+            None => Self { user, peer },
+            Some(0) => Self { user: 0, peer: 0 },
+            Some(own) => Self { user: if user == 0 { 0 } else { user.max(own) }, peer },
+        }
+    }
+}
+
 impl Budgets {
     /// Returns how many there are.
     pub(super) fn len(&self) -> usize {
@@ -107,7 +126,32 @@ impl Budgets {
     }
 
     /// Takes the cost from both budgets, or from none.
+    #[inline]
     fn take(&mut self, now: Mono, cost: Cost, shares: Shares, per: PerWindow) -> Verdict {
+        match (shares.user, shares.peer) {
+            (None, Some(at)) => self.take_one(now, cost, (at, per.peer, OF_ADDRESS)),
+            (Some(at), None) => self.take_one(now, cost, (at, per.user, OF_USER)),
+            _ => self.take_both(now, cost, shares, per),
+        }
+    }
+
+    /// Takes the cost from the one budget that there is.
+    #[inline]
+    fn take_one(
+        &mut self,
+        now: Mono,
+        cost: Cost,
+        (at, per_window, limit): (u32, u32, &'static str),
+    ) -> Verdict {
+        let Some(shared) = self.get(at) else { return Verdict::Within };
+        let verdict = shared.bucket.take(now, cost, per_window, limit);
+        if verdict == Verdict::Within {
+            shared.untold = shared.untold.saturating_add(cost.0);
+        }
+        verdict
+    }
+
+    fn take_both(&mut self, now: Mono, cost: Cost, shares: Shares, per: PerWindow) -> Verdict {
         let (user, user_wait) = self.after(now, cost, (shares.user, per.user));
         let (peer, peer_wait) = self.after(now, cost, (shares.peer, per.peer));
         if user_wait == 0 && peer_wait == 0 {
@@ -117,9 +161,9 @@ impl Budgets {
         }
         // The longer wait is the one to tell.
         if user_wait >= peer_wait {
-            Verdict::Over { retry_after_ms: user_wait, limit: "user_messages_per_10s" }
+            Verdict::Over { retry_after_ms: user_wait, limit: OF_USER }
         } else {
-            Verdict::Over { retry_after_ms: peer_wait, limit: "address_messages_per_10s" }
+            Verdict::Over { retry_after_ms: peer_wait, limit: OF_ADDRESS }
         }
     }
 
@@ -161,18 +205,21 @@ impl Hub {
         (id, cost): (&Option<RequestId>, Cost),
         out: &mut Actions,
     ) -> bool {
+        let forgets = self.bug(Bug::ForgetSharedBudget);
         let Some(session) = self.sessions.get_mut(conn) else { return false };
         let own = session.auth.as_deref().and_then(Auth::messages_per_10s);
         let per_window = own.unwrap_or(self.config.limits.messages_per_10s);
         let before = session.budget;
         let mut verdict = session.budget.take(now, cost, per_window, "messages_per_10s");
-        if session.shares.any() && verdict == Verdict::Within {
-            let shares = session.shares;
-            verdict = self.take_shared(now, cost, (shares, own), out);
-            if verdict != Verdict::Within
-                && let Some(session) = self.sessions.get_mut(conn)
-            {
+        let shares = session.shares;
+        if shares.any() && verdict == Verdict::Within && !forgets {
+            let per = PerWindow::of(own, &self.config.limits);
+            verdict = self.budgets.take(now, cost, shares, per);
+            if verdict != Verdict::Within {
                 session.budget = before;
+            }
+            if self.config.peers != Peers::None {
+                self.tell_spent(shares, per, out);
             }
         }
         let Verdict::Over { retry_after_ms, limit } = verdict else { return true };
@@ -316,24 +363,6 @@ impl Hub {
         shares.user.and_then(|at| self.budgets.get(at)).map_or(0, |shared| shared.conns)
     }
 
-    /// Charges a request to the budgets that its connection shares.
-    #[inline(never)]
-    fn take_shared(
-        &mut self,
-        now: Mono,
-        cost: Cost,
-        (shares, own): (Shares, Option<u32>),
-        out: &mut Actions,
-    ) -> Verdict {
-        if self.bug(Bug::ForgetSharedBudget) {
-            return Verdict::Within;
-        }
-        let per = self.per_window(own);
-        let verdict = self.budgets.take(now, cost, shares, per);
-        self.tell_spent(shares, per, out);
-        verdict
-    }
-
     /// Charges a frame that can't be refused; answers how long to stay quiet for it.
     #[inline(never)]
     fn charge_shared(
@@ -343,27 +372,16 @@ impl Hub {
         (shares, own): (Shares, Option<u32>),
         out: &mut Actions,
     ) -> u64 {
-        let per = self.per_window(own);
+        let per = PerWindow::of(own, &self.config.limits);
         let wait = self.budgets.charge(now, cost, shares, per);
-        self.tell_spent(shares, per, out);
+        if self.config.peers != Peers::None {
+            self.tell_spent(shares, per, out);
+        }
         wait
     }
 
-    /// A credential's own budget counts for its user, too: where it is larger, or no limit at all.
-    fn per_window(&self, own: Option<u32>) -> PerWindow {
-        let limits = &self.config.limits;
-        let (user, peer) = (limits.user_messages_per_10s, limits.address_messages_per_10s);
-        match own {
-            None => PerWindow { user, peer },
-            Some(0) => PerWindow { user: 0, peer: 0 },
-            Some(own) => PerWindow { user: if user == 0 { 0 } else { user.max(own) }, peer },
-        }
-    }
-
+    #[inline(never)]
     fn tell_spent(&mut self, shares: Shares, per: PerWindow, out: &mut Actions) {
-        if self.config.peers == Peers::None {
-            return;
-        }
         for (at, per_window) in [(shares.user, per.user), (shares.peer, per.peer)] {
             let Some(shared) = at.and_then(|at| self.budgets.get(at)) else { continue };
             let part = u64::from(per_window) * 1000 / TOLD_PARTS;
