@@ -1,24 +1,74 @@
-//! Somebody hostile: one attack after the other, each drawn at random.
+//! The hostile ones: each makes one attack after the other, drawn at random.
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use chat_proto::SUBPROTOCOL;
+use rustix::process::setpriority_process;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::runtime;
+use tokio::task::JoinSet;
 use tokio::time::{interval, timeout};
 
 use super::{Shared, over};
 use crate::client::raw::{TEXT, frame, upgrade};
-use crate::hostile::{broken_frames, broken_json, floods};
+use crate::hostile::{Flood, broken_frames, broken_json, floods};
 use crate::irc::Dice;
 
 /// How long one attack lasts, if the server does not end it before.
 const ATTACK: Duration = Duration::from_secs(2);
 
-/// Attacks until the run ends; returns how often.
-pub(super) async fn run(server: SocketAddr, number: u64, shared: Arc<Shared>) -> u64 {
+/// What they send, made once: strangers have machines of their own to make it on.
+struct Arms {
+    frames: Vec<Vec<u8>>,
+    /// All of them, one after the other.
+    json: Vec<u8>,
+    floods: Vec<Flood>,
+}
+
+impl Arms {
+    fn new() -> Self {
+        let json = broken_json().into_iter();
+        Self {
+            frames: broken_frames().into_iter().map(|(_, bytes, _)| bytes).collect(),
+            json: json.flat_map(|(_, text, _)| frame(TEXT, text.as_bytes())).collect(),
+            floods: floods(),
+        }
+    }
+}
+
+/// Starts so many, who attack until the run ends; they return how often.
+///
+/// They have a thread of their own, which the system lets run when the server and the members have
+/// nothing to do: what is measured is what the server does with them, and not what they take from
+/// the machine that they should not be on.
+pub(super) fn start(
+    many: usize,
+    server: SocketAddr,
+    shared: Arc<Shared>,
+) -> thread::JoinHandle<u64> {
+    thread::spawn(move || {
+        // On Linux it holds for the calling thread. Where it is refused the run is harder.
+        let _ = setpriority_process(None, LEAST);
+        let runtime = runtime::Builder::new_current_thread().enable_all().build();
+        runtime.expect("a runtime").block_on(async {
+            let arms = Arc::new(Arms::new());
+            let mut strangers = JoinSet::new();
+            for number in 0..many as u64 {
+                strangers.spawn(run(server, number, Arc::clone(&arms), Arc::clone(&shared)));
+            }
+            strangers.join_all().await.into_iter().sum()
+        })
+    })
+}
+
+/// The priority of what can wait.
+const LEAST: i32 = 19;
+
+async fn run(server: SocketAddr, number: u64, arms: Arc<Arms>, shared: Arc<Shared>) -> u64 {
     let mut stop = shared.stop.subscribe();
     let mut dice = Dice(number);
     let mut every = interval(ATTACK);
@@ -29,12 +79,12 @@ pub(super) async fn run(server: SocketAddr, number: u64, shared: Arc<Shared>) ->
             _ = every.tick() => {}
         }
         // That the server ends it is what is wanted.
-        let _ = timeout(ATTACK, attack(server, &mut dice)).await;
+        let _ = timeout(ATTACK, attack(server, &mut dice, &arms)).await;
         attacks += 1;
     }
 }
 
-async fn attack(server: SocketAddr, dice: &mut Dice) -> io::Result<()> {
+async fn attack(server: SocketAddr, dice: &mut Dice, arms: &Arms) -> io::Result<()> {
     let protocol = (dice.below(2) == 0).then_some(SUBPROTOCOL);
     let mut stream = upgrade(server, "?username=eve", protocol).await?;
     // Half of them are members of a room first.
@@ -47,20 +97,15 @@ async fn attack(server: SocketAddr, dice: &mut Dice) -> io::Result<()> {
     }
     match dice.below(4) {
         0 => {
-            let all = broken_frames();
-            let (_, bytes, _) = &all[dice.below(all.len() as u64) as usize];
-            stream.write_all(bytes).await?;
+            stream.write_all(&arms.frames[dice.below(arms.frames.len() as u64) as usize]).await?;
             drain(&mut stream).await
         }
         1 => {
-            for (_, text, _) in broken_json() {
-                stream.write_all(&frame(TEXT, text.as_bytes())).await?;
-            }
+            stream.write_all(&arms.json).await?;
             drain(&mut stream).await
         }
         2 => {
-            let all = floods();
-            let flood = &all[dice.below(all.len() as u64) as usize];
+            let flood = &arms.floods[dice.below(arms.floods.len() as u64) as usize];
             stream.write_all(&flood.begin).await?;
             loop {
                 stream.write_all(&flood.part).await?;

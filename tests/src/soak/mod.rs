@@ -100,19 +100,15 @@ pub async fn run(plan: &Plan) -> Report {
     shared.seen.begin();
     ticks(quiet, || {}).await;
     report.quiet = shared.seen.begin();
-    let mut strangers = JoinSet::new();
-    for number in 0..plan.strangers() {
-        strangers.spawn(hostile::run(address, number as u64, Arc::clone(&shared)));
-    }
+    let strangers = hostile::start(plan.strangers(), address, Arc::clone(&shared));
     ticks(plan.seconds - quiet, || report.resident.extend(resident_bytes(pid))).await;
     report.hostile = shared.seen.begin();
     shared.stop.send_replace(true);
     while let Some(told) = members.join_next().await {
         report.members.push(told.expect("a member does not panic"));
     }
-    while let Some(attacks) = strangers.join_next().await {
-        report.attacks += attacks.expect("a stranger does not panic");
-    }
+    let strangers = tokio::task::spawn_blocking(move || strangers.join());
+    report.attacks = strangers.await.ok().and_then(Result::ok).expect("a stranger does not panic");
     let (mut last, _) = V1Client::hello(address, "last").await;
     // Each question costs a part of a budget.
     let mut pace = tokio::time::interval(Duration::from_millis(200));
