@@ -318,6 +318,24 @@ impl ServerFrame {
         }
     }
 
+    /// Returns the request that the frame answers, if it is a reply to one that has an id.
+    #[must_use]
+    pub fn request_id(&self) -> Option<&RequestId> {
+        match self {
+            Self::Welcome(reply) => reply.id.as_ref(),
+            Self::Joined(reply) => reply.id.as_ref(),
+            Self::Page(reply) => reply.id.as_ref(),
+            Self::Error(reply) => reply.id.as_ref(),
+            Self::Authenticated { id, .. }
+            | Self::Left { id, .. }
+            | Self::Ack { id, .. }
+            | Self::Members { id, .. }
+            | Self::Rooms { id, .. }
+            | Self::Pong { id } => id.as_ref(),
+            _ => None,
+        }
+    }
+
     /// Reads a `chat.v1` frame; one of an unknown `type` reads as [`ServerFrame::Unknown`].
     ///
     /// # Errors

@@ -187,7 +187,8 @@ impl Client {
 
     /// Hands a reply to whoever asked. One that fits no open request changes nothing.
     fn replied(&mut self, reply: ServerFrame, turn: &mut Turn<'_>) {
-        let Some((request, purpose)) = id_of(&reply).and_then(|id| self.requests.find(id)) else {
+        let Some((request, purpose)) = reply.request_id().and_then(|id| self.requests.find(id))
+        else {
             return;
         };
         match (purpose, reply) {
@@ -259,20 +260,5 @@ impl Client {
             // The server closes when the old one ends, and then another one is asked for.
             Purpose::Hello | Purpose::Auth => {}
         }
-    }
-}
-
-fn id_of(reply: &ServerFrame) -> Option<&RequestId> {
-    match reply {
-        ServerFrame::Joined(joined) => joined.id.as_ref(),
-        ServerFrame::Page(page) => page.id.as_ref(),
-        ServerFrame::Error(error) => error.id.as_ref(),
-        ServerFrame::Authenticated { id, .. }
-        | ServerFrame::Left { id, .. }
-        | ServerFrame::Ack { id, .. }
-        | ServerFrame::Members { id, .. }
-        | ServerFrame::Rooms { id, .. } => id.as_ref(),
-        // Not replies, or to what is asked without an id or answered elsewhere.
-        _ => None,
     }
 }

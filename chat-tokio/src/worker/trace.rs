@@ -81,7 +81,7 @@ impl Tracer {
         if self.open.is_empty() {
             return;
         }
-        let Some(id) = id_of(frame) else { return };
+        let Some(id) = frame.request_id() else { return };
         let at = self.open.iter().position(|open| open.conn == conn && open.id == *id);
         let Some(at) = at else { return };
         let Open { span, .. } = self.open.remove(at);
@@ -111,21 +111,5 @@ fn room_of(frame: &ClientFrame) -> Option<&RoomName> {
             | Request::Typing { room, .. } => Some(room),
             _ => None,
         },
-    }
-}
-
-fn id_of(frame: &ServerFrame) -> Option<&RequestId> {
-    match frame {
-        ServerFrame::Welcome(welcome) => welcome.id.as_ref(),
-        ServerFrame::Joined(joined) => joined.id.as_ref(),
-        ServerFrame::Page(page) => page.id.as_ref(),
-        ServerFrame::Error(error) => error.id.as_ref(),
-        ServerFrame::Authenticated { id, .. }
-        | ServerFrame::Left { id, .. }
-        | ServerFrame::Ack { id, .. }
-        | ServerFrame::Members { id, .. }
-        | ServerFrame::Rooms { id, .. }
-        | ServerFrame::Pong { id } => id.as_ref(),
-        _ => None,
     }
 }

@@ -11,4 +11,4 @@ pub use api::{Answer, ApiClient, JSON};
 pub use basic::{BasicClient, Shape};
 pub use lines::LinesClient;
 pub use socket::{Ending, Socket};
-pub use v1::{V1Client, id_of, message, name};
+pub use v1::{V1Client, message, name};

@@ -109,7 +109,7 @@ impl V1Client {
     /// # Panics
     /// If the connection ends first or the reply does not come in time.
     pub async fn reply(&mut self, id: &RequestId) -> ServerFrame {
-        if let Some(at) = self.waiting.iter().position(|frame| id_of(frame) == Some(id)) {
+        if let Some(at) = self.waiting.iter().position(|frame| frame.request_id() == Some(id)) {
             return self.waiting.remove(at).expect("it is there");
         }
         let what = format!("the reply to request {}", id.as_str());
@@ -119,7 +119,7 @@ impl V1Client {
                 let Some(frame) = frame else {
                     panic!("the connection ended: {:?}", self.socket.ending().await);
                 };
-                if id_of(&frame) == Some(id) {
+                if frame.request_id() == Some(id) {
                     return frame;
                 }
                 self.waiting.push_back(frame);
@@ -286,22 +286,4 @@ pub fn message(room: &str, key: Option<&str>, content: &str) -> Request {
 #[must_use]
 pub fn name(room: &str) -> RoomName {
     RoomName::new(room).expect("a room's name")
-}
-
-/// Returns the request that a frame answers.
-#[must_use]
-pub fn id_of(frame: &ServerFrame) -> Option<&RequestId> {
-    match frame {
-        ServerFrame::Welcome(reply) => reply.id.as_ref(),
-        ServerFrame::Joined(reply) => reply.id.as_ref(),
-        ServerFrame::Page(reply) => reply.id.as_ref(),
-        ServerFrame::Error(reply) => reply.id.as_ref(),
-        ServerFrame::Authenticated { id, .. }
-        | ServerFrame::Left { id, .. }
-        | ServerFrame::Ack { id, .. }
-        | ServerFrame::Members { id, .. }
-        | ServerFrame::Rooms { id, .. }
-        | ServerFrame::Pong { id } => id.as_ref(),
-        _ => None,
-    }
 }

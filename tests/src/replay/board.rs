@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::{ROOM, Shared};
-use crate::client::{Shape, id_of};
+use crate::client::Shape;
 use crate::history_check::{Run, Shown};
 
 /// A frame, read once for all who got the same text.
@@ -193,7 +193,7 @@ fn read_v1(text: &str) -> Seen {
         ) => Seen::Notice,
         Ok(ServerFrame::Error(error)) => Seen::Wrong(format!("refused: {error:?}")),
         Ok(ping @ ServerFrame::Ping { .. }) => Seen::Reply(ping),
-        Ok(frame) if id_of(&frame).is_some() => Seen::Reply(frame),
+        Ok(frame) if frame.request_id().is_some() => Seen::Reply(frame),
         Ok(_) => Seen::Wrong(format!("unexpected: {text}")),
     }
 }
