@@ -126,7 +126,7 @@ impl Engine {
                 self.freeze();
             }
             self.ledger.senders.start(now_ns);
-            if self.ledger.senders.allow(self.plan.messages_max(phase)) {
+            if self.ledger.senders.allow(self.plan.messages_max(phase), now_ns) {
                 self.look_at_all();
             }
         } else if phase >= Phase::Drain {

@@ -90,10 +90,11 @@ impl Senders {
     }
 
     /// Allows more messages of each sender, and tells whether it is more than before.
-    pub(crate) fn allow(&mut self, messages_max: u32) -> bool {
+    pub(crate) fn allow(&mut self, messages_max: u32, now_ns: u64) -> bool {
         let more = messages_max > self.messages_max;
         self.messages_max = messages_max;
         for at in 0..if more { self.all.len() } else { 0 } {
+            self.all[at].heard_ns = now_ns;
             self.make_ready(at);
         }
         more
