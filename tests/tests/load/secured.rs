@@ -14,7 +14,8 @@ async fn secured(home: &Home, files: &Files) -> Server {
         .limit("messages_per_10s", 0)
         .limit("address_messages_per_10s", 0)
         .limit("message_bytes", 100_000)
-        .limit("frame_bytes", 200_000);
+        .limit("frame_bytes", 200_000)
+        .limit("outbox_bytes", 64 * 1024 * 1024);
     Server::start(home, &spec).await
 }
 
@@ -48,6 +49,22 @@ async fn every_message_comes_once_to_every_member_over_tls() {
             assert_eq!(json["notes"], Value::Array(Vec::new()), "{json}");
         }
     }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_socket_does_not_take_at_once_follows() {
+    let (home, authority) = (Home::default(), Authority::default());
+    let (files, ca) = (Files::of(&authority), file(&authority));
+    let server = secured(&home, &files).await;
+    let (address, ca) = (server.http(), ca.path().display());
+    // More than a kernel takes for one connection.
+    let words = "--members 2 --messages 150 --in-flight 150 --size 90000 --json -";
+    let run = run(&format!("fanout --url wss://{address} --ca-file {ca} {words}")).await;
+    assert_eq!(run.code, Some(0), "{run:?}");
+    let json = run.json();
+    assert_eq!(json["deliveries"]["received"], 300, "{json}");
+    assert_eq!(json["messages"]["given_up"], 0, "{json}");
     server.stop().await;
 }
 
