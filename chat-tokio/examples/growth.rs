@@ -1,11 +1,12 @@
 //! Whether the cost of a delivery stays the same while rooms get larger and more.
 //!
-//! Run it with `cargo run --release --example growth -- [IN FLIGHT]`: how many messages are on their
-//! way at a time (1, if it is not told otherwise), in as many rooms as there are. Each line is a
-//! process of its own with one worker, and sessions of `basic` that have no socket, so that nothing
-//! but the server is seen, and nothing but memory limits how many there are. The CPU time is that of
-//! the worker's thread, by the kernel's account of it: known on Linux only. In a small room the
-//! message itself costs more than its deliveries, so both are told.
+//! Run it with `cargo run --release --example growth -- [IN FLIGHT]`: how many messages are on
+//! their way at a time (1, if it is not told otherwise), in as many rooms as there are.
+//!
+//! Each line is a process of its own with one worker, and sessions of `basic` that have no socket,
+//! so that nothing but the server is seen, and nothing but memory limits how many there are. The
+//! CPU time is that of the worker's thread, by the kernel's account of it: known on Linux only. In
+//! a small room the message itself costs more than its deliveries, so both are told.
 mod crowd;
 
 use std::error::Error;
