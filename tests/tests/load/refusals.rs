@@ -9,7 +9,8 @@ use tokio_tungstenite::accept_async;
 
 use crate::tool::{run, server};
 
-async fn refused(words: &str, code: i32, why: &[&str]) {
+/// Expects an end without a report, and these words about it.
+pub(crate) async fn refused(words: &str, code: i32, why: &[&str]) {
     let run = run(words).await;
     assert_eq!(run.code, Some(code), "{words}: {run:?}");
     assert_eq!(run.stdout, "", "{words}");
@@ -33,10 +34,17 @@ async fn wrong_options_are_explained() {
         ("fanout --messages 5 --seconds 5", &["--messages", "--seconds"]),
         ("fanout --rate fast", &["--rate", "a number from"]),
         ("idle --seconds -1", &["--seconds", "a number of seconds"]),
+        ("idle --burst 5", &["--burst", "0 rooms"]),
+        ("idle --connections 10 --rooms 10 --burst 5", &["--burst", "are too few"]),
+        ("idle --quiet 5", &["--burst"]),
+        ("idle --size 500", &["--burst"]),
+        ("idle --rooms 2 --connections 8 --burst 5 --size 10", &["--size 10", "33 bytes"]),
         ("idle --connections 10 --rooms 3", &["--rooms 3", "10 connections"]),
         ("join --rooms 100000 --members 100000", &["more than 10000000 connections"]),
         ("connect --dialect irc", &["irc", "basic", "chat.v1"]),
-        ("connect --url wss://127.0.0.1", &["wss://127.0.0.1", "no TLS"]),
+        ("connect --url ws://127.0.0.1 --insecure", &["ws://127.0.0.1", "are for wss://"]),
+        ("connect --url wss://127.0.0.1 --insecure --ca-file x", &["--insecure", "--ca-file"]),
+        ("connect --url wss://127.0.0.1 --ca-file /nowhere", &["--ca-file /nowhere", "No such"]),
         ("connect --url 127.0.0.1:80", &["127.0.0.1:80", "ws://"]),
         ("connect --pid 4294967295", &["--pid 4294967295", "no such process"]),
     ] {

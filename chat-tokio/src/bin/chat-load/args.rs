@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::error::ErrorKind;
-use clap::{Arg, ArgMatches, Command, value_parser};
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use super::error::Failed;
-use super::plan::{Dialect, Json, Pace, Plan, Scenario, Span, Target};
+use super::plan::{Burst, Dialect, Json, Pace, Plan, Scenario, Span, Target};
 use super::stamp::{NUMBER_MAX, STAMP_BYTES};
+use super::trust::Trust;
 
 pub(crate) enum Parsed {
     /// Help or version.
@@ -62,6 +63,8 @@ fn read(scenario: Scenario, matches: &ArgMatches, random_seed: u64) -> Result<Pl
         (Some(messages), _) => Span::Messages(messages),
         (None, seconds) => Span::Time(seconds.unwrap_or_default()),
     };
+    let burst = number("burst")
+        .map(|messages| Burst { messages, quiet: seconds("quiet").unwrap_or_default() });
     let pace = given(matches, "rate").map(Pace::Rate);
     let json = given::<PathBuf>(matches, "json").map(|path| match path.as_os_str() == "-" {
         true => Json::Stdout,
@@ -73,19 +76,24 @@ fn read(scenario: Scenario, matches: &ArgMatches, random_seed: u64) -> Result<Pl
             Some(chat_proto::SUBPROTOCOL) => Dialect::V1,
             _ => Dialect::Basic,
         },
-        target: Target::resolve(&given::<String>(matches, "url").expect("it has a default"))?,
+        target: Target::resolve(
+            &given::<String>(matches, "url").expect("it has a default"),
+            trust(matches).as_ref(),
+        )?,
         pid: number("pid"),
         connections,
         rooms,
         members,
-        slow: number("slow").unwrap_or(0),
-        senders: number("senders").unwrap_or(0),
-        pace: pace.unwrap_or(Pace::InFlight(number("in-flight").unwrap_or(1))),
+        // In a burst one sends and the others do not read.
+        slow: number("slow").or(burst.and(members.checked_sub(1))).unwrap_or(0),
+        senders: number("senders").or(burst.map(|_| 1)).unwrap_or(0),
+        pace: pace.unwrap_or(Pace::InFlight(number("in-flight").unwrap_or(BURST_IN_FLIGHT))),
         span,
         warmup: match span {
             Span::Time(_) => seconds("warmup").unwrap_or_default(),
             Span::Messages(_) => Duration::ZERO,
         },
+        burst,
         content_bytes: number("size").unwrap_or(0) as usize,
         threads: number("threads").expect("it has a default").min(connections),
         seed: given(matches, "seed").unwrap_or(random_seed),
@@ -93,6 +101,11 @@ fn read(scenario: Scenario, matches: &ArgMatches, random_seed: u64) -> Result<Pl
         joining: number("joining").unwrap_or(connections),
         json,
     })
+}
+
+fn trust(matches: &ArgMatches) -> Option<Trust> {
+    let file = given::<PathBuf>(matches, "ca-file").map(Trust::File);
+    file.or(matches.get_flag("insecure").then_some(Trust::Anything))
 }
 
 fn given<T: Clone + Send + Sync + 'static>(matches: &ArgMatches, name: &str) -> Option<T> {
@@ -109,6 +122,12 @@ fn check(plan: &Plan) -> Result<(), Failed> {
     if plan.scenario == Scenario::Idle && rooms > 0 && connections % rooms != 0 {
         return refuse(format!(
             "--rooms {rooms}: {connections} connections do not fill them evenly"
+        ));
+    }
+    if plan.burst.is_some() && members < 2 {
+        return refuse(format!(
+            "--burst: one member of a room sends and the others do not read; {connections} \
+             connections in {rooms} rooms (--rooms) are too few"
         ));
     }
     if plan.sends() && senders + slow > members {
@@ -155,6 +174,9 @@ fn subcommand(scenario: Scenario) -> Command {
             connections("1000"),
             number("rooms", "N", 0..=CONNECTIONS_MAX, "0", "Rooms that they join; 0: none."),
             seconds("seconds", "60", "How long they stay once all are connected."),
+            optional("burst", "N", 1..=NUMBER_MAX / 2).help(BURST_HELP),
+            seconds("quiet", "60", "How long it is quiet after the burst.").requires("burst"),
+            size("1000").requires("burst"),
         ]),
         Scenario::Fanout => command.args(rooms_and_members("1", "100")).args(sending()),
         Scenario::Slow => command
@@ -192,13 +214,26 @@ fn about(scenario: Scenario) -> &'static str {
     }
 }
 
-fn server() -> [Arg; 3] {
+fn server() -> [Arg; 5] {
     [
         Arg::new("url")
             .long("url")
             .value_name("URL")
             .default_value("ws://127.0.0.1:8080/ws")
-            .help("Where the server is."),
+            .help("Where the server is; `wss://` for TLS."),
+        Arg::new("ca-file")
+            .long("ca-file")
+            .value_name("FILE")
+            .value_parser(value_parser!(PathBuf))
+            .conflicts_with("insecure")
+            .help(
+                "Certificates (PEM) of authorities that are trusted at wss://, instead of the \
+                 system's.",
+            ),
+        Arg::new("insecure").long("insecure").action(ArgAction::SetTrue).help(
+            "Take any certificate at wss://: nothing shows that it is your server that is \
+             measured.",
+        ),
         Arg::new("dialect")
             .long("dialect")
             .value_name("NAME")
@@ -249,8 +284,12 @@ fn sending() -> [Arg; 7] {
         optional("messages", "N", 1..=NUMBER_MAX)
             .conflicts_with_all(["seconds", "warmup"])
             .help("Instead of a time: each sender sends so many messages."),
-        number("size", "BYTES", 1..=200_000, "128", "Bytes of each message's content."),
+        size("128"),
     ]
+}
+
+fn size(default: &'static str) -> Arg {
+    number("size", "BYTES", 1..=200_000, default, "Bytes of each message's content.")
 }
 
 fn rooms_and_members(rooms: &'static str, members: &'static str) -> [Arg; 2] {
@@ -300,6 +339,14 @@ fn positive(text: &str) -> Result<f64, String> {
 
 const SCENARIOS: [Scenario; 5] =
     [Scenario::Connect, Scenario::Join, Scenario::Fanout, Scenario::Idle, Scenario::Slow];
+
+/// A burst is as fast as it goes.
+const BURST_IN_FLIGHT: u32 = 8;
+
+const BURST_HELP: &str = "\
+Afterwards send so many messages to each room at once, while only their sender reads; then let all \
+read, and see what the server gives back. It sends as many before it idles, so that the history \
+that rooms keep is there before and after.";
 
 /// More than any system has open files for.
 const CONNECTIONS_MAX: u32 = 10_000_000;

@@ -1,5 +1,5 @@
 //! One connection: its socket, and what is left over in both directions.
-use std::io::{self, Read, Write};
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -7,7 +7,8 @@ use mio::net::TcpStream;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::frame;
-use super::plan::{Reads, Role};
+use super::plan::{Plan, Reads, Role};
+use super::stream::{Brought, Stream};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum State {
@@ -32,7 +33,7 @@ pub(crate) struct Connection {
     pub(crate) frozen: bool,
     /// Why the server is about to close.
     pub(crate) bye: Option<String>,
-    stream: Option<TcpStream>,
+    stream: Option<Stream>,
     /// The beginning of a frame whose end has not come.
     rest: Vec<u8>,
     /// What the socket did not take.
@@ -42,7 +43,11 @@ pub(crate) struct Connection {
 /// What a read has brought.
 pub(crate) enum Got {
     /// So many bytes at the beginning of the buffer, with the rest from before.
-    Bytes(usize),
+    Bytes {
+        bytes: usize,
+        /// There may be more, of which the poll does not tell again.
+        more: bool,
+    },
     Nothing,
 }
 
@@ -61,7 +66,8 @@ impl Connection {
     }
 
     /// Begins to connect; the poll tells when it is done.
-    pub(crate) fn open(&mut self, index: u32, address: SocketAddr, now_ns: u64) -> io::Result<()> {
+    pub(crate) fn open(&mut self, index: u32, plan: &Plan, now_ns: u64) -> io::Result<()> {
+        let address = plan.target.address;
         self.state = State::Connecting;
         self.since_ns = now_ns;
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
@@ -69,6 +75,9 @@ impl Connection {
         socket.set_tcp_nodelay(true)?;
         if self.role.reads == Reads::Late {
             socket.set_recv_buffer_size(SLOW_BUFFER_BYTES)?;
+            if plan.burst.is_some() {
+                narrow(&socket)?;
+            }
         }
         if let Some(source) = source(index, address) {
             socket.bind(&SocketAddr::new(source, 0).into())?;
@@ -80,17 +89,18 @@ impl Connection {
             Err(error) if error.raw_os_error() == Some(EINPROGRESS) => {}
             Err(error) => return Err(error),
         }
-        self.stream = Some(TcpStream::from_std(socket.into()));
+        let tcp = TcpStream::from_std(socket.into());
+        self.stream = Some(Stream::new(tcp, plan.target.secured.as_ref())?);
         Ok(())
     }
 
-    pub(crate) fn stream(&mut self) -> Option<&mut TcpStream> {
-        self.stream.as_mut()
+    pub(crate) fn tcp(&mut self) -> Option<&mut TcpStream> {
+        self.stream.as_mut().map(Stream::tcp_mut)
     }
 
     /// Tells whether the connection stands, once it is writable.
     pub(crate) fn check_connected(&self) -> io::Result<bool> {
-        let Some(stream) = &self.stream else { return Ok(false) };
+        let Some(stream) = self.stream.as_ref().map(Stream::tcp) else { return Ok(false) };
         if let Some(error) = stream.take_error()? {
             return Err(error);
         }
@@ -105,18 +115,14 @@ impl Connection {
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<Got> {
         let Some(stream) = &mut self.stream else { return Ok(Got::Nothing) };
         let kept = self.rest.len();
-        loop {
-            match stream.read(&mut buffer[kept..]) {
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(bytes) => {
-                    buffer[..kept].copy_from_slice(&self.rest);
-                    self.rest.clear();
-                    return Ok(Got::Bytes(kept + bytes));
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Got::Nothing),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+        match stream.read(&mut buffer[kept..]) {
+            Ok(Brought { bytes, more }) => {
+                buffer[..kept].copy_from_slice(&self.rest);
+                self.rest.clear();
+                Ok(Got::Bytes { bytes: kept + bytes, more })
             }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Got::Nothing),
+            Err(error) => Err(error),
         }
     }
 
@@ -147,6 +153,9 @@ impl Connection {
 
     /// Sends what was kept.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
+        if let Some(stream) = &mut self.stream {
+            stream.flush()?;
+        }
         if self.out.is_empty() {
             return Ok(());
         }
@@ -169,7 +178,6 @@ impl Connection {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(bytes) => sent += bytes,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
@@ -186,7 +194,7 @@ impl Connection {
 
     /// Ends it without the peer being waited for: no port stays behind.
     pub(crate) fn abort(&mut self) {
-        if let Some(stream) = &self.stream {
+        if let Some(stream) = self.stream.as_ref().map(Stream::tcp) {
             // If it can't be, a port stays busy for a minute.
             let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
         }
@@ -212,8 +220,28 @@ pub(crate) fn explain(error: &io::Error) -> String {
         io::ErrorKind::AddrNotAvailable => {
             "no port is left to connect from (net.ipv4.ip_local_port_range)".into()
         }
+        io::ErrorKind::InvalidData => format!("TLS: {error}{}", advice(error)),
         _ => error.to_string(),
     }
+}
+
+/// What helps against an error of TLS, where that is known.
+fn advice(error: &io::Error) -> &'static str {
+    match error.get_ref().and_then(|error| error.downcast_ref()) {
+        Some(rustls::Error::InvalidCertificate(_)) => {
+            " (--ca-file names an authority of your own; --insecure takes any certificate)"
+        }
+        Some(rustls::Error::InvalidMessage(_)) => " (does the server speak TLS there?)",
+        _ => "",
+    }
+}
+
+/// Has the other side send short segments. By their length its kernel reckons what it takes of what
+/// it can't send, and that is nothing that the server notices either.
+fn narrow(socket: &Socket) -> io::Result<()> {
+    #[cfg(unix)]
+    socket.set_tcp_mss(SEGMENT_BYTES)?;
+    Ok(())
 }
 
 /// Few enough that the usual range of 28 000 ports has room for others.
@@ -225,6 +253,10 @@ const SECOND_LOOPBACK: Ipv4Addr = Ipv4Addr::new(127, 0, 1, 0);
 /// What the kernel takes for a member that does not read is nothing that the server notices, so
 /// it is little.
 const SLOW_BUFFER_BYTES: usize = 8 * 1024;
+
+/// What every network can carry.
+#[cfg(unix)]
+const SEGMENT_BYTES: u32 = 536;
 
 /// A connection that once had half a long frame does not keep room for another.
 const REST_BYTES_KEPT: usize = 4096;

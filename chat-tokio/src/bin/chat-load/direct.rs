@@ -8,7 +8,7 @@ use tokio::time::{Interval, interval};
 
 use super::engine::Engine;
 use super::error::Failed;
-use super::plan::{Plan, Scenario, Span};
+use super::plan::{Burst, Plan, Scenario, Span};
 use super::progress::Progress;
 use super::report::{Ended, Measured, Report};
 use super::shared::{Phase, Shared};
@@ -50,6 +50,8 @@ struct Director {
     ticks: Interval,
     progress: Progress,
     measured: Measured,
+    /// The most of the server's memory so far, while that is looked at.
+    peak: Option<u64>,
 }
 
 /// Why it is not worth going on.
@@ -71,6 +73,7 @@ impl Director {
             threads: Vec::new(),
             ticks: interval(TICK),
             progress: Progress::new(),
+            peak: None,
         };
         for thread in 0..director.plan.threads {
             let (plan, shared) = (director.plan.clone(), director.shared.clone());
@@ -89,7 +92,15 @@ impl Director {
         }
         match self.plan.scenario {
             Scenario::Connect | Scenario::Join => {}
-            Scenario::Idle => self.idle().await,
+            Scenario::Idle => {
+                if let Some(burst) = self.plan.burst {
+                    self.fill(burst).await;
+                }
+                self.idle().await;
+                if let Some(burst) = self.plan.burst {
+                    self.burst(burst).await;
+                }
+            }
             Scenario::Fanout | Scenario::Slow => self.send().await,
         }
         Ok(())
@@ -152,6 +163,38 @@ impl Director {
         self.measured.time = self.now().saturating_sub(began);
         self.take_cpu(cpu, own);
         self.measured.resident_after = self.resident();
+    }
+
+    /// Sends as many messages as a burst has, to members who read.
+    async fn fill(&mut self, burst: Burst) {
+        self.progress.stage("filling");
+        self.shared.enter(Phase::Warm);
+        let all = u64::from(burst.messages) * u64::from(self.plan.rooms * self.plan.members);
+        let came = |shared: &Shared| shared.sum(|m| &m.received) + shared.sum(|m| &m.slow_received);
+        self.until_all(all, came).await;
+    }
+
+    /// Sends the burst, lets those read who have not, and waits for what the server gives back.
+    async fn burst(&mut self, burst: Burst) {
+        self.progress.stage("burst");
+        self.peak = self.resident();
+        self.shared.enter(Phase::Measure);
+        let all = u64::from(burst.messages) * 2 * u64::from(self.plan.senders_in_all());
+        let all = all * u64::from(self.plan.readers());
+        self.until_all(all, |shared| shared.sum(|m| &m.received)).await;
+        self.shared.enter(Phase::Drain);
+        self.thaw().await;
+        self.progress.stage("quiet");
+        let began = self.now();
+        while self.goes_on() && self.now().saturating_sub(began) < burst.quiet && !self.all_gone() {
+            self.progress.time(self.now().saturating_sub(began), burst.quiet, "");
+            self.tick().await;
+        }
+        if self.all_gone() {
+            self.measured.ended = Ended::ConnectionsLost;
+        }
+        self.measured.resident_peak = self.peak.take();
+        self.measured.resident_quiet = self.resident();
     }
 
     async fn send(&mut self) {
@@ -315,6 +358,9 @@ impl Director {
         tokio::select! {
             _ = self.ticks.tick() => {}
             Ok(()) = tokio::signal::ctrl_c() => self.measured.ended = Ended::Interrupted,
+        }
+        if self.peak.is_some() {
+            self.peak = self.peak.max(self.resident());
         }
     }
 

@@ -122,14 +122,20 @@ impl Engine {
             self.join(now_ns);
         }
         if (Phase::Warm..=Phase::Measure).contains(&phase) {
-            self.freeze();
+            if self.plan.burst.is_none() || phase == Phase::Measure {
+                self.freeze();
+            }
             self.ledger.senders.start(now_ns);
+            if self.ledger.senders.allow(self.plan.messages_max(phase), now_ns) {
+                self.look_at_all();
+            }
         } else if phase >= Phase::Drain {
             self.ledger.senders.stop();
         }
         // Another thread's messages may come before this one has seen that it is measured.
         let begin = if self.plan.warmup.is_zero() { Phase::Connect } else { Phase::Measure };
-        self.ledger.measuring = (begin..=Phase::Measure).contains(&phase);
+        self.ledger.measuring =
+            self.plan.burst.is_none() && (begin..=Phase::Measure).contains(&phase);
         let Ledger { senders, tally, .. } = &mut self.ledger;
         senders.send(now_ns, &mut self.connections, tally);
         if phase >= Phase::Thaw && self.frozen {
@@ -152,8 +158,8 @@ impl Engine {
             let (at, index) = (self.next, self.indexes[self.next]);
             self.next += 1;
             let connection = &mut self.connections[at];
-            let opened = connection.open(index, self.plan.target.address, now_ns);
-            let opened = opened.and_then(|()| match connection.stream() {
+            let opened = connection.open(index, &self.plan, now_ns);
+            let opened = opened.and_then(|()| match connection.tcp() {
                 Some(stream) => self.poll.registry().register(
                     stream,
                     Token(at),
@@ -247,8 +253,8 @@ impl Engine {
             if connection.frozen || connection.state < State::Connecting {
                 return;
             }
-            let bytes = match connection.read(buffer) {
-                Ok(Got::Bytes(bytes)) => bytes,
+            let (bytes, more) = match connection.read(buffer) {
+                Ok(Got::Bytes { bytes, more }) => (bytes, more),
                 Ok(Got::Nothing) => return,
                 Err(error) => {
                     self.ledger.end(&mut self.connections[at], End(explain(&error)));
@@ -263,8 +269,7 @@ impl Engine {
                     return;
                 }
             }
-            // Less than was asked for: there is no more.
-            if bytes < buffer.len() {
+            if !more {
                 return;
             }
         }

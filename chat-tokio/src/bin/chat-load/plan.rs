@@ -1,7 +1,14 @@
 //! What is to be done, after the command line has been checked.
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
+
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+
+use super::shared::Phase;
+use super::stamp::NUMBER_MAX;
 
 /// Everything that a run is told.
 #[derive(Clone, Debug)]
@@ -23,6 +30,8 @@ pub(crate) struct Plan {
     pub(crate) pace: Pace,
     pub(crate) span: Span,
     pub(crate) warmup: Duration,
+    /// What interrupts the idling.
+    pub(crate) burst: Option<Burst>,
     pub(crate) content_bytes: usize,
     pub(crate) threads: u32,
     pub(crate) seed: u64,
@@ -65,6 +74,15 @@ pub(crate) enum Span {
     Messages(u32),
 }
 
+/// Messages to idle members, who read nothing until all are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Burst {
+    /// To each room: once before it is idle, for the history that stays, and once in the burst.
+    pub(crate) messages: u32,
+    /// How long it is quiet afterwards.
+    pub(crate) quiet: Duration,
+}
+
 /// Where the server is.
 #[derive(Clone, Debug)]
 pub(crate) struct Target {
@@ -72,6 +90,18 @@ pub(crate) struct Target {
     pub(crate) host: String,
     pub(crate) path: String,
     pub(crate) address: SocketAddr,
+    /// At `wss://`.
+    pub(crate) secured: Option<Secured>,
+}
+
+/// What TLS needs, the same for all connections.
+#[derive(Clone, Debug)]
+pub(crate) struct Secured {
+    pub(crate) config: Arc<ClientConfig>,
+    /// Whose certificate is expected.
+    pub(crate) name: ServerName<'static>,
+    /// Whether the certificate is looked at.
+    pub(crate) checked: bool,
 }
 
 /// Where the JSON goes.
@@ -120,6 +150,16 @@ impl Plan {
 
     pub(crate) fn senders_in_all(&self) -> u32 {
         self.rooms * self.senders
+    }
+
+    /// Returns how many messages a sender may have had accepted by the end of a phase.
+    pub(crate) fn messages_max(&self, phase: Phase) -> u32 {
+        match (self.burst, self.span) {
+            (Some(burst), _) if phase <= Phase::Warm => burst.messages,
+            (Some(burst), _) => burst.messages * 2,
+            (None, Span::Messages(messages)) => messages,
+            (None, Span::Time(_)) => NUMBER_MAX,
+        }
     }
 
     pub(crate) fn sends(&self) -> bool {

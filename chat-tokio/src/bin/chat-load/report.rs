@@ -33,6 +33,18 @@ pub(crate) struct Measured {
     pub(crate) resident_after: Option<u64>,
     /// While some did not read.
     pub(crate) resident_slow: Option<u64>,
+    /// The most in a burst, and after the quiet that followed.
+    pub(crate) resident_peak: Option<u64>,
+    pub(crate) resident_quiet: Option<u64>,
+}
+
+/// Bytes by which the server's memory has grown, for each connection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BurstMemory {
+    pub(crate) idle: f64,
+    pub(crate) peak: f64,
+    /// After the quiet.
+    pub(crate) quiet: f64,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -65,6 +77,8 @@ impl Measured {
             resident_before,
             resident_after: None,
             resident_slow: None,
+            resident_peak: None,
+            resident_quiet: None,
         }
     }
 }
@@ -108,12 +122,24 @@ impl Report {
     /// Returns what the server's memory has grown by for each connection, if it had nothing else
     /// to remember.
     pub(crate) fn bytes_per_connection(&self) -> Option<f64> {
-        if self.plan.sends() {
+        if self.plan.sends() && self.plan.burst.is_none() {
             return None;
         }
-        let (before, after) = self.measured.resident_before.zip(self.measured.resident_after)?;
+        self.grown_by(self.measured.resident_after)
+    }
+
+    fn grown_by(&self, resident: Option<u64>) -> Option<f64> {
+        let (before, after) = self.measured.resident_before.zip(resident)?;
         let grown = after as f64 - before as f64;
         (self.tally.connected > 0).then(|| grown / self.tally.connected as f64)
+    }
+
+    /// Returns what a burst made of the server's memory.
+    pub(crate) fn burst(&self) -> Option<BurstMemory> {
+        let idle = self.bytes_per_connection()?;
+        let peak = self.grown_by(self.measured.resident_peak)?;
+        let quiet = self.grown_by(self.measured.resident_quiet)?;
+        Some(BurstMemory { idle, peak, quiet })
     }
 
     pub(crate) fn verdict(&self) -> Verdict {
@@ -133,6 +159,13 @@ impl Report {
             Ended::AsPlanned => {}
             Ended::Interrupted => notes.push("stopped early by Ctrl-C".to_owned()),
             Ended::ConnectionsLost => notes.push("every connection has ended".to_owned()),
+        }
+        if self.plan.target.secured.as_ref().is_some_and(|secured| !secured.checked) {
+            notes.push(
+                "INSECURE: the server's certificate was not checked (--insecure); whatever \
+                 answered there may be another server"
+                    .to_owned(),
+            );
         }
         if refused.has("rate_limited") {
             notes.push(
@@ -189,7 +222,9 @@ impl Report {
         if self.plan.sends() {
             all["messages"] = self.messages_json();
             all["deliveries"] = self.deliveries_json();
-            all["latency_us"] = self.latency_json();
+            if self.plan.burst.is_none() {
+                all["latency_us"] = self.latency_json();
+            }
         }
         if self.plan.slow > 0 {
             all["slow"] = self.slow_json();
@@ -305,6 +340,14 @@ impl Report {
             "bytes_while_some_did_not_read": self.measured.resident_slow,
             "bytes_after": self.measured.resident_after,
             "bytes_per_connection": self.bytes_per_connection(),
+            "burst": self.burst().map(|burst| json!({
+                "bytes_at_the_peak": self.measured.resident_peak,
+                "bytes_after_the_quiet": self.measured.resident_quiet,
+                "bytes_per_connection_idle": burst.idle,
+                "bytes_per_connection_at_the_peak": burst.peak,
+                "bytes_per_connection_after_the_quiet": burst.quiet,
+                "times_idle": burst.quiet / burst.idle,
+            })),
         })
     }
 }

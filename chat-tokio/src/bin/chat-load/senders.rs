@@ -1,6 +1,7 @@
 //! Who sends when.
 use super::connection::{Connection, State};
-use super::plan::{Pace, Plan, Span};
+use super::plan::{Pace, Plan};
+use super::shared::Phase;
 use super::stamp::NUMBER_MAX;
 use super::tally::Tally;
 use super::words::Template;
@@ -66,10 +67,7 @@ impl Senders {
         Self {
             all,
             pace: plan.pace,
-            messages_max: match plan.span {
-                Span::Time(_) => NUMBER_MAX,
-                Span::Messages(messages) => messages,
-            },
+            messages_max: plan.messages_max(Phase::Connect),
             sending: Sending::NotYet,
             ready: Vec::new(),
             due_ns: 0.0,
@@ -89,6 +87,17 @@ impl Senders {
             self.all[at].heard_ns = now_ns;
             self.make_ready(at);
         }
+    }
+
+    /// Allows more messages of each sender, and tells whether it is more than before.
+    pub(crate) fn allow(&mut self, messages_max: u32, now_ns: u64) -> bool {
+        let more = messages_max > self.messages_max;
+        self.messages_max = messages_max;
+        for at in 0..if more { self.all.len() } else { 0 } {
+            self.all[at].heard_ns = now_ns;
+            self.make_ready(at);
+        }
+        more
     }
 
     pub(crate) fn stop(&mut self) {

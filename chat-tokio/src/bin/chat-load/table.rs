@@ -71,7 +71,11 @@ fn load(plan: &Plan) -> String {
         ),
         Span::Messages(messages) => format!(", {} of each sender", count(messages, "message")),
     };
-    format!("{who}{what}{slow}{size}{span}")
+    let burst = plan.burst.map(|burst| {
+        let messages = count(burst.messages, "message");
+        format!(", then a burst of {messages} to each room and {} s", burst.quiet.as_secs_f64())
+    });
+    format!("{who}{what}{slow}{size}{span}{}", burst.unwrap_or_default())
 }
 
 fn connections(lines: &mut Lines, report: &Report) {
@@ -141,6 +145,9 @@ fn deliveries(lines: &mut Lines, report: &Report) {
     if tally.gaps > 0 {
         lines.line("  to page for", &grouped(tally.gaps));
     }
+    if report.plan.burst.is_some() {
+        return;
+    }
     lines.line(
         "  measured",
         &format!(
@@ -199,6 +206,16 @@ fn cost(lines: &mut Lines, report: &Report) {
             let _ = write!(text, "; {each:.0} bytes more for each connection");
         }
         lines.line("server memory", &text);
+    }
+    if let Some((burst, plan)) = report.burst().zip(report.plan.burst) {
+        let text = format!(
+            "{:.0} bytes for each connection at the peak, {:.0} after {} s of quiet: {:.2} × idle",
+            burst.peak,
+            burst.quiet,
+            plan.quiet.as_secs_f64(),
+            burst.quiet / burst.idle,
+        );
+        lines.line("  burst", &text);
     }
 }
 
