@@ -63,6 +63,11 @@ impl Shares {
     pub(super) fn any(self) -> bool {
         self.user.is_some() || self.peer.is_some()
     }
+
+    #[inline]
+    pub(super) fn has_user(self) -> bool {
+        self.user.is_some()
+    }
 }
 
 /// The budgets of a user and of an address, in messages for 10 s.
@@ -312,8 +317,9 @@ impl Hub {
     }
 
     /// Tells how many connections of its user there are here, this one among them.
-    pub(super) fn sessions_of_user(&mut self, shares: Shares) -> u32 {
-        shares.user.and_then(|at| self.budgets.get(at)).map_or(0, |shared| shared.conns)
+    pub(super) fn sessions_of_user(&self, shares: Shares) -> u32 {
+        let shared = shares.user.and_then(|at| self.budgets.slots.get(at as usize)?.as_ref());
+        shared.map_or(0, |shared| shared.conns)
     }
 
     /// Charges a request to the budgets that its connection shares.

@@ -252,6 +252,7 @@ impl Hub {
             Self::refuse(conn, hello.id, ErrorCode::TooManySessions, &why, out);
             return self.close(conn, CloseCode::Overloaded, LeaveReason::Disconnected, out);
         }
+        self.session_came(conn, out);
         let Hello { id, features, name, resume } = hello;
         let Some(session) = self.sessions.get_mut(conn) else { return };
         if let Some(at) = session.hello_at.take() {
