@@ -62,11 +62,15 @@ impl Hub {
     ) {
         self.heard(now, conn);
         match dialect {
-            Dialect::Basic => self.slow_down(now, conn, rate::MESSAGE, out),
+            Dialect::Basic => {
+                self.slow_down(now, conn, rate::MESSAGE, out);
+                self.slow_down_for_junk(now, conn, out);
+            }
             Dialect::V1 => {
                 let _ = self.upgrade(now, conn);
                 if self.admit(now, conn, (&error.id, rate::MESSAGE), out) {
                     Self::reply(conn, ServerFrame::Error(ErrorBody::from(error).into()), out);
+                    self.slow_down_for_junk(now, conn, out);
                 }
             }
         }
