@@ -9,7 +9,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
 
 use super::Episode;
-use super::places::calm_below;
 
 /// All of them, over all listeners and workers.
 #[derive(Debug, Default)]
@@ -62,7 +61,8 @@ impl Strangers {
     fn leave(&self, number: u64, limit: u32) {
         let mut waiting = self.lock();
         waiting.by_age.remove(&number);
-        if waiting.by_age.len() <= calm_below(limit) as usize {
+        // They come and go in a moment: it is over once there are far fewer.
+        if waiting.by_age.len() <= limit as usize / 2 {
             waiting.crowded.end(|| tracing::info!("fewer connections have not said hello"));
         }
     }
