@@ -7,10 +7,10 @@ use chat_tests::process::{Home, Server, Spec};
 use chat_tests::wait::{eventually, within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::mpsc::{self, UnboundedSender};
+use tokio::sync::mpsc::{self, Sender};
 
 /// Connects and says nothing; tells with which code it was closed.
-async fn silent(server: SocketAddr, ends: &UnboundedSender<u16>) {
+async fn silent(server: SocketAddr, ends: &Sender<u16>) {
     let upgrade = raw::upgrade(server, "", Some(SUBPROTOCOL));
     let mut stream = within("a handshake", upgrade).await.expect("it is accepted");
     let ends = ends.clone();
@@ -18,7 +18,7 @@ async fn silent(server: SocketAddr, ends: &UnboundedSender<u16>) {
         while let Ok((opcode, payload)) = raw::read_frame_untimed(&mut stream).await {
             if let (raw::CLOSE, [high, low, ..]) = (opcode, &*payload) {
                 // The test may be over.
-                let _ = ends.send(u16::from_be_bytes([*high, *low]));
+                let _ = ends.try_send(u16::from_be_bytes([*high, *low]));
             }
         }
     });
@@ -34,7 +34,7 @@ async fn the_oldest_that_has_not_said_hello_makes_place() {
         .flag("--handshake-timeout", "600")
         .flag("--max-connections-before-hello", "3");
     let server = Server::start(&home, &spec).await;
-    let (ends, mut ended) = mpsc::unbounded_channel();
+    let (ends, mut ended) = mpsc::channel(64);
     // Those of `basic` have nothing to say first.
     let mut pages = Vec::new();
     for n in 0..5 {

@@ -2,11 +2,11 @@
 //!
 //! Each file has one idea: `requests` routes what clients ask, `membership` enters and leaves
 //! rooms, `append` takes messages to the log, `door` takes entries from the log to the members,
-//! `delivery` feeds those who lag, `history` reads back, `signals` talks to other Hubs, `heartbeat`
-//! notices the dead, `pause` stops reading, `away` keeps sessions that have lost their connection,
-//! `auth` knows who they are, `budgets` holds what users and addresses share, `tally` counts the
-//! sessions of users, `resume` gives them a new one, `drain` leaves service, `operate` does what an operator orders, `view` shows what there
-//! is, `stats` counts it.
+//! `delivery` feeds those who lag, `history` reads back, `signals` talks to other Hubs,
+//! `heartbeat` notices the dead, `pause` stops reading, `away` keeps sessions that have lost their
+//! connection, `auth` knows who they are, `budgets` holds what users and addresses share, `tally`
+//! counts the sessions of users, `resume` gives them a new one, `drain` leaves service, `operate`
+//! does what an operator orders, `view` shows what there is, `stats` counts it.
 mod append;
 mod auth;
 mod away;

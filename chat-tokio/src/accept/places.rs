@@ -23,8 +23,8 @@ pub struct ConnectionLimits {
 }
 
 impl Default for ConnectionLimits {
-    /// No limit in all, 1000 of one address, 16384 before `hello`, and this machine's own addresses are exempt: who comes
-    /// from there runs on this machine, or through a proxy on it.
+    /// No limit in all, 1000 of one address, 16384 before `hello`, and this machine's own
+    /// addresses are exempt: who comes from there runs on this machine, or through a proxy on it.
     ///
     /// A school or an office often has one IPv4 address, so the limit is far above one person's
     /// needs. It keeps one machine from taking all there is.
