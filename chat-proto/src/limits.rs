@@ -72,13 +72,14 @@ macro_rules! limits {
 limits! {
     /// Bytes of one frame from a client; beyond it the connection closes with 1009.
     frame_bytes: u32 = 16384, 256..=1_048_576;
-    /// Bytes of a message's content; beyond it the request is refused with `too_large`.
+    /// Bytes of a message's content; beyond it the request is refused with `too_large`, and a
+    /// `basic` connection closed with 1009.
     message_bytes: u32 = 8192, 1..=1_048_576;
     /// Rooms that one session may have joined at a time.
     rooms: u32 = 128, 1..=65_536;
     /// Rooms that one worker keeps at a time.
     rooms_total: u32 = 100_000, 1..=10_000_000;
-    /// Members of one room on one worker.
+    /// Members of one room, over all workers as far as they have told each other.
     members: u32 = 1_000_000, 1..=10_000_000;
     /// Connections of one worker.
     connections: u32 = 100_000, 1..=10_000_000;
@@ -103,7 +104,8 @@ limits! {
     /// Messages that all connections of one address (IPv6: of one /64) may send in 10 s together,
     /// which may be many people behind one router. 0: no limit.
     address_messages_per_10s: u32 = 20_000, 0..=10_000_000;
-    /// Sessions that one user may have on one worker at a time.
+    /// Sessions that one user may have at a time, over all workers as far as they have told each
+    /// other.
     user_sessions: u32 = 64, 1..=65_536;
     /// Thousandths of a message that `hello` and `auth` cost.
     cost_hello: u32 = 500, 1..=1_000_000;

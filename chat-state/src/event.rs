@@ -339,6 +339,11 @@ pub enum Signal {
         /// The budget, in messages for 10 s.
         per_window: u32,
     },
+    /// How many sessions the sender has of some users whom the authority knows; 0: none any more.
+    Sessions {
+        /// Each user's.
+        counts: Vec<(UserId, u32)>,
+    },
     /// The room's log has grown to here.
     Grown {
         /// Which log.

@@ -192,7 +192,17 @@ impl Room {
 
     /// Returns the members on all Hubs, as far as they are known here.
     pub(crate) fn members(&self) -> u64 {
-        self.members_here() + self.remote.values().map(|part| part.count).sum::<u64>()
+        self.members_here() + self.members_elsewhere()
+    }
+
+    /// Returns the members on other Hubs, as far as they are known here.
+    pub(crate) fn members_elsewhere(&self) -> u64 {
+        self.remote.values().map(|part| part.count).sum()
+    }
+
+    /// Returns how many places are taken here, by members and by those on their way.
+    pub(crate) fn taken(&self) -> usize {
+        self.live.len() + self.lagging.len() + self.joining.len() + self.away.len()
     }
 
     /// Tells whether another Hub than this one says that it has the member.

@@ -17,6 +17,8 @@ pub(crate) enum Timer {
     Budget(ConnId),
     /// A shared budget that nobody shares is whole again.
     Shared(u32),
+    /// Some users' sessions are to be told again.
+    Tally,
     /// The connection's turn to leave has come.
     DrainClose(ConnId),
     /// The log has not answered an append.

@@ -32,6 +32,7 @@ mod peer_key;
 mod places;
 mod proxy_protocol;
 mod serving;
+mod strangers;
 mod stream;
 
 pub use admission::{Admission, Client};
@@ -39,6 +40,7 @@ pub use network::{Network, NotANetwork, TrustedProxies};
 pub use peer_key::PeerKey;
 pub use places::{ConnectionLimits, Full, Place, Places};
 pub use proxy_protocol::ProxyProtocol;
+pub(crate) use strangers::Stranger;
 
 use accepting::{Episode, accept_until};
 use places::calm_below;

@@ -56,6 +56,8 @@ fn wrong_settings_end_with_2() {
         (["--allow-host", "chat.example:80"], "has to be `*` or a name such as chat.example.org"),
         (["--max-connections", "many"], "has to be a whole number from 1 to 100000000, or 0"),
         (["--max-connections-per-address", "-1"], "has to be a whole number from 1"),
+        (["--max-connections-before-hello", "few"], "has to be a whole number from 1"),
+        (["--max-http-connections", "0"], "has to be a whole number from 1 to 100000000"),
         (["--proxy-protocol", "v2"], "has to be `yes` or `no`"),
         (["--proxy-protocol", "yes"], "--proxy-protocol needs --trusted-proxy"),
         (["--lines-proxy-protocol", "yes"], "--lines-proxy-protocol needs --trusted-proxy"),

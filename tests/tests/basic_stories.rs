@@ -1,4 +1,6 @@
 //! What a page of the `basic` dialect may rely on.
+use std::fmt::Write;
+
 use chat_proto::Limits;
 use chat_tests::world::{Preset, Setup, World, story, story_with};
 
@@ -162,4 +164,42 @@ fn both_dialects_meet_in_one_room_on_two_hubs() {
          a: [lobby] leave: b left the room
          b: left lobby",
     );
+}
+
+/// Who sends what can't be read, over and over, is read ever more slowly, also where messages have
+/// no limit; in `chat.v1` it is told of each.
+#[test]
+fn a_flood_of_junk_is_read_ever_more_slowly() {
+    for (comes, joins) in
+        [("basic", "a: [den] join: a joined the room"), ("v1", "a: joined den at 0 with 1(a)")]
+    {
+        let limits =
+            Limits { messages_per_10s: 0, address_messages_per_10s: 0, ..Limits::default() };
+        let world = World::with_limits(Setup { hubs: 1, preset: Preset::Default }, limits);
+        let mut script = format!("v1 b\n{comes} a\n{}", "a sends {\n".repeat(501));
+        for doubling in [0, 1, 2, 3, 4, 5, 6, 6] {
+            let ms = 20 << doubling;
+            let _ = write!(script, "a joins den\nwait {}\nb asks ping\nwait 1\n", ms - 1);
+            script.push_str("a leaves den\na sends {\n");
+        }
+        // Nothing else counts against it, and after a while it is forgiven.
+        let _ = write!(script, "wait 12000\n{}a joins den", "a sends {\n".repeat(500));
+        let (mut expected, told) = ("b: welcome b\n".to_owned(), "a: error bad_frame\n");
+        let told = if comes == "v1" { told } else { "" };
+        let left = if comes == "v1" { "a: left den\n" } else { "" };
+        expected.push_str(if comes == "v1" { "a: welcome a\n" } else { "" });
+        expected.push_str(&told.repeat(501));
+        for _ in 0..8 {
+            let _ = write!(expected, "b: pong\n{joins}\n{left}{told}");
+        }
+        let _ = write!(expected, "{}{joins}", told.repeat(500));
+        story_with(world, &script, &expected);
+    }
+}
+
+/// A peer that sends a text of another protocol now and then is left in peace.
+#[test]
+fn what_is_not_known_here_slows_nobody_down() {
+    let script = format!("basic a\n{}a joins den", "a sends {\nwait 20\n".repeat(1000));
+    story(&script, "a: [den] join: a joined the room");
 }

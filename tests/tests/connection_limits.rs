@@ -30,7 +30,7 @@ fn start(limits: ConnectionLimits, trusted: &[&str], protocol: ProxyProtocol) ->
 }
 
 fn limits(in_all: u32, per_address: u32) -> ConnectionLimits {
-    ConnectionLimits { in_all, per_address, exempt: vec![] }
+    ConnectionLimits { in_all, per_address, exempt: vec![], ..ConnectionLimits::default() }
 }
 
 fn web(server: &Server) -> SocketAddr {

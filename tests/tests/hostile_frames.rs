@@ -1,10 +1,11 @@
 //! What no honest client sends, to a real server and in both dialects: whoever sends it is told and
 //! ends, or is told and goes on; the others in the room notice nothing else.
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 
 use chat_proto::{ErrorCode, Limits, SUBPROTOCOL, ServerFrame};
 use chat_tests::client::raw::{self, CONTINUE_END, TEXT, TEXT_BEGIN, frame};
-use chat_tests::client::{BasicClient, Ending, Shape, V1Client, message};
+use chat_tests::client::{BasicClient, Ending, LinesClient, Shape, V1Client, message};
 use chat_tests::hostile::{FRAME_BYTES, Flood, broken_frames, broken_json, floods};
 use chat_tests::process::{Home, Server, Spec};
 use chat_tests::wait::within;
@@ -247,4 +248,32 @@ async fn a_flood_of_junk_ends_and_others_are_served() {
         ServerFrame::Ack { seq: Some(seq), .. } => assert_eq!(seq.get(), 51),
         other => panic!("no ack, but {other:?}"),
     }
+}
+
+/// The same in `basic`, over WebSocket and over lines, where messages have no limit by default: the
+/// peer is read ever more slowly, and not closed.
+#[tokio::test]
+async fn a_flood_of_junk_in_basic_is_read_ever_more_slowly() {
+    let home = Home::default();
+    let server = Server::start(&home, &Spec::default().workers(1).lines()).await;
+    let mut page = BasicClient::connect(server.http(), "page").await;
+    page.join("lobby").await;
+    // What is borne at once, and as much again as costs more than four minutes.
+    let (borne, more) = (500, 200);
+    let join = br#"{"type":"join","room":"lobby"}"#;
+    let mut eve = eve(server.http(), Place::BasicAtOnce).await;
+    let mut lines = LinesClient::connect(server.lines()).await;
+    let flood = [frame(TEXT, b"{").repeat(borne + more), frame(TEXT, join)].concat();
+    eve.write_all(&flood).await.expect("it is taken");
+    lines.send_raw(&[b"{\n".repeat(borne + more), join.to_vec(), b"\n".to_vec()].concat()).await;
+    for n in 0..200 {
+        page.expect_nothing_before_echo("lobby", &format!("{n}")).await;
+    }
+    // Both are still connected, and so is who has sent almost as much and then speaks sense.
+    let mut bytes = [0];
+    assert_eq!(eve.try_read(&mut bytes).expect_err("open").kind(), ErrorKind::WouldBlock);
+    let mut calm = LinesClient::connect(server.lines()).await;
+    calm.send_raw(&[b"{\n".repeat(borne - 2), join.to_vec(), b"\n".to_vec()].concat()).await;
+    page.expect(&Shape::join("lobby", "anonymous")).await;
+    lines.send("{}").await;
 }

@@ -98,6 +98,35 @@ fn a_room_is_full_whatever_its_members_are_doing() {
 }
 
 #[test]
+fn a_room_is_full_whatever_hub_its_members_are_on() {
+    let setup = Setup { hubs: 3, preset: Preset::Default };
+    let limits = Limits { members: 2, ..Limits::default() };
+    story_with(
+        World::with_limits(setup, limits),
+        "v1 a\n v1 b on 1\n v1 c on 1\n v1 d\n v1 e on 2\n a joins den\n b joins den
+         c joins den\n d joins den\n wait 1000\n e joins den\n b leaves den\n d joins den
+         wait 1000\n c joins den",
+        "a: welcome a
+         b: welcome b
+         c: welcome c
+         d: welcome d
+         e: welcome e
+         a: joined den at 0 with 1(a)
+         a: [den] join b
+         b: joined den at 0 with 1(b)
+         b: [den] members 2(b,a)
+         c: error room_full
+         d: error room_full
+         e: error room_full
+         a: [den] leave b (Left)
+         b: left den
+         a: [den] join d
+         d: joined den at 0 with 2(a,d)
+         c: error room_full",
+    );
+}
+
+#[test]
 fn a_content_has_so_many_bytes_and_no_more() {
     let limits = Limits { message_bytes: 10, ..Limits::default() };
     story_with(

@@ -16,6 +16,8 @@ struct Test {
     hubs: Vec<Hub>,
     now: u64,
     slots: u32,
+    /// Signals are lost.
+    deaf: bool,
 }
 
 /// A connection and its Hub.
@@ -34,7 +36,7 @@ impl Test {
             ..Config::default()
         };
         let hubs = (0..u32::try_from(hubs).expect("few")).map(|hub| Hub::new(config(hub)));
-        Self { hubs: hubs.collect(), now: 0, slots: 0 }
+        Self { hubs: hubs.collect(), now: 0, slots: 0, deaf: false }
     }
 
     fn now(&self) -> Now {
@@ -45,25 +47,32 @@ impl Test {
         let mut out = VecDeque::new();
         let now = self.now();
         self.hubs[hub].handle(now, event, &mut out);
-        for action in &out {
-            if let Action::Signal { signal, .. } = action {
-                let from = HubId(u32::try_from(hub).expect("few"));
-                for other in (0..self.hubs.len()).filter(|other| *other != hub) {
-                    let event = Event::Signal { from, signal: signal.clone() };
-                    self.hubs[other].handle(now, event, &mut VecDeque::new());
-                }
+        self.carry(hub, &out);
+        out
+    }
+
+    /// Lets the others hear what a Hub tells.
+    fn carry(&mut self, hub: usize, out: &VecDeque<Action>) {
+        let from = HubId(u32::try_from(hub).expect("few"));
+        let heard = if self.deaf { 0 } else { self.hubs.len() };
+        for action in out {
+            let Action::Signal { signal, .. } = action else { continue };
+            for other in (0..heard).filter(|other| *other != hub) {
+                self.handle(other, Event::Signal { from, signal: signal.clone() });
             }
         }
-        out
     }
 
     fn pass(&mut self, ms: u64) {
         let end = self.now + ms;
-        for hub in &mut self.hubs {
-            while let Some(Mono(due)) = hub.poll_timeout().filter(|due| due.0 <= end) {
-                let now = Now { mono: Mono(due), wall: Timestamp(due) };
-                hub.handle_timeout(now, &mut VecDeque::new());
-            }
+        loop {
+            let due = self.hubs.iter().enumerate();
+            let due = due.filter_map(|(hub, h)| Some((h.poll_timeout()?.0, hub))).min();
+            let Some((at, hub)) = due.filter(|(at, _)| *at <= end) else { break };
+            self.now = at.max(self.now);
+            let (now, mut out) = (self.now(), VecDeque::new());
+            self.hubs[hub].handle_timeout(now, &mut out);
+            self.carry(hub, &out);
         }
         self.now = end;
     }
@@ -382,4 +391,93 @@ fn a_user_has_so_many_sessions() {
     assert_eq!(closed(&answer), Some(CloseCode::Superseded), "the second one: {second:?}");
     test.cut(first);
     test.session(0, user("ada"), 1);
+}
+
+/// Tries to begin a session; tells whether it was welcome.
+fn comes(test: &mut Test, hub: usize, who: &str) -> Option<At> {
+    let at = test.connect(hub, Dialect::V1, 1);
+    let answer = test.greet(at, hello(None), user(who));
+    let refused = errors(&answer).any(|error| error.code == ErrorCode::TooManySessions);
+    assert_eq!(is_welcome(&answer), !refused, "{answer:?}");
+    (!refused).then_some(at)
+}
+
+proptest! {
+    /// Whatever came and went on whichever Hub, a user has so many sessions in all. Signals that
+    /// were lost are made up for once Hubs know it, and after a time without their knowing.
+    #[test]
+    fn a_user_has_so_many_sessions_over_all_hubs(
+        (hubs, most, told) in (2..=3_usize, 1..5_u32, any::<bool>()),
+        steps in proptest::collection::vec((0..10_u8, 0..3_usize, 0..2_u8, 0..90_000_u64), 1..80),
+    ) {
+        let mut test = Test::new(hubs, &Limits { user_sessions: most, ..Limits::default() });
+        let mut all: Vec<(At, u8)> = Vec::new();
+        for (step, n, who, gap) in steps {
+            match step {
+                0..=4 => {
+                    let there = all.iter().filter(|(_, of)| *of == who).count();
+                    let came = comes(&mut test, n % hubs, &format!("u{who}"));
+                    let fits = there < most as usize;
+                    prop_assert!(test.deaf || came.is_some() == fits, "{there} of {most}");
+                    all.extend(came.map(|at| (at, who)));
+                }
+                5..=7 if !all.is_empty() => test.cut(all.swap_remove(n % all.len()).0),
+                8 => test.pass(gap),
+                9 if !test.deaf => test.deaf = true,
+                _ => heal(&mut test, told),
+            }
+        }
+        heal(&mut test, told);
+        all.drain(..).for_each(|(at, _)| test.cut(at));
+        test.pass(200_000);
+        for hub in &test.hubs {
+            prop_assert_eq!(hub.stats(), Stats::default());
+        }
+    }
+}
+
+/// Signals get through again, and Hubs are told that some did not, or are not.
+fn heal(test: &mut Test, told: bool) {
+    test.deaf = false;
+    if told {
+        (0..test.hubs.len()).for_each(|hub| drop(test.handle(hub, Event::SignalsLost)));
+        test.pass(20_000);
+    } else {
+        test.pass(150_000);
+    }
+}
+
+#[test]
+fn a_large_number_of_sessions_is_told_in_parts() {
+    let mut test = Test::new(2, &Limits { user_sessions: 64, ..Limits::default() });
+    let came = (0..200).filter(|n| comes(&mut test, n % 2, "ada").is_some()).count();
+    // One more may come to each Hub than it has told.
+    assert!((64..=65).contains(&came), "{came}");
+    let mut test = Test::new(2, &Limits { user_sessions: 64, ..Limits::default() });
+    let users: Vec<At> = (0..100).map(|n| test.session(0, user(&format!("u{n}")), 1)).collect();
+    assert_eq!(test.hubs[1].stats().users, 0, "one session each is nothing to tell");
+    users.into_iter().for_each(|at| test.cut(at));
+}
+
+#[test]
+fn a_session_that_moves_to_another_hub_takes_its_own_place() {
+    let mut test = Test::new(2, &Limits { user_sessions: 2, ..Limits::default() });
+    let first = test.session(0, user("ada"), 1);
+    test.session(0, user("ada"), 1);
+    let resume = |session: &str, attempt| {
+        let session = SessionId::new(session).expect("a session");
+        hello(Some(Resume { session, attempt, rooms: BTreeMap::new() }))
+    };
+    let again = test.connect(1, Dialect::V1, 1);
+    let answer = test.greet(again, resume("s2", 1), user("ada"));
+    assert!(is_welcome(&answer), "{answer:?}");
+    assert!(comes(&mut test, 0, "ada").is_none() && comes(&mut test, 1, "ada").is_none());
+    test.cut(first);
+    test.session(1, user("ada"), 1);
+    // Whoever only says so gains one session, however often it is said.
+    for (n, welcome) in [true, false, false].into_iter().enumerate() {
+        let liar = test.connect(0, Dialect::V1, 1);
+        let answer = test.greet(liar, resume(&format!("made-up-{n}"), 1), user("ada"));
+        assert_eq!(is_welcome(&answer), welcome, "{n}: {answer:?}");
+    }
 }

@@ -207,6 +207,48 @@ async fn a_user_has_so_many_sessions_and_gets_their_places_back() {
     .await;
 }
 
+/// The kernel spreads connections over the workers: with each of them counting alone, a user would
+/// have as many sessions on each.
+#[tokio::test]
+async fn a_user_has_so_many_sessions_over_all_workers() {
+    let spec = Spec::default().workers(4).limit("user_sessions", 3);
+    let (_home, server) = serve_known(spec).await;
+    let mut all = Vec::new();
+    for _ in 0..3 {
+        all.push(entered(server.http(), "ada").await);
+    }
+    // Whatever worker has it, the next one is refused once it has been told of the others.
+    eventually("the workers to tell each other", async || {
+        let answers: Vec<_> = refused_or_kept(server.http(), 12).await;
+        answers.into_iter().all(|was_refused| was_refused).then_some(())
+    })
+    .await;
+    for client in &mut all {
+        client.join("lobby", 0).await;
+    }
+    for client in all {
+        client.socket.close().await;
+    }
+    eventually("their places", async || {
+        let (_, answer) = enter(server.http(), "ada").await;
+        matches!(answer, ServerFrame::Welcome(_)).then_some(())
+    })
+    .await;
+}
+
+/// Tries so many sessions more, all at a time; tells which of them were refused.
+async fn refused_or_kept(server: SocketAddr, times: usize) -> Vec<bool> {
+    let mut all = Vec::new();
+    for _ in 0..times {
+        all.push(enter(server, "ada").await);
+    }
+    let refused = |answer: &ServerFrame| match answer {
+        ServerFrame::Error(error) => error.code == ErrorCode::TooManySessions,
+        _ => false,
+    };
+    all.iter().map(|(_, answer)| refused(answer)).collect()
+}
+
 #[tokio::test]
 async fn a_server_has_so_many_rooms_and_forgets_those_that_are_left() {
     let spec = Spec::default().limit("rooms_total", 5);

@@ -90,7 +90,12 @@ async fn silent_and_dribbling_peers_keep_nobody_out_and_are_gone_in_time() {
 #[tokio::test]
 async fn one_address_that_holds_on_leaves_room_for_others() {
     // Slow enough that it is not the deadline that makes room.
-    let limits = ConnectionLimits { in_all: 40, per_address: 20, exempt: vec![] };
+    let limits = ConnectionLimits {
+        in_all: 40,
+        per_address: 20,
+        exempt: vec![],
+        ..ConnectionLimits::default()
+    };
     let (server, places) = server(limits, |builder| {
         builder.handshake_timeout(Duration::from_secs(600)).proxy_protocol(ProxyProtocol::Required)
     });

@@ -250,6 +250,7 @@ impl Hub {
                 if let Some(session) = self.sessions.get_mut(conn) {
                     session.stage = Stage::Active;
                 }
+                self.session_came(conn, out);
                 self.basic(now, conn, request, out);
                 self.unpause(now.mono, conn, Reason::Identity, out);
             }
@@ -289,13 +290,21 @@ impl Hub {
     pub(super) fn is_one_too_many(&mut self, conn: ConnId, resume: Option<&Resume>) -> bool {
         let Some(session) = self.sessions.get(conn) else { return false };
         let (shares, most) = (session.shares, self.config.limits.user_sessions);
-        let count = self.sessions_of_user(shares);
+        let here = self.sessions_of_user(shares);
+        if here == 0 {
+            // A guest is a user of one session.
+            return false;
+        }
+        let elsewhere = self.sessions_elsewhere(&session.user);
+        let count = here.saturating_add(elsewhere);
         if count <= most {
             return false;
         }
         let Some(session) = self.sessions.get(conn) else { return false };
         let older = resume.map(|resume| member_of(session, &resume.session));
-        let replaces = older.is_some_and(|member| self.sessions.of(member).is_some());
+        // Its older connection may be another Hub's. Whoever lies about it gains one session.
+        let replaces =
+            older.is_some_and(|member| elsewhere > 0 || self.sessions.of(member).is_some());
         count - u32::from(replaces) > most
     }
 
@@ -373,7 +382,7 @@ impl Hub {
         if self.keeps_out(&session.user, Some(name)) {
             return Err((ErrorCode::Forbidden, KEPT_OUT));
         }
-        self.has_place(name)
+        self.has_place_for_new(name)
     }
 
     /// Ends what is revoked, here and on other Hubs.

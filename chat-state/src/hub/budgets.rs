@@ -12,7 +12,7 @@ use alloc::format;
 use alloc::vec::Vec;
 
 use chat_proto::{
-    CloseCode, ErrorBody, ErrorCode, LeaveReason, Limits, Request, RequestId, ServerFrame,
+    CloseCode, Dialect, ErrorBody, ErrorCode, LeaveReason, Limits, Request, RequestId, ServerFrame,
 };
 
 use super::auth::Auth;
@@ -33,6 +33,12 @@ const STRIKES_QUIET_MS: u64 = 10_000;
 /// What the limits of shared budgets are called.
 const OF_USER: &str = "user_messages_per_10s";
 const OF_ADDRESS: &str = "address_messages_per_10s";
+
+/// Texts that can't be read are borne so often in 10 s where messages have no limit …
+const JUNK_PER_10S: u32 = 500;
+/// … and beyond that each costs twice what the one before did, so many times: up to 1.28 s in which
+/// the connection is not read.
+const JUNK_DOUBLINGS: u16 = 6;
 
 /// Other Hubs are told once so many-th part of a budget is spent.
 const TOLD_PARTS: u64 = 32;
@@ -68,6 +74,11 @@ impl Shares {
     #[inline]
     pub(super) fn any(self) -> bool {
         self.user.is_some() || self.peer.is_some()
+    }
+
+    #[inline]
+    pub(super) fn has_user(self) -> bool {
+        self.user.is_some()
     }
 }
 
@@ -263,12 +274,42 @@ impl Hub {
             let shares = session.shares;
             wait = wait.max(self.charge_shared(now, cost, (shares, own), out));
         }
+        self.rest(now, conn, wait, out);
+    }
+
+    /// Charges a text that can't be read where messages have no limit: whoever goes on with such
+    /// texts is read ever more slowly. Who sends a few of them, now and then, is not.
+    #[inline(never)]
+    pub(super) fn slow_down_for_junk(&mut self, now: Mono, conn: ConnId, out: &mut Actions) {
+        let limits = &self.config.limits;
+        let Some(session) = self.sessions.get_mut(conn) else { return };
+        let per_window = match session.dialect {
+            Dialect::Basic => limits.basic_messages_per_10s,
+            Dialect::V1 => limits.messages_per_10s,
+        };
+        let own = session.auth.as_deref().and_then(Auth::messages_per_10s);
+        if own.unwrap_or(per_window) > 0 {
+            return;
+        }
+        let (strikes, last) = session.strikes;
+        let strikes = if now.since(last) > STRIKES_QUIET_MS { 0 } else { strikes };
+        let cost = Cost(rate::MESSAGE.0 << strikes.min(JUNK_DOUBLINGS));
+        let wait = session.budget.charge(now, cost, JUNK_PER_10S);
+        if wait > 0 {
+            session.strikes = (strikes.max(JUNK_DOUBLINGS.min(strikes + 1)), now);
+            self.rest(now, conn, wait, out);
+        }
+    }
+
+    /// Does not read a connection for so many milliseconds, or for as long as it has to rest
+    /// already.
+    fn rest(&mut self, now: Mono, conn: ConnId, wait: u64, out: &mut Actions) {
         if wait == 0 {
             return;
         }
         let Some(session) = self.sessions.get_mut(conn) else { return };
         // Frames that were read before the pause make it longer.
-        let at = now.plus(wait);
+        let at = now.plus(wait).max(session.budget_at.unwrap_or(now));
         if let Some(before) = session.budget_at.replace(at) {
             self.timers.disarm(before, Timer::Budget(conn));
         }
@@ -359,8 +400,9 @@ impl Hub {
     }
 
     /// Tells how many connections of its user there are here, this one among them.
-    pub(super) fn sessions_of_user(&mut self, shares: Shares) -> u32 {
-        shares.user.and_then(|at| self.budgets.get(at)).map_or(0, |shared| shared.conns)
+    pub(super) fn sessions_of_user(&self, shares: Shares) -> u32 {
+        let shared = shares.user.and_then(|at| self.budgets.slots.get(at as usize)?.as_ref());
+        shared.map_or(0, |shared| shared.conns)
     }
 
     /// Charges a frame that can't be refused; answers how long to stay quiet for it.

@@ -21,6 +21,8 @@ use crate::timers::Timer;
 /// Why a request is not done.
 pub(super) type Refusal = (ErrorCode, &'static str);
 
+const ROOM_FULL: Refusal = (ErrorCode::RoomFull, "the room has no place for more members");
+
 impl Hub {
     /// Begins a join: opens the room if nobody here is in it.
     pub(super) fn join(
@@ -67,7 +69,21 @@ impl Hub {
         self.go_on_joining(conn, at, out);
     }
 
-    /// Tells whether somebody who is not in a room could enter it.
+    /// Tells whether somebody new could enter a room, as far as other Hubs have told of theirs.
+    pub(super) fn has_place_for_new(&self, name: &RoomName) -> Result<(), Refusal> {
+        self.has_place(name)?;
+        let taken = match self.rooms.find(name).and_then(|at| self.rooms.get(at)) {
+            Some(room) => room.taken() as u64 + room.members_elsewhere(),
+            None => self.directory.count(name),
+        };
+        if taken >= u64::from(self.config.limits.members) {
+            return Err(ROOM_FULL);
+        }
+        Ok(())
+    }
+
+    /// Tells whether somebody who comes back could enter a room: other Hubs may count them yet, so
+    /// that what these have is left out.
     pub(super) fn has_place(&self, name: &RoomName) -> Result<(), Refusal> {
         self.in_service()?;
         let limits = &self.config.limits;
@@ -75,12 +91,7 @@ impl Hub {
             None if self.rooms.len() >= limits.rooms_total as usize => {
                 Err((ErrorCode::RoomsExhausted, "the server has no place for more rooms"))
             }
-            Some(room)
-                if room.live.len() + room.lagging.len() + room.joining.len() + room.away.len()
-                    >= limits.members as usize =>
-            {
-                Err((ErrorCode::RoomFull, "the room has no place for more members"))
-            }
+            Some(room) if room.taken() >= limits.members as usize => Err(ROOM_FULL),
             None | Some(_) => Ok(()),
         }
     }

@@ -2,11 +2,11 @@
 //!
 //! Each file has one idea: `requests` routes what clients ask, `membership` enters and leaves
 //! rooms, `append` takes messages to the log, `door` takes entries from the log to the members,
-//! `delivery` feeds those who lag, `history` reads back, `signals` talks to other Hubs, `heartbeat`
-//! notices the dead, `pause` stops reading, `away` keeps sessions that have lost their connection,
-//! `auth` knows who they are, `budgets` holds what users and addresses share, `resume` gives them a
-//! new one, `drain` leaves service, `operate` does what an operator orders, `view` shows what there
-//! is, `stats` counts it.
+//! `delivery` feeds those who lag, `history` reads back, `signals` talks to other Hubs,
+//! `heartbeat` notices the dead, `pause` stops reading, `away` keeps sessions that have lost their
+//! connection, `auth` knows who they are, `budgets` holds what users and addresses share, `tally`
+//! counts the sessions of users, `resume` gives them a new one, `drain` leaves service, `operate`
+//! does what an operator orders, `view` shows what there is, `stats` counts it.
 mod append;
 mod auth;
 mod away;
@@ -26,6 +26,7 @@ mod requests;
 mod resume;
 mod signals;
 mod stats;
+mod tally;
 mod view;
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -58,6 +59,7 @@ use self::operate::Bans;
 use self::patience::Patience;
 use self::questions::Questions;
 pub(crate) use self::resume::Resuming;
+use self::tally::Tally;
 
 /// What a Hub asks for, first in, first out.
 pub type Actions = VecDeque<Action>;
@@ -76,6 +78,7 @@ pub struct Hub {
     now: Mono,
     sessions: Sessions,
     budgets: Budgets,
+    tally: Tally,
     /// Sessions that have lost their connection.
     away: Away,
     /// Members that others do not see leave yet.
@@ -141,6 +144,7 @@ impl Hub {
             now: Mono(0),
             sessions: Sessions::default(),
             budgets: Budgets::default(),
+            tally: Tally::default(),
             away: Away::default(),
             lingering: BTreeMap::new(),
             rooms: Rooms::default(),
@@ -205,6 +209,7 @@ impl Hub {
                 Timer::Heartbeat(conn) => self.heartbeat_due(now.mono, conn, out),
                 Timer::Budget(conn) => self.budget_due(now.mono, conn, out),
                 Timer::Shared(at) => self.shared_due(at),
+                Timer::Tally => self.tally_due(out),
                 Timer::DrainClose(conn) => self.drain_close_due(now.mono, conn, out),
                 Timer::Append(token) => self.append_due(now.mono, token, out),
                 Timer::Hole(room) => self.hole_due(room, out),
@@ -255,6 +260,7 @@ impl Hub {
             pending: self.pending.len(),
             timers: self.timers.len() + self.patience.len(),
             budgets: self.budgets.len(),
+            users: self.tally.len(),
             elsewhere: self.directory.len(),
         }
     }
@@ -360,7 +366,7 @@ impl Hub {
     /// Parts a session from its connection, to be kept for a while or to end.
     fn part(&mut self, conn: ConnId, why: LeaveReason, keep: bool, out: &mut Actions) {
         let Some(session) = self.sessions.remove(conn) else { return };
-        self.leave_budgets(session.shares);
+        self.session_went(&session.user, session.shares, out);
         self.timers.disarm(session.heartbeat_at, Timer::Heartbeat(conn));
         let auth_at = session.auth.as_deref().and_then(Auth::due);
         let resume_at = session.resuming.as_ref().map(|resuming| resuming.due);
@@ -438,6 +444,8 @@ pub struct Stats {
     pub timers: usize,
     /// Budgets of users and addresses that are here, or were and have not got all of it back.
     pub budgets: usize,
+    /// Users whose sessions Hubs tell each other.
+    pub users: usize,
     /// Rooms that other Hubs have, for the room list.
     pub elsewhere: usize,
 }

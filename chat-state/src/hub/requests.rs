@@ -62,11 +62,15 @@ impl Hub {
     ) {
         self.heard(now, conn);
         match dialect {
-            Dialect::Basic => self.slow_down(now, conn, rate::MESSAGE, out),
+            Dialect::Basic => {
+                self.slow_down(now, conn, rate::MESSAGE, out);
+                self.slow_down_for_junk(now, conn, out);
+            }
             Dialect::V1 => {
                 let _ = self.upgrade(now, conn);
                 if self.admit(now, conn, (&error.id, rate::MESSAGE), out) {
                     Self::reply(conn, ServerFrame::Error(ErrorBody::from(error).into()), out);
+                    self.slow_down_for_junk(now, conn, out);
                 }
             }
         }
@@ -252,6 +256,7 @@ impl Hub {
             Self::refuse(conn, hello.id, ErrorCode::TooManySessions, &why, out);
             return self.close(conn, CloseCode::Overloaded, LeaveReason::Disconnected, out);
         }
+        self.session_came(conn, out);
         let Hello { id, features, name, resume } = hello;
         let Some(session) = self.sessions.get_mut(conn) else { return };
         if let Some(at) = session.hello_at.take() {

@@ -42,6 +42,7 @@ impl Hub {
             Signal::Spent { by, cost, per_window } => {
                 self.spent_elsewhere(now, by, (cost, per_window));
             }
+            Signal::Sessions { counts } => self.sessions_told(from, counts),
             Signal::Revoked(what) => self.end_revoked(&what, out),
             Signal::AskRoster { room } => self.tell_roster(from, &room, out),
             Signal::Roster { room, count, members, version } => {
@@ -64,6 +65,7 @@ impl Hub {
                 self.directory.note(from, room, count, rooms_max);
             }
             Signal::AskCensus => {
+                self.tell_sessions_again();
                 for at in self.rooms.ids() {
                     if let Some(room) = self.rooms.get(at) {
                         self.census.insert(room.name.clone());
@@ -176,6 +178,7 @@ impl Hub {
     /// room meanwhile do not answer, so what they had counts no more.
     pub(super) fn signals_lost(&mut self, now: Mono, out: &mut Actions) {
         self.directory.clear();
+        self.doubt_sessions();
         for at in self.rooms.ids() {
             self.ask_head(at, out);
             let Some(room) = self.rooms.get_mut(at) else { continue };

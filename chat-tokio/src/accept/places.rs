@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use super::strangers::{Stranger, Strangers};
 use super::{Episode, Network, PeerKey};
 
 /// How many connections may be open at a time, whatever they speak. A connection counts from its
@@ -14,19 +15,23 @@ pub struct ConnectionLimits {
     pub in_all: u32,
     /// Of one address, which is a /64 network with IPv6. 0: no limit.
     pub per_address: u32,
+    /// Of those that speak `chat.v1` and have not said `hello`; one more closes the oldest of them.
+    /// 0: no limit.
+    pub before_hello: u32,
     /// Whose addresses are many people's, so that they are not limited one by one: neither how many
     /// connections they have, nor what these send together.
     pub exempt: Vec<Network>,
 }
 
 impl Default for ConnectionLimits {
-    /// No limit in all, 1000 of one address, and this machine's own addresses are exempt: who comes
-    /// from there runs on this machine, or through a proxy on it.
+    /// No limit in all, 1000 of one address, 16384 before `hello`, and this machine's own
+    /// addresses are exempt: who comes from there runs on this machine, or through a proxy on it.
     ///
     /// A school or an office often has one IPv4 address, so the limit is far above one person's
     /// needs. It keeps one machine from taking all there is.
     fn default() -> Self {
-        Self { in_all: 0, per_address: 1000, exempt: Network::loopback().into() }
+        let exempt = Network::loopback().into();
+        Self { in_all: 0, per_address: 1000, before_hello: 16_384, exempt }
     }
 }
 
@@ -59,6 +64,7 @@ pub struct Places(Arc<Shared>);
 struct Shared {
     limits: ConnectionLimits,
     taken: Mutex<Taken>,
+    strangers: Arc<Strangers>,
 }
 
 #[derive(Debug, Default)]
@@ -82,7 +88,7 @@ impl Places {
     /// Makes places that nobody has taken yet.
     #[must_use]
     pub fn new(limits: ConnectionLimits) -> Self {
-        Self(Arc::new(Shared { limits, taken: Mutex::default() }))
+        Self(Arc::new(Shared { limits, ..Shared::default() }))
     }
 
     /// Returns how many are taken.
@@ -189,6 +195,12 @@ impl Place {
     /// Tells whether this address is many people's, so that nothing is counted for it.
     pub(crate) fn exempts(&self, address: IpAddr) -> bool {
         self.places.0.limits.exempt.iter().any(|network| network.contains(address))
+    }
+
+    /// Counts the connection among those that have not said `hello`, where these are limited.
+    pub(crate) fn await_hello(&self) -> Option<Stranger> {
+        let shared = &self.places.0;
+        shared.strangers.enter(shared.limits.before_hello)
     }
 }
 

@@ -4,7 +4,7 @@ use toml::Value;
 use super::Config;
 use super::options::{Opt, Set, integer, list, put, show_word, string};
 use super::values::{host, network, word};
-use crate::accept::{ConnectionLimits, Network, ProxyProtocol};
+use crate::accept::{ConnectionLimits, HttpLimits, Network, ProxyProtocol};
 
 /// Who may connect, by which name, from where and how often.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +22,10 @@ pub struct DoorConfig {
     pub max_connections: u32,
     /// Connections of one address (with IPv6, of a /64 network) at a time; 0: no limit.
     pub max_connections_per_address: u32,
+    /// Connections that have not said `hello` at a time; 0: no limit.
+    pub max_connections_before_hello: u32,
+    /// Connections of one worker that speak HTTP at a time.
+    pub max_http_connections: u32,
 }
 
 impl Default for DoorConfig {
@@ -34,6 +38,8 @@ impl Default for DoorConfig {
             lines_proxy_protocol: ProxyProtocol::Off,
             max_connections: limits.in_all,
             max_connections_per_address: limits.per_address,
+            max_connections_before_hello: limits.before_hello,
+            max_http_connections: HttpLimits::default().connections,
         }
     }
 }
@@ -71,6 +77,11 @@ fn number(text: &str) -> Result<u32, String> {
         .ok()
         .filter(|number| *number <= CONNECTIONS_MAX)
         .ok_or_else(|| format!("a whole number from 1 to {CONNECTIONS_MAX}, or 0 for no limit"))
+}
+
+fn at_least_one(text: &str) -> Result<u32, String> {
+    let number = number(text).ok().filter(|number| *number > 0);
+    number.ok_or_else(|| format!("a whole number from 1 to {CONNECTIONS_MAX}"))
 }
 
 /// More than a process has descriptors on any system.
@@ -137,5 +148,27 @@ pub(super) const OPTIONS: &[Opt] = &[
             put(&mut config.door.max_connections_per_address, number(text))
         }),
         show: |config| integer(config.door.max_connections_per_address.into()),
+    },
+    Opt {
+        name: "max_connections_before_hello",
+        group: "Connections",
+        value: "N",
+        help: "WebSockets of chat.v1 that have not said hello at a time, over all workers; one \
+               more closes the oldest of them. 0: no limit.",
+        set: Set::One(|config, text| {
+            put(&mut config.door.max_connections_before_hello, number(text))
+        }),
+        show: |config| integer(config.door.max_connections_before_hello.into()),
+    },
+    Opt {
+        name: "max_http_connections",
+        group: "Connections",
+        value: "N",
+        help: "Connections of one worker that speak HTTP at a time, handshakes included; those \
+               beyond it are closed at once. WebSockets do not count.",
+        set: Set::One(|config, text| {
+            put(&mut config.door.max_http_connections, at_least_one(text))
+        }),
+        show: |config| integer(config.door.max_http_connections.into()),
     },
 ];

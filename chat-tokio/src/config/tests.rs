@@ -74,6 +74,7 @@ fn samples(setting: Setting) -> [String; 3] {
         (_, "trusted_proxy") => ["10.0.0.0/8", "::1,192.0.2.1", "2001:db8::/32"],
         (_, "proxy_protocol" | "lines_proxy_protocol") => ["yes"; 3],
         (_, "max_connections" | "max_connections_per_address") => ["1", "2", "100000000"],
+        (_, "max_connections_before_hello" | "max_http_connections") => ["1", "2", "100000000"],
         (_, "allow_origin") => ["*", "http://a.example,https://b.example", "app://x"],
         _ => ["./a", "/b", "c d"],
     };

@@ -20,7 +20,7 @@ pub use self::error::StartError;
 use self::workers::{End, bind};
 use super::thread::Life;
 use super::{Server, Sharing};
-use crate::accept::{Admission, ProxyProtocol, Security};
+use crate::accept::{Admission, HttpLimits, ProxyProtocol, Security};
 use crate::auth::Authenticator;
 use crate::broker::Broker;
 use crate::clock::Clock;
@@ -60,6 +60,7 @@ pub struct Builder {
     admission: Admission,
     proxy_protocol: ProxyProtocol,
     lines_proxy_protocol: ProxyProtocol,
+    http_connections: u32,
     handshake_timeout: Duration,
     drain_timeout: Duration,
 }
@@ -92,6 +93,7 @@ impl Default for Builder {
             admission: Admission::default(),
             proxy_protocol: ProxyProtocol::Off,
             lines_proxy_protocol: ProxyProtocol::Off,
+            http_connections: HttpLimits::default().connections,
             handshake_timeout: Duration::from_secs(10),
             drain_timeout: Duration::from_secs(10),
         }
@@ -250,11 +252,19 @@ impl Builder {
         self
     }
 
-    /// Sets how many connections there may be and which proxies are trusted. Default: 1000 of each
-    /// address but this machine's, and no proxies.
+    /// Sets how many connections there may be and which proxies are trusted. Default: those of
+    /// [`ConnectionLimits`](crate::accept::ConnectionLimits), and no proxies.
     #[must_use]
     pub fn admission(mut self, admission: Admission) -> Self {
         self.admission = admission;
+        self
+    }
+
+    /// Sets how many connections of each worker may speak HTTP at a time, handshakes included; one
+    /// beyond it is closed at once. A WebSocket no longer counts. Default: 4096.
+    #[must_use]
+    pub fn http_connections(mut self, connections: u32) -> Self {
+        self.http_connections = connections;
         self
     }
 

@@ -127,6 +127,7 @@ impl TappedBroker {
             | Signal::Typing { .. }
             | Signal::Resumed { .. }
             | Signal::Spent { .. }
+            | Signal::Sessions { .. }
             | Signal::Revoked(_) => {}
         }
     }

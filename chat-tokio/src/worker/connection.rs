@@ -56,6 +56,7 @@ impl Worker {
             self.flush(conn);
         }
         self.poll_read(conn, cx);
+        self.poll_stranger(conn, cx);
         self.poll_close(conn, cx)
     }
 
@@ -81,6 +82,17 @@ impl Worker {
         cx.waker().wake_by_ref();
     }
 
+    /// Closes a connection that has to make place before it has said `hello`. What it has said is
+    /// read before.
+    fn poll_stranger(&mut self, conn: ConnId, cx: &Context<'_>) {
+        let slot = self.slots.get_mut(conn).filter(|slot| slot.phase == Phase::Open);
+        let Some(stranger) = slot.and_then(|slot| slot.stranger.as_ref()) else { return };
+        if stranger.is_asked_to_leave(cx) {
+            self.counts.turned_away.add(1);
+            self.violated(conn, CloseCode::Overloaded);
+        }
+    }
+
     fn gone(&mut self, conn: ConnId, why: LeaveReason) {
         if let Some(slot) = self.slots.get_mut(conn) {
             slot.phase = Phase::Gone;
@@ -95,6 +107,8 @@ impl Worker {
         let dialect = slot.decoder.dialect();
         match decoded {
             Ok(frame) => {
+                // It is `hello`, or the end.
+                slot.stranger = None;
                 self.counts.note_received(dialect, Received::of(&frame), text.len());
                 self.sample(&frame);
                 let span = self.tracer.begin((self.id, conn), &frame, || self.hub.member(conn));

@@ -6,7 +6,7 @@ use bytes::{Buf, Bytes};
 use chat_proto::{CloseCode, Decoder, Dialect};
 use chat_state::ConnId;
 
-use crate::accept::Place;
+use crate::accept::{Place, Stranger};
 use crate::outbox::Outbox;
 use crate::transport::{Framing, Transport};
 
@@ -29,6 +29,8 @@ pub(super) struct Slot {
     pub(super) transport: Box<dyn Transport>,
     /// Wakes the connection's task.
     pub(super) waker: Option<Waker>,
+    /// Held until the connection has said `hello`, if it has to.
+    pub(super) stranger: Option<Box<Stranger>>,
     /// Held until the connection has ended.
     _place: Option<Arc<Place>>,
 }
@@ -52,6 +54,9 @@ impl Slot {
         framing: Framing,
         place: Option<Arc<Place>>,
     ) -> Self {
+        // In `basic` there is nothing to be said first.
+        let stranger = place.as_ref().filter(|_| dialect == Dialect::V1);
+        let stranger = stranger.and_then(|place| place.await_hello()).map(Box::new);
         Self {
             outbox: Outbox::default(),
             decoder: Decoder::new(dialect),
@@ -64,6 +69,7 @@ impl Slot {
             paused: false,
             transport,
             waker: None,
+            stranger,
             _place: place,
         }
     }

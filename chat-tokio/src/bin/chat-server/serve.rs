@@ -144,6 +144,7 @@ fn start(
         .origins(origins(&config.allow_origins).map_err(Failed::Origin)?)
         .hosts(hosts(&config.door.hosts))
         .admission(admission(&config.door))
+        .http_connections(config.door.max_http_connections)
         .proxy_protocol(config.door.proxy_protocol)
         .lines_proxy_protocol(config.door.lines_proxy_protocol)
         .handshake_timeout(config.handshake_timeout)
@@ -204,6 +205,7 @@ fn admission(door: &DoorConfig) -> Admission {
     let limits = ConnectionLimits {
         in_all: door.max_connections,
         per_address: door.max_connections_per_address,
+        before_hello: door.max_connections_before_hello,
         ..ConnectionLimits::default()
     };
     Admission::new(limits, TrustedProxies::new(&door.trusted_proxies))

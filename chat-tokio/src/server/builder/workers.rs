@@ -176,7 +176,8 @@ impl Builder {
         let mut listeners = Listeners::new(Arc::clone(&common.shared.moderation));
         if let Some(listener) = http {
             let router = self.router(common, handle)?;
-            let limits = HttpLimits { head_time: self.handshake_timeout, ..HttpLimits::default() };
+            let (head_time, connections) = (self.handshake_timeout, self.http_connections);
+            let limits = HttpLimits { head_time, connections };
             let admission = self.admission.clone().proxy_protocol(self.proxy_protocol);
             let security = self.http_security.clone();
             listeners.http = Some((listener, security, router, limits, admission));
