@@ -52,11 +52,13 @@ impl Hub {
         }
     }
 
-    /// Tells whether a user may not enter a room, or the server.
+    /// Tells whether a user may not enter a room, or the server. No ban keeps a user out of its own
+    /// inbox alone.
     pub(super) fn keeps_out(&self, user: &UserId, room: Option<&RoomName>) -> bool {
         if self.bans.0.is_empty() {
             return false;
         }
+        let room = room.filter(|room| !room.is_inbox());
         let holds = |room| self.bans.0.get(&(user.clone(), room)).is_some_and(|t| *t > self.now);
         holds(None) || room.is_some_and(|room| holds(Some(room.clone())))
     }
@@ -80,7 +82,7 @@ impl Hub {
         out: &mut Actions,
     ) {
         let left = until.map_or(u64::MAX, |until| until.0.saturating_sub(now.wall.0));
-        if left == 0 {
+        if left == 0 || room.as_ref().is_some_and(RoomName::is_inbox) {
             return;
         }
         self.bans.insert(user.clone(), room.clone(), now.mono.plus(left), now.mono);

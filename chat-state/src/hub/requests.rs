@@ -21,6 +21,9 @@ use crate::room::RoomId;
 use crate::session::{Joining, Stage, Typing};
 use crate::timers::Timer;
 
+/// What one is told that asks something of a room that it is not in.
+const JOIN_FIRST: &str = "join the room first";
+
 /// Optional parts of the protocol that this server has.
 const FEATURES: &[&str] = &["typing"];
 
@@ -167,7 +170,7 @@ impl Hub {
             }
             Request::Leave { room } => self.leave_request(conn, (id, room), out),
             Request::Message { room, key, content, reply_to } => {
-                let Some(room) = self.member_room(conn, &room, &id, out) else { return };
+                let Some(room) = self.room_to_speak(conn, &room, &id, out) else { return };
                 if let Err((code, why)) = self.check_content(&content) {
                     return Self::refuse(conn, id, code, why, out);
                 }
@@ -179,8 +182,8 @@ impl Hub {
                 // What a fresh credential no longer allows is not shown, whatever else is going on.
                 let Some(session) = self.sessions.get(conn) else { return };
                 if self.rooms.get(room).is_some_and(|room| !auth::allows(session, &room.name)) {
-                    let why = "the credential does not allow this room";
-                    return Self::refuse(conn, id, ErrorCode::Forbidden, why, out);
+                    let code = ErrorCode::Forbidden;
+                    return Self::refuse(conn, id, code, auth::NOT_ALLOWED, out);
                 }
                 self.history(conn, room, (id, range, limit), out);
             }
@@ -195,7 +198,7 @@ impl Hub {
                 Self::reply(conn, ServerFrame::Rooms { id, rooms, has_more }, out);
             }
             Request::Typing { room, active } => {
-                let Some(room) = self.member_room(conn, &room, &id, out) else { return };
+                let Some(room) = self.room_to_speak(conn, &room, &id, out) else { return };
                 self.typing(now.mono, (conn, room), id, active, out);
             }
             Request::Ping => Self::reply(conn, ServerFrame::Pong { id }, out),
@@ -323,11 +326,42 @@ impl Hub {
         let session = self.sessions.get(conn)?;
         let room = room.filter(|room| session.is_member(*room));
         if room.is_none() {
-            let error = ErrorBody::new(id.clone(), ErrorCode::NotMember, "join the room first");
-            let error = ErrorBody { room: Some(name.clone()), ..error };
-            Self::reply(conn, ServerFrame::Error(error.into()), out);
+            Self::refuse_room(conn, (name, id), (ErrorCode::NotMember, JOIN_FIRST), out);
         }
         room
+    }
+
+    /// Finds a room that the session is in and may say something in, or refuses the request.
+    fn room_to_speak(
+        &self,
+        conn: ConnId,
+        name: &RoomName,
+        id: &Option<RequestId>,
+        out: &mut Actions,
+    ) -> Option<RoomId> {
+        let room = self.rooms.find_to_speak(name);
+        let session = self.sessions.get(conn)?;
+        let room = room.filter(|room| session.is_member(*room));
+        if room.is_none() {
+            let why = match name.owner() {
+                Some(_) => (ErrorCode::Forbidden, "only the server's operator writes in an inbox"),
+                None => (ErrorCode::NotMember, JOIN_FIRST),
+            };
+            Self::refuse_room(conn, (name, id), why, out);
+        }
+        room
+    }
+
+    #[inline(never)]
+    fn refuse_room(
+        conn: ConnId,
+        (name, id): (&RoomName, &Option<RequestId>),
+        (code, why): Refusal,
+        out: &mut Actions,
+    ) {
+        let error = ErrorBody::new(id.clone(), code, why);
+        let error = ErrorBody { room: Some(name.clone()), ..error };
+        Self::reply(conn, ServerFrame::Error(error.into()), out);
     }
 
     fn check_content(&self, content: &Arc<str>) -> Result<(), (ErrorCode, &'static str)> {
