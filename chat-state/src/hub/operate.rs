@@ -52,13 +52,11 @@ impl Hub {
         }
     }
 
-    /// Tells whether a user may not enter a room, or the server. No ban keeps a user out of its own
-    /// inbox alone.
+    /// Tells whether a user may not enter a room, or the server.
     pub(super) fn keeps_out(&self, user: &UserId, room: Option<&RoomName>) -> bool {
         if self.bans.0.is_empty() {
             return false;
         }
-        let room = room.filter(|room| !room.is_inbox());
         let holds = |room| self.bans.0.get(&(user.clone(), room)).is_some_and(|t| *t > self.now);
         holds(None) || room.is_some_and(|room| holds(Some(room.clone())))
     }

@@ -64,7 +64,7 @@ pub(crate) fn known_users(workers: usize) -> Served {
     let (name, audience) = ("us".into(), "chat".into());
     let issuer = Issuer { name, audience, leeway_s: 0, keys: Keys::Fixed(vec![key]) };
     let authority = Arc::new(Jwt::new(vec![issuer]));
-    serve(chat_tokio::Server::builder().workers(workers).authenticator(authority))
+    serve(Server::builder().workers(workers).authenticator(authority))
 }
 
 /// What a user says first.
