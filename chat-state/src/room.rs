@@ -277,8 +277,8 @@ impl Room {
 pub(crate) struct Rooms {
     slots: Vec<(u32, Option<Room>)>,
     free: Vec<u32>,
-    /// All but the inboxes. What is listed and spoken in is looked for here alone, so that a message
-    /// pays nothing for what an inbox is not.
+    /// All but the inboxes. What is listed and spoken in is looked for here alone, so that a
+    /// message pays nothing for them.
     names: BTreeMap<RoomName, RoomId>,
     inboxes: BTreeMap<RoomName, RoomId>,
 }

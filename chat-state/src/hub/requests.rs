@@ -18,11 +18,8 @@ use crate::event::{Action, Recipients, Signal, SignalTo};
 use crate::ids::{ConnId, Mono, Now};
 use crate::rate;
 use crate::room::RoomId;
-use crate::session::{Joining, Stage, Typing};
+use crate::session::{Joining, Session, Stage, Typing};
 use crate::timers::Timer;
-
-/// What one is told that asks something of a room that it is not in.
-const JOIN_FIRST: &str = "join the room first";
 
 /// Optional parts of the protocol that this server has.
 const FEATURES: &[&str] = &["typing"];
@@ -170,7 +167,7 @@ impl Hub {
             }
             Request::Leave { room } => self.leave_request(conn, (id, room), out),
             Request::Message { room, key, content, reply_to } => {
-                let Some(room) = self.room_to_speak(conn, &room, &id, out) else { return };
+                let Some(room) = self.room_to_speak(session, &room, &id, out) else { return };
                 if let Err((code, why)) = self.check_content(&content) {
                     return Self::refuse(conn, id, code, why, out);
                 }
@@ -198,7 +195,7 @@ impl Hub {
                 Self::reply(conn, ServerFrame::Rooms { id, rooms, has_more }, out);
             }
             Request::Typing { room, active } => {
-                let Some(room) = self.room_to_speak(conn, &room, &id, out) else { return };
+                let Some(room) = self.room_to_speak(session, &room, &id, out) else { return };
                 self.typing(now.mono, (conn, room), id, active, out);
             }
             Request::Ping => Self::reply(conn, ServerFrame::Pong { id }, out),
@@ -326,7 +323,7 @@ impl Hub {
         let session = self.sessions.get(conn)?;
         let room = room.filter(|room| session.is_member(*room));
         if room.is_none() {
-            Self::refuse_room(conn, (name, id), (ErrorCode::NotMember, JOIN_FIRST), out);
+            Self::refuse_stranger(conn, name, id, out);
         }
         room
     }
@@ -334,32 +331,25 @@ impl Hub {
     /// Finds a room that the session is in and may say something in, or refuses the request.
     fn room_to_speak(
         &self,
-        conn: ConnId,
+        session: &Session,
         name: &RoomName,
         id: &Option<RequestId>,
         out: &mut Actions,
     ) -> Option<RoomId> {
-        let room = self.rooms.find_to_speak(name);
-        let session = self.sessions.get(conn)?;
-        let room = room.filter(|room| session.is_member(*room));
-        if room.is_none() {
-            let why = match name.owner() {
-                Some(_) => (ErrorCode::Forbidden, "only the server's operator writes in an inbox"),
-                None => (ErrorCode::NotMember, JOIN_FIRST),
-            };
-            Self::refuse_room(conn, (name, id), why, out);
+        let room = self.rooms.find_to_speak(name).filter(|room| session.is_member(*room));
+        if room.is_none() && name.is_inbox() {
+            // It does not name the room: without an `id` that would say that the session is out.
+            let why = "only the server's operator writes in an inbox";
+            Self::refuse(session.conn, id.clone(), ErrorCode::Forbidden, why, out);
+        } else if room.is_none() {
+            Self::refuse_stranger(session.conn, name, id, out);
         }
         room
     }
 
     #[inline(never)]
-    fn refuse_room(
-        conn: ConnId,
-        (name, id): (&RoomName, &Option<RequestId>),
-        (code, why): Refusal,
-        out: &mut Actions,
-    ) {
-        let error = ErrorBody::new(id.clone(), code, why);
+    fn refuse_stranger(conn: ConnId, name: &RoomName, id: &Option<RequestId>, out: &mut Actions) {
+        let error = ErrorBody::new(id.clone(), ErrorCode::NotMember, "join the room first");
         let error = ErrorBody { room: Some(name.clone()), ..error };
         Self::reply(conn, ServerFrame::Error(error.into()), out);
     }
