@@ -244,7 +244,8 @@ async fn it_comes_back_after_a_cut_and_has_missed_nothing() {
 async fn what_comes_to_the_inbox_is_read_over_a_cut_and_nothing_is_said_there() {
     let server = server();
     let proxy = Proxy::start(server.local_addr().expect("it listens"), Plan::Nothing);
-    let (client, mut events) = options().start(&url(Some(proxy.address()))).expect("an address");
+    let options = options().features(["typing".to_owned()]);
+    let (client, mut events) = options.start(&url(Some(proxy.address()))).expect("an address");
     let welcome = until(&mut events, |event| match event {
         Delivery::Welcome(welcome) => Some(welcome),
         _ => None,
