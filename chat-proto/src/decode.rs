@@ -88,7 +88,7 @@ pub(crate) fn v1(text: &str) -> Result<(Option<RequestId>, Request), DecodeError
 fn request(flat: Flat<'_>) -> Result<Request, DecodeError> {
     let room = || {
         let room = flat.room.as_ref().ok_or_else(|| missing("room"))?;
-        named(room.as_str(), "room", crate::RoomName::new)
+        named(room.as_str(), "room", crate::RoomName::from_wire)
     };
     Ok(match flat.kind.as_ref().map(Text::as_str) {
         Some("hello") => Request::Hello {
@@ -119,7 +119,7 @@ fn request(flat: Flat<'_>) -> Result<Request, DecodeError> {
             after: match &flat.after {
                 None => None,
                 Some(After::Room(after)) => {
-                    Some(named(after.as_str(), "after", crate::RoomName::new)?)
+                    Some(named(after.as_str(), "after", crate::RoomName::from_wire)?)
                 }
                 Some(After::Seq(_)) => {
                     return Err(error(ErrorCode::BadFrame, "`after` has to be a room's name"));
@@ -139,7 +139,7 @@ fn resume(flat: FlatResume<'_>) -> Result<Box<Resume>, DecodeError> {
     let attempt = seq(flat.attempt.unwrap_or(0), "resume.attempt")?.get();
     let mut rooms = BTreeMap::new();
     for (name, position) in flat.rooms.map_or_else(Vec::new, |rooms| rooms.0) {
-        let name = named(name.as_str(), "resume.rooms", crate::RoomName::new)?;
+        let name = named(name.as_str(), "resume.rooms", crate::RoomName::from_wire)?;
         let epoch = position.epoch.ok_or_else(|| missing("resume.rooms.epoch"))?;
         let epoch = named(epoch.as_str(), "resume.rooms.epoch", crate::Epoch::new)?;
         let last = position.seq.ok_or_else(|| missing("resume.rooms.seq"))?;

@@ -15,6 +15,9 @@ use crate::text::Text;
 /// Bytes of a room's or a display name: it must fit a log line beside the rest of it.
 pub const NAME_BYTES_MAX: usize = 64;
 
+/// What the names of inboxes begin with, and those of other rooms do not.
+const INBOX_PREFIX: &str = "@";
+
 /// Combining marks in a row: real scripts need up to three, "Zalgo" text many.
 const COMBINING_MARKS_MAX: usize = 4;
 
@@ -30,6 +33,8 @@ pub enum NameError {
     },
     /// It begins with `@` or `~`, which are reserved.
     ReservedPrefix,
+    /// It begins with `@`, as inboxes do, and no user id follows.
+    NotAnInbox,
     /// It has a character that its kind of name does not allow.
     Forbidden,
     /// More than four combining marks in a row.
@@ -42,6 +47,7 @@ impl fmt::Display for NameError {
             Self::Empty => f.write_str("it is empty"),
             Self::TooLong { max } => write!(f, "it is longer than {max} bytes"),
             Self::ReservedPrefix => f.write_str("it begins with '@' or '~', which are reserved"),
+            Self::NotAnInbox => f.write_str("it begins with '@', and no user id follows"),
             Self::Forbidden => f.write_str("it has a character that is not allowed"),
             Self::CombiningMarks => f.write_str("it has too many combining marks in a row"),
         }
@@ -87,6 +93,9 @@ impl DisplayName {
 
 /// A room's name: a Nickname ([RFC 8266](https://www.rfc-editor.org/rfc/rfc8266)) of 1 to 64
 /// bytes. It keeps its spelling; it is compared, ordered and hashed case-folded.
+///
+/// Two kinds of rooms have names that no such room can have: [inboxes](RoomName::inbox) of users
+/// begin with `@`, and [rooms of the server's own](RoomName::reserved) with `~`.
 #[derive(Clone, Debug)]
 pub struct RoomName {
     spelled: Arc<str>,
@@ -94,7 +103,7 @@ pub struct RoomName {
 }
 
 impl RoomName {
-    /// Makes a room name; spaces are trimmed and the text is normalized.
+    /// Makes the name of a room for everybody; spaces are trimmed and the text is normalized.
     ///
     /// # Errors
     /// Says why when the text is no nickname, too long, or begins with a reserved character.
@@ -105,6 +114,22 @@ impl RoomName {
         }
         let folded = nickname(&spelled.to_lowercase())?;
         Ok(Self { spelled, folded })
+    }
+
+    /// Makes the name of a user's inbox: `@` and the user id, so 2 to 65 bytes.
+    #[must_use]
+    pub fn inbox(user: &UserId) -> Self {
+        let spelled: Arc<str> = [INBOX_PREFIX, user.as_str()].concat().into();
+        Self { folded: spelled.clone(), spelled }
+    }
+
+    /// Reads a name that a `chat.v1` frame may have: that of a room for everybody, or of an inbox.
+    ///
+    /// # Errors
+    /// Says why when the text is neither.
+    pub fn from_wire(text: &str) -> Result<Self, NameError> {
+        let Some(user) = text.strip_prefix(INBOX_PREFIX) else { return Self::new(text) };
+        UserId::new(user).map(|user| Self::inbox(&user)).map_err(|_| NameError::NotAnInbox)
     }
 
     /// Makes the name of a room that a server keeps for itself: `~` and 1 to 63 of `[a-z0-9-]`.
@@ -135,6 +160,18 @@ impl RoomName {
     #[must_use]
     pub fn folded(&self) -> &str {
         &self.folded
+    }
+
+    /// Tells whether the room is a user's inbox.
+    #[must_use]
+    pub fn is_inbox(&self) -> bool {
+        self.owner().is_some()
+    }
+
+    /// Returns the id of the user whose inbox the room is; `None` if it is no inbox.
+    #[must_use]
+    pub fn owner(&self) -> Option<&str> {
+        self.folded.strip_prefix(INBOX_PREFIX)
     }
 }
 
@@ -171,7 +208,7 @@ impl Serialize for RoomName {
 }
 impl<'de> Deserialize<'de> for RoomName {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Self::new(Text::deserialize(deserializer)?.as_str()).map_err(de::Error::custom)
+        Self::from_wire(Text::deserialize(deserializer)?.as_str()).map_err(de::Error::custom)
     }
 }
 
@@ -352,6 +389,27 @@ mod tests {
         for text in ["health", "@health", "~Health", "~a b", "~é", "~\n"] {
             assert_eq!(RoomName::reserved(text), Err(NameError::Forbidden), "{text:?}");
         }
+    }
+
+    #[test]
+    fn an_inbox_is_named_by_its_user_and_by_no_other_spelling() {
+        let longest = "z".repeat(64);
+        for id in ["ada", "0", "guest-7f.x", &longest] {
+            let inbox = RoomName::inbox(&UserId::new(id).unwrap());
+            assert_eq!(inbox.as_str(), format!("@{id}"));
+            assert_eq!((inbox.folded(), inbox.owner()), (inbox.as_str(), Some(id)));
+            assert_eq!(RoomName::from_wire(inbox.as_str()), Ok(inbox.clone()));
+            assert!(RoomName::new(inbox.as_str()).is_err());
+        }
+        for text in ["@", "@Ada", "@ada ", "@@ada", "@-a", "@a b", "@é", &format!("@{longest}z")] {
+            assert_eq!(RoomName::from_wire(text), Err(NameError::NotAnInbox), "{text:?}");
+        }
+        for text in [" @ada", "＠ada", "~ada"] {
+            assert_eq!(RoomName::from_wire(text), Err(NameError::ReservedPrefix), "{text:?}");
+        }
+        let lobby = RoomName::from_wire(" Lobby").unwrap();
+        assert_eq!((lobby.as_str(), lobby.is_inbox()), ("Lobby", false));
+        assert!(!RoomName::reserved("~health").unwrap().is_inbox());
     }
 
     #[test]

@@ -125,7 +125,7 @@ fn server_writes(place: &str, vector: &Value) {
 
 fn basic_server_writes(place: &str, vector: &Value) {
     let value = &vector["value"];
-    let room = RoomName::new(text(value, "room")).expect(place);
+    let room = RoomName::from_wire(text(value, "room")).expect(place);
     let user = UserId::new("u").expect(place);
     let username = DisplayName::new(text(value, "username")).expect(place);
     let member = Member { user: user.clone(), username: username.clone() };
@@ -207,6 +207,15 @@ fn every_name_is_mapped_or_refused() {
         assert_eq!(&got, vector);
         assert_eq!(DisplayName::new(label).unwrap().as_str(), name.as_str(), "{vector}");
     }
+    for vector in list(&file, "inboxes") {
+        let (name, user) = (RoomName::from_wire(text(vector, "text")), vector["user"].as_str());
+        let Some(user) = user else {
+            assert!(name.is_err(), "{vector}");
+            continue;
+        };
+        let name = name.unwrap_or_else(|e| panic!("{vector}: {e}"));
+        assert_eq!((name.owner(), name.as_str()), (Some(user), text(vector, "text")), "{vector}");
+    }
     let check = |list_name: &str, valid: fn(&str) -> bool| {
         assert!(!list(&file, list_name).is_empty(), "{list_name}");
         for vector in list(&file, list_name) {
@@ -225,6 +234,7 @@ fn error_name(error: NameError) -> &'static str {
         NameError::Empty => "empty",
         NameError::TooLong { .. } => "too_long",
         NameError::ReservedPrefix => "reserved_prefix",
+        NameError::NotAnInbox => "not_an_inbox",
         NameError::Forbidden => "forbidden",
         NameError::CombiningMarks => "combining_marks",
     }

@@ -149,7 +149,7 @@ impl RoomRights {
         Ok(Self::Matching(patterns.into()))
     }
 
-    /// Tells whether a room is allowed.
+    /// Tells whether a room is allowed. Inboxes are not a matter of rights: each is its user's.
     #[must_use]
     pub fn allow(&self, room: &RoomName) -> bool {
         match self {

@@ -3,6 +3,7 @@ use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::ops::Bound;
 
 use chat_proto::{Entry, Epoch, LeaveReason, Member, RequestId, RoomName, Seq};
 
@@ -181,6 +182,12 @@ impl Room {
         }
     }
 
+    /// Tells whether its members see each other. The sessions in an inbox are all of one user, so
+    /// there is nobody to be told of them, here or by other Hubs.
+    pub(crate) fn has_roster(&self) -> bool {
+        !self.name.is_inbox()
+    }
+
     pub(crate) fn is_open(&self) -> bool {
         matches!(self.log, LogState::Open { .. })
     }
@@ -280,16 +287,29 @@ impl Room {
 pub(crate) struct Rooms {
     slots: Vec<(u32, Option<Room>)>,
     free: Vec<u32>,
+    /// All but the inboxes. What is listed and spoken in is looked for here alone, so that a
+    /// message pays nothing for them.
     names: BTreeMap<RoomName, RoomId>,
+    inboxes: BTreeMap<RoomName, RoomId>,
 }
 
 impl Rooms {
     pub(crate) fn len(&self) -> usize {
-        self.names.len()
+        self.names.len() + self.inboxes.len()
     }
 
     pub(crate) fn find(&self, name: &RoomName) -> Option<RoomId> {
+        let names = if name.is_inbox() { &self.inboxes } else { &self.names };
+        names.get(name).copied()
+    }
+
+    /// Finds a room that its members may speak in: no inbox.
+    pub(crate) fn find_to_speak(&self, name: &RoomName) -> Option<RoomId> {
         self.names.get(name).copied()
+    }
+
+    fn names_of_kind(&mut self, name: &RoomName) -> &mut BTreeMap<RoomName, RoomId> {
+        if name.is_inbox() { &mut self.inboxes } else { &mut self.names }
     }
 
     pub(crate) fn get(&self, id: RoomId) -> Option<&Room> {
@@ -311,7 +331,7 @@ impl Rooms {
         let (generation, place) = &mut self.slots[slot as usize];
         *place = Some(room);
         let id = RoomId { slot, generation: *generation };
-        let before = self.names.insert(name, id);
+        let before = self.names_of_kind(&name).insert(name, id);
         assert!(before.is_none(), "a name has one room");
         id
     }
@@ -324,7 +344,7 @@ impl Rooms {
         let room = place.take()?;
         *generation = generation.wrapping_add(1);
         self.free.push(id.slot);
-        self.names.remove(&room.name);
+        self.names_of_kind(&room.name).remove(&room.name);
         Some(room)
     }
 
@@ -334,19 +354,30 @@ impl Rooms {
         debug_assert_eq!(&room.name, name, "a spelling does not change the identity");
         if room.name.as_str() != name.as_str() {
             room.name = name.clone();
-            self.names.remove(name);
-            self.names.insert(name.clone(), id);
+            let names = self.names_of_kind(name);
+            names.remove(name);
+            names.insert(name.clone(), id);
         }
     }
 
-    /// Returns the rooms after a name, in the order of their names.
+    /// Returns the rooms after a name, in the order of their names; inboxes are not listed.
     pub(crate) fn after(&self, name: Option<&RoomName>) -> impl Iterator<Item = &Room> {
-        use core::ops::Bound::{Excluded, Unbounded};
-        let from = name.map_or(Unbounded, Excluded);
-        self.names.range((from, Unbounded)).filter_map(|(_, id)| self.get(*id))
+        self.names.range(beyond(name)).filter_map(|(_, id)| self.get(*id))
     }
 
-    pub(crate) fn ids(&self) -> Vec<RoomId> {
-        self.names.values().copied().collect()
+    /// Returns the inboxes after a name, in the order of their names; all of them after that of a
+    /// room which is none.
+    pub(crate) fn inboxes_after(&self, name: Option<&RoomName>) -> impl Iterator<Item = &Room> {
+        let name = name.filter(|name| name.is_inbox());
+        self.inboxes.range(beyond(name)).filter_map(|(_, id)| self.get(*id))
     }
+
+    /// Returns all rooms.
+    pub(crate) fn ids(&self) -> Vec<RoomId> {
+        self.names.values().chain(self.inboxes.values()).copied().collect()
+    }
+}
+
+fn beyond(name: Option<&RoomName>) -> (Bound<&RoomName>, Bound<&RoomName>) {
+    (name.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded)
 }

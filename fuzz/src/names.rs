@@ -14,6 +14,25 @@ pub fn names(data: &[u8]) {
     }
     for text in [one, other, &text] {
         grammars(text);
+        wire(text);
+    }
+}
+
+/// An inbox is what its user's id makes it; any other name is what it is elsewhere.
+fn wire(text: &str) {
+    let read = RoomName::from_wire(text);
+    match text.strip_prefix('@').map(UserId::new) {
+        Some(Ok(user)) => {
+            let inbox = RoomName::inbox(&user);
+            assert_eq!((inbox.as_str(), inbox.folded()), (text, text));
+            assert_eq!((inbox.owner(), Ok(&inbox)), (Some(user.as_str()), read.as_ref()));
+            assert!(RoomName::new(text).is_err() && RoomName::reserved(text).is_err());
+        }
+        Some(Err(_)) => assert!(read.is_err(), "{text:?}"),
+        None => {
+            assert_eq!(read, RoomName::new(text));
+            assert!(read.is_ok_and(|room| !room.is_inbox()) || RoomName::new(text).is_err());
+        }
     }
 }
 

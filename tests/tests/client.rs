@@ -240,6 +240,50 @@ async fn it_comes_back_after_a_cut_and_has_missed_nothing() {
     client.close().await;
 }
 
+#[tokio::test]
+async fn what_comes_to_the_inbox_is_read_over_a_cut_and_nothing_is_said_there() {
+    let server = server();
+    let proxy = Proxy::start(server.local_addr().expect("it listens"), Plan::Nothing);
+    let options = options().features(["typing".to_owned()]);
+    let (client, mut events) = options.start(&url(Some(proxy.address()))).expect("an address");
+    let welcome = until(&mut events, |event| match event {
+        Delivery::Welcome(welcome) => Some(welcome),
+        _ => None,
+    });
+    let inbox = RoomName::inbox(&welcome.await.user);
+    client.join(&inbox).await.expect("it lives");
+    until(&mut events, |event| matches!(event, Delivery::Joined { .. }).then_some(())).await;
+    let refused = client.send(&inbox, "hello?").await.expect_err("it is read only");
+    assert!(matches!(&refused, Error::Refused(body) if body.code == ErrorCode::Forbidden));
+    // This is refused, too, which does not mean that it is out of the room.
+    client.typing(&inbox).await.expect("it lives");
+    let publish = async |content: &str| {
+        let what = chat_tokio::server::Publish {
+            room: inbox.clone(),
+            service: "shop".into(),
+            username: DisplayName::new("The shop").expect("a name"),
+            key: None,
+            content: content.into(),
+            reply_to: None,
+        };
+        server.handle().publish(what).await.expect("it is taken");
+    };
+    let next_said = |event| match event {
+        Delivery::Left { .. } | Delivery::Reset { .. } => panic!("{event:?}"),
+        other => said(other),
+    };
+    publish("one").await;
+    assert_eq!(until(&mut events, next_said).await, (1, "one".to_owned()));
+    proxy.refuse();
+    assert_eq!(proxy.cut_all(Cut::Reset), 1);
+    publish("two").await;
+    proxy.admit();
+    assert_eq!(until(&mut events, next_said).await, (2, "two".to_owned()));
+    publish("three").await;
+    assert_eq!(until(&mut events, next_said).await, (3, "three".to_owned()));
+    client.close().await;
+}
+
 fn entry(room: &RoomName, seq: u64) -> ServerFrame {
     let place = (room.clone(), Seq::new(seq).expect("a place"), Timestamp(seq));
     let who = (UserId::new("bob").expect("a user"), DisplayName::new("Bob").expect("a name"));

@@ -185,7 +185,7 @@ async fn only_members_may_speak_read_and_look() {
 async fn a_broken_name_is_refused_with_the_id() {
     let (_home, server) = serve(&Spec::default()).await;
     let (mut ada, _) = V1Client::hello(server.http(), "ada").await;
-    for room in ["", " ", "@ada", "~x", "a\u{202e}b", &"x".repeat(65)] {
+    for room in ["", " ", "@Ada", "~x", "a\u{202e}b", &"x".repeat(65)] {
         let text = json!({"type": "join", "id": "my id", "room": room}).to_string();
         let error = error(ada.request_text(&text, "my id").await);
         assert_eq!((error.code, error.retryable), (ErrorCode::InvalidName, false), "{room:?}");

@@ -116,6 +116,35 @@ fn serve(workers: usize, options: WebhookOptions) -> (Server, SocketAddr) {
     (server, address)
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_in_an_inbox_is_told_to_nobody() {
+    let receiver = Receiver::new().await;
+    let (server, chat) = serve(2, options(&receiver.url()));
+    let (mut ada, welcome) = V1Client::hello(chat, "ada").await;
+    assert_eq!(receiver.take().await["type"], "connect");
+    let (inbox, handle) = (chat_proto::RoomName::inbox(&welcome.user), server.handle());
+    ada.join(inbox.as_str(), 0).await;
+    for room in [inbox.clone(), chat_tests::client::name("lobby")] {
+        let what = chat_tokio::server::Publish {
+            room,
+            service: "shop".into(),
+            username: chat_proto::DisplayName::new("The shop").expect("a name"),
+            key: None,
+            content: "between us".into(),
+            reply_to: None,
+        };
+        handle.publish(what).await.expect("it is taken");
+    }
+    assert_eq!(ada.next_entry().await.room, inbox);
+    ada.leave(inbox.as_str()).await;
+    // Events are told in order: the first one is the lobby's.
+    let told = receiver.take().await;
+    assert_eq!((&told["type"], &told["data"]["room"]), (&json!("message"), &json!("lobby")));
+    ada.join("lobby", 0).await;
+    let told = receiver.take().await;
+    assert_eq!((&told["type"], &told["data"]["room"]), (&json!("join"), &json!("lobby")));
+}
+
 async fn counts(server: &Server) -> chat_tokio::webhooks::WebhookCounts {
     server.handle().totals().await.webhooks.expect("it has webhooks")
 }

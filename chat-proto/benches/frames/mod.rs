@@ -120,7 +120,7 @@ pub(crate) fn bad_texts() -> Vec<Case<(Dialect, String)>> {
         v1("no JSON", "hello, is anybody there?".into()),
         v1("cut off", r#"{"type":"message","id":"2","room":"lobby","content":"Hell"#.into()),
         v1("unknown type", r#"{"type":"dance","id":"2","room":"lobby"}"#.into()),
-        v1("bad name", r#"{"type":"join","id":"2","room":"@lobby"}"#.into()),
+        v1("bad name", r#"{"type":"join","id":"2","room":"~lobby"}"#.into()),
         v1("wrong field", r#"{"type":"join","id":"2","room":["lobby"]}"#.into()),
         v1("nested 1000 deep", format!(r#"{{"type":"join","id":"2","x":{}"#, "[".repeat(1000))),
         Case { name: "basic: no JSON", value: (Dialect::Basic, "hello?".into()) },

@@ -24,6 +24,12 @@ use crate::ids::{ConnId, MemberId, Mono, Now, Token};
 use crate::session::{Session, Stage};
 use crate::timers::Timer;
 
+/// What one is told whose credential does not allow a room.
+pub(super) const NOT_ALLOWED: &str = "the credential does not allow this room";
+
+/// What one is told who asks for the inbox of somebody else, whether there is one or not.
+const NOT_ITS_INBOX: &str = "an inbox is for its user's own sessions only";
+
 /// A connection's way to an identity, where one is wanted.
 #[derive(Debug)]
 pub(crate) struct Auth {
@@ -275,7 +281,8 @@ impl Hub {
             return Self::refuse(conn, id, ErrorCode::Unauthorized, why, out);
         }
         let rooms = session.subscriptions.iter().filter_map(|s| self.rooms.get(s.room));
-        let covers = rooms.into_iter().all(|room| grant.rooms.allow(&room.name));
+        let mut rooms = rooms.map(|room| &room.name).filter(|room| !room.is_inbox());
+        let covers = rooms.all(|room| grant.rooms.allow(room));
         let expires_in_ms = grant.expires.map(|end| end.0.saturating_sub(now.wall.0));
         self.set_grant(now, conn, grant);
         Self::reply(conn, ServerFrame::Authenticated { id, expires_in_ms }, out);
@@ -377,7 +384,8 @@ impl Hub {
     /// Tells whether a connection's grant allows a room, and the room has place.
     pub(super) fn may_enter(&self, session: &Session, name: &RoomName) -> Result<(), Refusal> {
         if !allows(session, name) {
-            return Err((ErrorCode::Forbidden, "the credential does not allow this room"));
+            let why = if name.is_inbox() { NOT_ITS_INBOX } else { NOT_ALLOWED };
+            return Err((ErrorCode::Forbidden, why));
         }
         if self.keeps_out(&session.user, Some(name)) {
             return Err((ErrorCode::Forbidden, KEPT_OUT));
@@ -411,9 +419,14 @@ impl Hub {
     }
 }
 
-/// Tells whether a session's grant allows a room.
+/// Tells whether a session's grant allows a room. An inbox is its user's, whatever the grant says
+/// of rooms, and nobody else's.
 pub(super) fn allows(session: &Session, room: &RoomName) -> bool {
-    session.auth.as_deref().is_none_or(|auth| auth.allows(room))
+    match room.owner() {
+        // `basic` shows one room and can't resume: it has no inbox.
+        Some(user) => session.dialect == Dialect::V1 && session.user.as_str() == user,
+        None => session.auth.as_deref().is_none_or(|auth| auth.allows(room)),
+    }
 }
 
 fn is_revoked(what: &Revoke, user: &UserId, id: &SessionId, proof: &Proof) -> bool {

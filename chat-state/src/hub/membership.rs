@@ -146,11 +146,13 @@ impl Hub {
         room.version = self.changes;
         let at = self.rooms.insert(room);
         out.push_back(Action::Follow { room: name.clone() });
-        let (to, version) = (SignalTo::Followers(name.clone()), self.changes);
-        let (room, members) = (name.clone(), Vec::new());
-        let begins = || Signal::Roster { room, count: 0, members, version };
-        self.signal(to.clone(), begins, out);
-        self.signal(to, || Signal::AskRoster { room: name }, out);
+        if self.rooms.get(at).is_some_and(Room::has_roster) {
+            let (to, version) = (SignalTo::Followers(name.clone()), self.changes);
+            let (room, members) = (name.clone(), Vec::new());
+            let begins = || Signal::Roster { room, count: 0, members, version };
+            self.signal(to.clone(), begins, out);
+            self.signal(to, || Signal::AskRoster { room: name }, out);
+        }
         self.load_open(at, out);
         at
     }
@@ -321,7 +323,7 @@ impl Hub {
         out: &mut Actions,
     ) {
         let Some(id) = self.sessions.get(conn).map(|session| session.member_id) else { return };
-        let Some(room) = self.rooms.get_mut(at) else { return };
+        let Some(room) = self.rooms.get_mut(at).filter(|room| room.has_roster()) else { return };
         let moved = room.is_elsewhere(id, None);
         room.has_moved_here(id);
         room.version += 1;
@@ -387,7 +389,7 @@ impl Hub {
 
     /// Tells of one who has left, once the log has answered all that it said before.
     pub(super) fn say_farewell(&mut self, at: RoomId, departure: Departure, out: &mut Actions) {
-        let Some(room) = self.rooms.get_mut(at) else { return };
+        let Some(room) = self.rooms.get_mut(at).filter(|room| room.has_roster()) else { return };
         if departure.reason == LeaveReason::Draining {
             // Whoever is cut off by a drain comes back at once: others need not see it go.
             room.left_in_silence = true;
@@ -479,7 +481,9 @@ impl Hub {
             if let Some(crowd) = &room.crowd {
                 self.timers.disarm(crowd.due, Timer::Presence(at));
             }
-            self.count_changed(room.name.clone());
+            if room.has_roster() {
+                self.count_changed(room.name.clone());
+            }
             out.push_back(Action::Unfollow { room: room.name });
         }
     }
@@ -494,9 +498,12 @@ impl Hub {
     }
 
     /// Lists a room's members: those here first, then those of other Hubs. Whoever has just moved
-    /// from one Hub to another counts once.
+    /// from one Hub to another counts once. An inbox shows nobody.
     pub(super) fn members_view(&self, at: RoomId) -> Option<MembersView> {
         let room = self.rooms.get(at)?;
+        if !room.has_roster() {
+            return Some(MembersView { count: 0, members: Arc::default() });
+        }
         let listed = self.config.limits.members_listed as usize;
         let mut members = self.listed_here(room, listed);
         let mut count = room.members();

@@ -80,7 +80,7 @@ impl Hub {
         out: &mut Actions,
     ) {
         let left = until.map_or(u64::MAX, |until| until.0.saturating_sub(now.wall.0));
-        if left == 0 {
+        if left == 0 || room.as_ref().is_some_and(RoomName::is_inbox) {
             return;
         }
         self.bans.insert(user.clone(), room.clone(), now.mono.plus(left), now.mono);

@@ -18,7 +18,7 @@ use crate::event::{Action, Recipients, Signal, SignalTo};
 use crate::ids::{ConnId, Mono, Now};
 use crate::rate;
 use crate::room::RoomId;
-use crate::session::{Joining, Stage, Typing};
+use crate::session::{Joining, Session, Stage, Typing};
 use crate::timers::Timer;
 
 /// Optional parts of the protocol that this server has.
@@ -171,7 +171,7 @@ impl Hub {
             }
             Request::Leave { room } => self.leave_request(conn, (id, room), out),
             Request::Message { room, key, content, reply_to } => {
-                let Some(room) = self.member_room(conn, &room, &id, out) else { return };
+                let Some(room) = self.room_to_speak(session, &room, &id, out) else { return };
                 if let Err((code, why)) = self.check_content(&content) {
                     return Self::refuse(conn, id, code, why, out);
                 }
@@ -183,8 +183,8 @@ impl Hub {
                 // What a fresh credential no longer allows is not shown, whatever else is going on.
                 let Some(session) = self.sessions.get(conn) else { return };
                 if self.rooms.get(room).is_some_and(|room| !auth::allows(session, &room.name)) {
-                    let why = "the credential does not allow this room";
-                    return Self::refuse(conn, id, ErrorCode::Forbidden, why, out);
+                    let code = ErrorCode::Forbidden;
+                    return Self::refuse(conn, id, code, auth::NOT_ALLOWED, out);
                 }
                 self.history(conn, room, (id, range, limit), out);
             }
@@ -199,7 +199,7 @@ impl Hub {
                 Self::reply(conn, ServerFrame::Rooms { id, rooms, has_more }, out);
             }
             Request::Typing { room, active } => {
-                let Some(room) = self.member_room(conn, &room, &id, out) else { return };
+                let Some(room) = self.room_to_speak(session, &room, &id, out) else { return };
                 self.typing(now.mono, (conn, room), id, active, out);
             }
             Request::Ping => Self::reply(conn, ServerFrame::Pong { id }, out),
@@ -328,11 +328,35 @@ impl Hub {
         let session = self.sessions.get(conn)?;
         let room = room.filter(|room| session.is_member(*room));
         if room.is_none() {
-            let error = ErrorBody::new(id.clone(), ErrorCode::NotMember, "join the room first");
-            let error = ErrorBody { room: Some(name.clone()), ..error };
-            Self::reply(conn, ServerFrame::Error(error.into()), out);
+            Self::refuse_stranger(conn, name, id, out);
         }
         room
+    }
+
+    /// Finds a room that the session is in and may say something in, or refuses the request.
+    fn room_to_speak(
+        &self,
+        session: &Session,
+        name: &RoomName,
+        id: &Option<RequestId>,
+        out: &mut Actions,
+    ) -> Option<RoomId> {
+        let room = self.rooms.find_to_speak(name).filter(|room| session.is_member(*room));
+        if room.is_none() && name.is_inbox() {
+            // It does not name the room: without an `id` that would say that the session is out.
+            let why = "only the server's operator writes in an inbox";
+            Self::refuse(session.conn, id.clone(), ErrorCode::Forbidden, why, out);
+        } else if room.is_none() {
+            Self::refuse_stranger(session.conn, name, id, out);
+        }
+        room
+    }
+
+    #[inline(never)]
+    fn refuse_stranger(conn: ConnId, name: &RoomName, id: &Option<RequestId>, out: &mut Actions) {
+        let error = ErrorBody::new(id.clone(), ErrorCode::NotMember, "join the room first");
+        let error = ErrorBody { room: Some(name.clone()), ..error };
+        Self::reply(conn, ServerFrame::Error(error.into()), out);
     }
 
     fn check_content(&self, content: &Arc<str>) -> Result<(), (ErrorCode, &'static str)> {

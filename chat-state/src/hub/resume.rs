@@ -232,7 +232,8 @@ impl Hub {
         let recovered = |r: &&RoomName| matches!(rooms.get(*r), Some(Recovery::Recovered(_)));
         let recovered: Vec<RoomName> = rooms.keys().filter(recovered).cloned().collect();
         self.welcome(conn, (id, &features), Some(rooms), out);
-        for room in recovered {
+        // An inbox has nobody to be told of.
+        for room in recovered.into_iter().filter(|room| !room.is_inbox()) {
             let Some(at) = self.rooms.find(&room) else { continue };
             if let Some(room) = self.rooms.get_mut(at) {
                 room.untold_of.remove(&conn);

@@ -66,11 +66,8 @@ impl Hub {
             }
             Signal::AskCensus => {
                 self.tell_sessions_again();
-                for at in self.rooms.ids() {
-                    if let Some(room) = self.rooms.get(at) {
-                        self.census.insert(room.name.clone());
-                    }
-                }
+                let names = self.rooms.after(None).map(|room| room.name.clone());
+                self.census.extend(names);
             }
             Signal::Typing { room, member, active } => {
                 let Some(room) = self.rooms.find(&room).and_then(|at| self.rooms.get(at)) else {
@@ -181,7 +178,9 @@ impl Hub {
         self.doubt_sessions();
         for at in self.rooms.ids() {
             self.ask_head(at, out);
-            let Some(room) = self.rooms.get_mut(at) else { continue };
+            let Some(room) = self.rooms.get_mut(at).filter(|room| room.has_roster()) else {
+                continue;
+            };
             let doubted = room.remote.values_mut().map(|part| part.doubt(now));
             let shown = doubted.fold(false, |any, shown| any | shown);
             let name = room.name.clone();
@@ -207,7 +206,10 @@ impl Hub {
     /// Asks where some rooms end, in turn: the signal of a last entry may be lost.
     pub(super) fn poll_due(&mut self, out: &mut Actions) {
         self.poll_armed = false;
-        let after = self.rooms.after(self.polled.as_ref());
+        let polled = self.polled.as_ref();
+        // The inboxes come last.
+        let others = (!polled.is_some_and(RoomName::is_inbox)).then(|| self.rooms.after(polled));
+        let after = others.into_iter().flatten().chain(self.rooms.inboxes_after(polled));
         let names: Vec<RoomName> = after.take(POLL_ROOMS).map(|room| room.name.clone()).collect();
         self.polled = if names.len() == POLL_ROOMS { names.last().cloned() } else { None };
         for name in names {

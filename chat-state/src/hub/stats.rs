@@ -4,7 +4,7 @@ use crate::ids::{ConnId, MemberId};
 use crate::room::Room;
 
 impl Hub {
-    /// Counts the members of all rooms, of this Hub. It looks at each room.
+    /// Counts the members of all rooms but inboxes, of this Hub. It looks at each room.
     #[must_use]
     pub fn members(&self) -> u64 {
         self.rooms.after(None).map(Room::members_here).sum()

@@ -10,7 +10,7 @@ use crate::session::{Session, Stage};
 
 impl Hub {
     /// Returns the rooms that this Hub has members in, after a name, in the order of their names:
-    /// at most `limit`.
+    /// at most `limit`. Inboxes are not listed.
     #[must_use]
     pub fn rooms_view(&self, after: Option<&RoomName>, limit: usize) -> Vec<RoomView> {
         let rooms = self.rooms.after(after).filter(|room| room.members_here() > 0);

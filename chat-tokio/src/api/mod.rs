@@ -10,6 +10,7 @@
 #![expect(unused_qualifications, reason = "the macro of the routes writes them")]
 mod admin;
 mod bans;
+mod inboxes;
 mod keys;
 mod listen;
 mod members;
@@ -119,6 +120,8 @@ fn described() -> (Router<Api>, utoipa::openapi::OpenApi) {
         .routes(routes!(rooms::room))
         .routes(routes!(rooms::history))
         .routes(routes!(rooms::publish))
+        .routes(routes!(inboxes::publish))
+        .routes(routes!(inboxes::history))
         .routes(routes!(members::members))
         .routes(routes!(members::sessions))
         .routes(routes!(members::user))

@@ -80,6 +80,7 @@ impl From<BanError> for Problem {
         let (status, code) = match &error {
             BanError::TooMany => (StatusCode::CONFLICT, "too_many_bans"),
             BanError::Unknown => (StatusCode::NOT_FOUND, "not_found"),
+            BanError::Inbox => (StatusCode::BAD_REQUEST, "invalid"),
             BanError::Log(_) => (StatusCode::SERVICE_UNAVAILABLE, "log_unavailable"),
         };
         Self::new(status, code, &error.to_string())

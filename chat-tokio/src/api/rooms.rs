@@ -102,7 +102,7 @@ pub(super) struct History {
     has_more_after: bool,
 }
 
-/// What a service says in a room.
+/// What a service says in a room, or to a user.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct PublishRequest {
@@ -163,7 +163,7 @@ impl From<Published> for PublishedShown {
     }
 }
 
-/// Lists the rooms that somebody is in.
+/// Lists the rooms that somebody is in, inboxes not among them.
 #[utoipa::path(get, path = "/v1/rooms", params(RoomsQuery), responses(
     (status = 200, body = RoomList),
     (status = "default", description = "Why it is not done", body = Problem,
@@ -212,6 +212,15 @@ pub(super) async fn history(
     Path(room): Path<RoomName>,
     Query(query): Query<HistoryQuery>,
 ) -> Result<Json<History>, Problem> {
+    read(&api, &room, &query).await
+}
+
+/// Reads a part of a room's log, be it an inbox or not.
+pub(super) async fn read(
+    api: &Api,
+    room: &RoomName,
+    query: &HistoryQuery,
+) -> Result<Json<History>, Problem> {
     let place = |n: u64, name| {
         let wrong = || Problem::invalid(&format!("`{name}` has to be below 2^53"));
         Seq::new(n).ok_or_else(wrong)
@@ -227,7 +236,7 @@ pub(super) async fn history(
     };
     let limit = rows(query.limit)? as u32;
     let range = ReadRange { from, to, limit, bytes: PAGE_BYTES_MAX, keep };
-    let page = api.handle.read(&room, range).await.map_err(|error| unreadable(&error))?;
+    let page = api.handle.read(room, range).await.map_err(|error| unreadable(&error))?;
     let (head, entries) = (page.head, page.entries);
     let (oldest, newest) = match (entries.first(), entries.last()) {
         (Some(oldest), Some(newest)) => (oldest.seq, newest.seq),
@@ -266,7 +275,17 @@ pub(super) async fn publish(
     headers: HeaderMap,
     Json(request): Json<PublishRequest>,
 ) -> Result<(StatusCode, Json<PublishedShown>), Problem> {
-    let key = key(&headers, request.key)?;
+    say(&api, room, &headers, request).await
+}
+
+/// Says something in a room, be it an inbox or not.
+pub(super) async fn say(
+    api: &Api,
+    room: RoomName,
+    headers: &HeaderMap,
+    request: PublishRequest,
+) -> Result<(StatusCode, Json<PublishedShown>), Problem> {
+    let key = key(headers, request.key)?;
     let username = match request.username {
         Some(username) => username,
         None => DisplayName::new(&request.service)

@@ -20,7 +20,7 @@ pub(super) struct Stats {
     away: u64,
     /// Rooms that somebody is in.
     rooms: u64,
-    /// The sum of the members of all rooms.
+    /// The sum of the members of all these rooms.
     members: u64,
     /// Messages that the log has taken.
     messages: u64,

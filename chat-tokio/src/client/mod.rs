@@ -29,6 +29,45 @@
 //! # }
 //! ```
 //!
+//! # A user's inbox
+//!
+//! What the server's operator says to a user comes in a room of its own, which is joined like any
+//! other. Nobody else can read it, and nobody says anything there.
+//!
+//! ```
+//! use chat_proto::RoomName;
+//! # use chat_tokio::Server;
+//! # use chat_tokio::server::Publish;
+//! use chat_tokio::client::{Client, Delivery};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let server = Server::builder().listen("127.0.0.1:0".parse()?).start()?;
+//! # let url = format!("ws://{}/ws", server.local_addr().expect("it listens"));
+//! let (client, mut events) = Client::connect(&url).await?;
+//! while let Some(event) = events.next().await {
+//!     match event {
+//!         Delivery::Welcome(welcome) => client.join(&RoomName::inbox(&welcome.user)).await?,
+//! #       Delivery::Joined { room, .. } => {
+//! #           let username = chat_proto::DisplayName::new("The shop")?;
+//! #           let (service, content) = ("shop".into(), "Your order is on its way".into());
+//! #           let (key, reply_to) = (None, None);
+//! #           let what = Publish { room, service, username, key, content, reply_to };
+//! #           server.handle().publish(what).await?;
+//! #       }
+//!         Delivery::Entry(entry) if entry.room.is_inbox() => {
+//!             println!("{}: {:?}", entry.username, entry.body);
+//!             break;
+//!         }
+//!         _ => {}
+//!     }
+//! }
+//! client.close().await;
+//! # server.shutdown().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # What comes and what is asked
 //!
 //! [`Events`] has everything that comes, in order: entries (each once), who comes and goes, what

@@ -79,9 +79,10 @@ fn about_server(seen: &Seen<'_>) -> Vec<Family> {
             .with(&[], seen.gauge(|g| g.sessions)),
         Family::gauge("chat_sessions_away", "Sessions that may yet be resumed.")
             .with(&[], seen.gauge(|g| g.away)),
-        Family::gauge("chat_rooms", "Rooms that are held, once for each worker that holds them.")
+        Family::gauge("chat_rooms", "Rooms and inboxes that are held, once for each worker.")
             .with(&[], seen.gauge(|g| g.rooms)),
-        Family::gauge("chat_members", "Members of all rooms.").with(&[], seen.gauge(|g| g.members)),
+        Family::gauge("chat_members", "Members of all rooms but inboxes.")
+            .with(&[], seen.gauge(|g| g.members)),
     ]
 }
 

@@ -50,6 +50,8 @@ pub enum BanError {
     TooMany,
     /// There is no such ban.
     Unknown,
+    /// It is out of an inbox, which has nobody in it but its user.
+    Inbox,
     /// The log does not take it, so that it would end with the process; why.
     Log(String),
 }
@@ -59,6 +61,9 @@ impl std::fmt::Display for BanError {
         match self {
             Self::TooMany => write!(f, "there are {BANS_MAX} bans already: lift some"),
             Self::Unknown => f.write_str("there is no such ban"),
+            Self::Inbox => {
+                f.write_str("nobody can be kept out of an inbox: ban the user from the server")
+            }
             Self::Log(why) => write!(f, "the log does not take it: {why}"),
         }
     }
@@ -196,6 +201,9 @@ impl Handle {
     /// # Errors
     /// Why it does not hold.
     pub async fn ban(&self, ban: Ban) -> Result<(), BanError> {
+        if ban.room.as_ref().is_some_and(RoomName::is_inbox) {
+            return Err(BanError::Inbox);
+        }
         let moderation = &self.shared.moderation;
         let _turn = moderation.turn.lock().await;
         let key = (ban.user.clone(), ban.room.clone());

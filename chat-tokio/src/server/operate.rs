@@ -19,9 +19,9 @@ pub struct Totals {
     pub connections: u64,
     /// Sessions that have lost their connection and may come back.
     pub away: u64,
-    /// Rooms that somebody is in.
+    /// Rooms that somebody is in, inboxes not counted.
     pub rooms: u64,
-    /// Memberships: the sum of the members of all rooms.
+    /// Memberships: the sum of the members of all these rooms.
     pub members: u64,
     /// Messages that the log has taken.
     pub messages: u64,
@@ -84,7 +84,7 @@ impl Handle {
     }
 
     /// Returns the rooms that somebody is in, after a name, in the order of their names: at most
-    /// `limit`.
+    /// `limit`. Inboxes are not listed.
     pub async fn rooms(&self, after: Option<&RoomName>, limit: usize) -> Vec<RoomView> {
         let mut rooms = BTreeMap::new();
         for worker in &self.shared.handles {

@@ -91,7 +91,8 @@ pub enum WebhookEvent {
     Join,
     /// A member has left a room. A drain is no leave.
     Leave,
-    /// The log has taken a message.
+    /// The log has taken a message, but not of an inbox: what is in there is between a backend and
+    /// the user.
     Message,
 }
 

@@ -63,8 +63,9 @@ fn tell_message(
     epoch: &chat_proto::Epoch,
     draft: &Draft,
 ) {
-    // What the server keeps for itself is nobody's message.
-    if room.as_str().starts_with('~') {
+    // What the server keeps for itself is nobody's message, and what is in an inbox was said by a
+    // backend to one user alone.
+    if room.as_str().starts_with('~') || room.is_inbox() {
         return;
     }
     let Body::Message { content, reply_to } = &draft.body else { return };

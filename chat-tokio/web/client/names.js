@@ -10,12 +10,17 @@ export function byteLength(text) {
 }
 
 const PLAIN = /^[a-z0-9._-]{1,64}$/;
+const INBOX = /^@[a-z0-9][a-z0-9._-]{0,63}$/;
 const FORBIDDEN = /[\p{Cc}\p{Cf}\p{Cs}\p{Co}]/u;
+
+/** The name of a user's inbox, which is a room like any other. */
+export const inboxOf = (user) => `@${user}`;
+export const isInbox = (name) => matches(name, INBOX);
 
 /** The form by which two room names are the same, or null if the text is no name. */
 export function folded(name) {
   if (typeof name !== "string") return null;
-  if (PLAIN.test(name)) return name;
+  if (PLAIN.test(name) || INBOX.test(name)) return name;
   // What is far too long needs no mapping to be refused.
   if (name.length > NAME_BYTES_MAX * 4) return null;
   const spelled = nickname(name);

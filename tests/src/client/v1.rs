@@ -285,5 +285,5 @@ pub fn message(room: &str, key: Option<&str>, content: &str) -> Request {
 /// If it is none.
 #[must_use]
 pub fn name(room: &str) -> RoomName {
-    RoomName::new(room).expect("a room's name")
+    RoomName::from_wire(room).expect("a room's name")
 }

@@ -16,6 +16,7 @@ const ROUTES: &[&str] = &[
     "get /v1/rooms/{room}/members",
     "get /v1/sessions",
     "get /v1/stats",
+    "get /v1/users/{user}/history",
     "get /v1/users/{user}/sessions",
     "post /v1/bans",
     "post /v1/close",
@@ -24,6 +25,7 @@ const ROUTES: &[&str] = &[
     "post /v1/revoke",
     "post /v1/rooms/{room}/kick",
     "post /v1/rooms/{room}/messages",
+    "post /v1/users/{user}/messages",
 ];
 
 async fn document(api: &ApiClient) -> Value {
@@ -82,6 +84,13 @@ async fn what_is_answered_has_the_shape_that_it_states() {
             Some(json!({"content": "ho", "key": "k"})),
             409,
         ),
+        (
+            "post /v1/users/{user}/messages",
+            "/v1/users/ada/messages",
+            Some(json!({"content": "hi", "reply_to": 1})),
+            201,
+        ),
+        ("get /v1/users/{user}/history", "/v1/users/ada/history", None, 200),
         ("get /v1/rooms", "/v1/rooms", None, 200),
         ("get /v1/rooms", "/v1/rooms?limit=1", None, 200),
         ("get /v1/rooms/{room}", "/v1/rooms/lobby", None, 200),

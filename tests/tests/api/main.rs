@@ -1,6 +1,7 @@
 //! The HTTP API for backends and operators, over real sockets.
 mod document;
 mod figures;
+mod inboxes;
 mod moderation;
 mod publishing;
 mod requests;

@@ -1,52 +1,13 @@
 //! What operators do about people.
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::Duration;
 
-use chat_proto::{ErrorCode, LeaveReason, Request, Resume, ServerFrame, Token};
+use chat_proto::{ErrorCode, LeaveReason, Request, Resume, ServerFrame};
 use chat_tests::client::{BasicClient, Ending, V1Client, name};
-use chat_tests::process::{Home, Log, Server, Spec};
+use chat_tests::process::{Home, Server, Spec};
 use chat_tests::wait::within;
-use chat_tokio::auth::jwt::{Hmac, Issuer, Jwt, Key, Keys, SigningKey, TokenSpec};
 use serde_json::json;
 
-use crate::support::{Served, serve, served};
-
-const SECRET: &str = "a secret of more than 32 bytes, for tests";
-
-fn token(user: &str) -> String {
-    let spec = TokenSpec {
-        issuer: "us".into(),
-        audience: "chat".into(),
-        user: user.into(),
-        id: Some(format!("token-of-{user}")),
-        lifetime: Duration::from_secs(600),
-        ..TokenSpec::default()
-    };
-    let key = SigningKey::secret(SECRET.as_bytes(), Hmac::Sha256).expect("long enough");
-    spec.sign(&key).expect("a token")
-}
-
-fn known_users(workers: usize) -> Served {
-    let key = Key::secret(SECRET.as_bytes(), Hmac::Sha256).expect("long enough");
-    let (name, audience) = ("us".into(), "chat".into());
-    let issuer = Issuer { name, audience, leeway_s: 0, keys: Keys::Fixed(vec![key]) };
-    let authority = Arc::new(Jwt::new(vec![issuer]));
-    serve(chat_tokio::Server::builder().workers(workers).authenticator(authority))
-}
-
-fn hello(user: &str) -> Request {
-    let token = Some(Token(token(user).into()));
-    Request::Hello { name: None, token, features: vec![], resume: None }
-}
-
-async fn welcomed(chat: SocketAddr, user: &str) -> V1Client {
-    let mut client = V1Client::connect(chat).await;
-    match client.request(&hello(user)).await {
-        ServerFrame::Welcome(_) => client,
-        other => panic!("no welcome, but {other:?}"),
-    }
-}
+use crate::support::{Served, hello, known_users, process, served, token, welcomed};
 
 async fn refused(chat: SocketAddr, user: &str) -> (ErrorCode, Ending) {
     let mut client = V1Client::connect(chat).await;
@@ -210,19 +171,6 @@ async fn nobody_comes_in_as_a_service() {
     let end = refused(chat, "service.api").await;
     assert_eq!(end, (ErrorCode::Unauthorized, Ending::Closed(4001)));
     welcomed(chat, "service").await;
-}
-
-/// The reference server, which knows its users and keeps its log on disk.
-async fn process(home: &Home) -> Server {
-    let secret = home.data().with_file_name("secret");
-    std::fs::write(&secret, SECRET).expect("a file");
-    let spec = Spec::default().workers(2).log(Log::Sqlite).api();
-    let spec = spec
-        .flag("--auth", "jwt")
-        .flag("--jwt-secret-file", secret.to_str().expect("a plain path"))
-        .flag("--jwt-issuer", "us")
-        .flag("--jwt-audience", "chat");
-    Server::start(home, &spec).await
 }
 
 #[tokio::test]

@@ -59,7 +59,10 @@ async fn a_bad_request_is_told_what_is_wrong() {
         ("/v1/rooms/%FF", 400, "UTF-8"),
         ("/v1/rooms/lobby/history?before=1&after=1", 400, "only one of"),
         ("/v1/rooms/lobby/history?before=9007199254740992", 400, "2^53"),
+        ("/v1/rooms/@Ada", 400, "no user id follows"),
         ("/v1/users/Ada/sessions", 400, "not allowed"),
+        ("/v1/users/@ada/history", 400, "not allowed"),
+        ("/v1/users/ada/history?before=1&after=1", 400, "only one of"),
         ("/v1/sessions?after=x", 400, "an earlier answer"),
         ("/v1/close", 405, ""),
     ] {
@@ -68,6 +71,7 @@ async fn a_bad_request_is_told_what_is_wrong() {
     }
     let long = "x".repeat(8193);
     let bad_key = "k".repeat(65);
+    let too_long_a_user = format!("/v1/users/{}/messages", "u".repeat(65));
     for (path, body, status, detail) in [
         ("/v1/rooms/lobby/messages", json!({}), 422, "missing field `content`"),
         ("/v1/rooms/lobby/messages", json!({"content": ""}), 400, "empty"),
@@ -78,6 +82,10 @@ async fn a_bad_request_is_told_what_is_wrong() {
         ("/v1/rooms/lobby/messages", json!({"content": "a", "username": "@x"}), 422, "reserved"),
         ("/v1/rooms/lobby/messages", json!({"content": "a", "key": bad_key}), 422, "64 bytes"),
         ("/v1/rooms/~server/messages", json!({"content": "a"}), 400, "reserved"),
+        ("/v1/users/Ada/messages", json!({"content": "a"}), 400, "not allowed"),
+        ("/v1/users/%20/messages", json!({"content": "a"}), 400, "not allowed"),
+        (&*too_long_a_user, json!({"content": "a"}), 400, "longer than 64 bytes"),
+        ("/v1/users/ada/messages", json!({"content": ""}), 400, "empty"),
         ("/v1/rooms/lobby/kick", json!({}), 400, "exactly one of `user` and `session`"),
         ("/v1/rooms/lobby/kick", json!({"session": "1"}), 400, "16 hex digits"),
         ("/v1/close", json!({"user": "ada", "session": "00"}), 400, "exactly one"),

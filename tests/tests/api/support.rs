@@ -1,10 +1,13 @@
 //! A server in this process, with its API.
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use chat_tests::client::ApiClient;
-use chat_tests::process::API_KEY;
+use chat_proto::{Request, ServerFrame, Token};
+use chat_tests::client::{ApiClient, V1Client};
+use chat_tests::process::{self, API_KEY, Home, Log, Spec};
 use chat_tokio::api::{ApiKeys, ApiOptions, Reload};
+use chat_tokio::auth::jwt::{Hmac, Issuer, Jwt, Key, Keys, SigningKey, TokenSpec};
 use chat_tokio::{Builder, Server};
 
 /// Any port of this machine.
@@ -37,4 +40,57 @@ pub(crate) fn with_reload(builder: Builder, reload: Option<Arc<dyn Reload>>) -> 
 
 pub(crate) fn served(workers: usize) -> Served {
     serve(Server::builder().workers(workers))
+}
+
+const SECRET: &str = "a secret of more than 32 bytes, for tests";
+
+/// A token that allows all rooms.
+pub(crate) fn token(user: &str) -> String {
+    let spec = TokenSpec {
+        issuer: "us".into(),
+        audience: "chat".into(),
+        user: user.into(),
+        id: Some(format!("token-of-{user}")),
+        lifetime: Duration::from_secs(600),
+        ..TokenSpec::default()
+    };
+    let key = SigningKey::secret(SECRET.as_bytes(), Hmac::Sha256).expect("long enough");
+    spec.sign(&key).expect("a token")
+}
+
+/// A server that knows its users by their tokens.
+pub(crate) fn known_users(workers: usize) -> Served {
+    let key = Key::secret(SECRET.as_bytes(), Hmac::Sha256).expect("long enough");
+    let (name, audience) = ("us".into(), "chat".into());
+    let issuer = Issuer { name, audience, leeway_s: 0, keys: Keys::Fixed(vec![key]) };
+    let authority = Arc::new(Jwt::new(vec![issuer]));
+    serve(Server::builder().workers(workers).authenticator(authority))
+}
+
+/// What a user says first.
+pub(crate) fn hello(user: &str) -> Request {
+    let token = Some(Token(token(user).into()));
+    Request::Hello { name: None, token, features: vec![], resume: None }
+}
+
+/// A session of a user.
+pub(crate) async fn welcomed(chat: SocketAddr, user: &str) -> V1Client {
+    let mut client = V1Client::connect(chat).await;
+    match client.request(&hello(user)).await {
+        ServerFrame::Welcome(_) => client,
+        other => panic!("no welcome, but {other:?}"),
+    }
+}
+
+/// The reference server, which knows its users and keeps its log on disk.
+pub(crate) async fn process(home: &Home) -> process::Server {
+    let secret = home.data().with_file_name("secret");
+    std::fs::write(&secret, SECRET).expect("a file");
+    let spec = Spec::default().workers(2).log(Log::Sqlite).api();
+    let spec = spec
+        .flag("--auth", "jwt")
+        .flag("--jwt-secret-file", secret.to_str().expect("a plain path"))
+        .flag("--jwt-issuer", "us")
+        .flag("--jwt-audience", "chat");
+    process::Server::start(home, &spec).await
 }

@@ -47,9 +47,9 @@ impl<'c> FindRoom<'c> {
     }
 }
 
-/// The server's own rooms are in the log, too.
+/// Inboxes and the server's own rooms are in the log, too.
 fn room_name(text: &str) -> Result<RoomName, NameError> {
-    RoomName::reserved(text).or_else(|_| RoomName::new(text))
+    RoomName::reserved(text).or_else(|_| RoomName::from_wire(text))
 }
 
 fn room_row(row: &Row<'_>, asked: &RoomName) -> Result<RoomRow, Fault> {
