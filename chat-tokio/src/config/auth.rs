@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::options::{Opt, Set, YES_NO, path, put, show_path, show_word as text_of, string};
-use super::values::{duration, show_duration, word};
+use super::values::{duration, is_https, show_duration, word};
 use super::{Config, ConfigError, Origin};
 
 /// Who may come in.
@@ -87,10 +87,6 @@ impl AuthConfig {
         };
         Err(why.to_owned())
     }
-}
-
-fn is_https(address: &str) -> bool {
-    address.starts_with("https:")
 }
 
 /// Checks what no option can see by itself.
