@@ -17,6 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 
 pub(crate) use self::stream::{Security, Stream};
+pub(crate) use self::turned_away::{Failure, Refusal};
 use crate::http::FrameBytes;
 use crate::server::attach::{Attach, NewConnection};
 #[cfg(feature = "tls")]
@@ -33,6 +34,7 @@ mod places;
 mod proxy_protocol;
 mod serving;
 mod stream;
+mod turned_away;
 
 pub use admission::{Admission, Client};
 pub use network::{Network, NotANetwork, TrustedProxies};
@@ -218,6 +220,7 @@ pub(crate) async fn serve(
     accept_until(shutdown, accept, |(stream, peer)| {
         let Ok(place) = http.admission.places().enter() else { return };
         let Ok(speaks_http) = Arc::clone(&places).try_acquire_owned() else {
+            http.admission.turned_away().refuse(Refusal::Http);
             full.begin(|| tracing::warn!("too many HTTP connections; closing new ones"));
             return;
         };
@@ -295,6 +298,7 @@ pub async fn serve_tls_lines(
     accept_until(shutdown, accept, |(mut stream, peer)| {
         let Ok(place) = admission.places().enter() else { return };
         let Ok(shakes) = Arc::clone(&shaking).try_acquire_owned() else {
+            admission.turned_away().refuse(Refusal::Handshakes);
             return tracing::debug!(%peer, "too many handshakes");
         };
         without_delay(&stream);
@@ -312,7 +316,10 @@ pub async fn serve_tls_lines(
                 Ok(stream) => {
                     attach_lines(&*attach, stream, (Some(address), place), frame_bytes.get());
                 }
-                Err(error) => tracing::debug!(peer = %address, %error, "a handshake has failed"),
+                Err(error) => {
+                    admission.turned_away().fail(Failure::of_tls(&error));
+                    tracing::debug!(peer = %address, %error, "a handshake has failed");
+                }
             }
         });
     })

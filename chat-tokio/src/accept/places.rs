@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use super::turned_away::{Refusal, TurnedAway};
 use super::{Episode, Network, PeerKey};
 
 /// How many connections may be open at a time, whatever they speak. A connection counts from its
@@ -58,6 +59,7 @@ pub struct Places(Arc<Shared>);
 struct Shared {
     limits: ConnectionLimits,
     taken: Mutex<Taken>,
+    turned_away: TurnedAway,
 }
 
 #[derive(Debug, Default)]
@@ -81,7 +83,7 @@ impl Places {
     /// Makes places that nobody has taken yet.
     #[must_use]
     pub fn new(limits: ConnectionLimits) -> Self {
-        Self(Arc::new(Shared { limits, taken: Mutex::default() }))
+        Self(Arc::new(Shared { limits, ..Shared::default() }))
     }
 
     /// Returns how many are taken.
@@ -98,11 +100,16 @@ impl Places {
         let limit = self.0.limits.in_all;
         let mut taken = self.lock();
         if limit > 0 && taken.in_all >= limit {
+            self.turned_away().refuse(Refusal::Connections);
             taken.full.begin(|| tracing::warn!(limit, "too many connections; closing new ones"));
             return Err(Full::InAll);
         }
         taken.in_all = taken.in_all.saturating_add(1);
         Ok(Place { places: self.clone(), of: OnceLock::new() })
+    }
+
+    pub(super) fn turned_away(&self) -> &TurnedAway {
+        &self.0.turned_away
     }
 
     fn lock(&self) -> MutexGuard<'_, Taken> {
@@ -115,6 +122,7 @@ impl Places {
         let taken = &mut *taken;
         let of = taken.addresses.entry(key).or_default();
         if limit > 0 && of.open >= limit {
+            self.turned_away().refuse(Refusal::Address);
             if !std::mem::replace(&mut of.crowded, true) {
                 taken.crowded += 1;
                 if taken.crowded == 1 {
