@@ -10,9 +10,9 @@ use chat_state::{HubId, Signal, SignalTo};
 use chat_tests::client::{BasicClient, Ending, Shape, Socket, V1Client, message, name};
 use chat_tests::scrape::{Scrape, get, until};
 use chat_tests::wait::eventually;
-use chat_tokio::{Server, StartError};
 use chat_tokio::broker::{Broker, SignalSink};
 use chat_tokio::server::Builder;
+use chat_tokio::{Server, StartError};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
