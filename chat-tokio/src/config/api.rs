@@ -88,8 +88,8 @@ pub(super) const OPTIONS: &[Opt] = &[
         name: "webhook_url",
         group: "API",
         value: "URL",
-        help: "Where to post what happens: an https address, or an http one, which is for receivers \
-               on this machine.",
+        help: "Where to post what happens: an https address, or an http one, which is for a \
+               receiver on this machine.",
         set: Set::One(|config, text| put(&mut config.api.webhook_url, Ok(text.to_owned()))),
         show: |config| string(&config.api.webhook_url),
     },

@@ -28,8 +28,8 @@ use chat_proto::Timestamp;
 use http::Uri;
 use serde::Serialize;
 
-pub use queue::{WebhookCounts, WebhookRetries};
 pub(crate) use queue::{Hooks, channel};
+pub use queue::{WebhookCounts, WebhookRetries};
 pub use secret::{SecretError, WebhookSecret};
 pub(crate) use send::start;
 pub(crate) use tap::{TappedBroker, TappedLog};

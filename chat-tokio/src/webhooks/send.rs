@@ -147,9 +147,7 @@ impl Sender {
         match status {
             status if status.is_success() => Ok(()),
             StatusCode::GONE => Err(Failure::Gone),
-            status => {
-                Err(Failure::Again(Again::Status, format!("it was answered with {status}")))
-            }
+            status => Err(Failure::Again(Again::Status, format!("it was answered with {status}"))),
         }
     }
 
