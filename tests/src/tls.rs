@@ -50,7 +50,7 @@ impl Authority {
     /// If the system gives no random numbers.
     #[must_use]
     pub fn issue(&self) -> [String; 2] {
-        self.sign(machine())
+        self.sign(&machine())
     }
 
     /// Makes a certificate of this machine that counts from one time to another, both in hours
@@ -64,7 +64,7 @@ impl Authority {
         let now = OffsetDateTime::from_unix_timestamp(now).expect("a time of our age");
         let mut params = machine();
         [params.not_before, params.not_after] = hours.map(|hours| now + Duration::hours(hours));
-        self.sign(params)
+        self.sign(&params)
     }
 
     /// Makes what accepts connections under a certificate of this machine.
@@ -84,7 +84,7 @@ impl Authority {
         Arc::new(config.expect("a pair")).into()
     }
 
-    fn sign(&self, params: CertificateParams) -> [String; 2] {
+    fn sign(&self, params: &CertificateParams) -> [String; 2] {
         let key = KeyPair::generate().expect("a key");
         let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
         [certificate.pem(), key.serialize_pem()]

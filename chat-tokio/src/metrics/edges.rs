@@ -13,12 +13,12 @@ pub(crate) struct Edges {
 
 impl Edges {
     pub(super) fn families(&self) -> Vec<Family> {
-        let mut all = self.about_door();
+        let all = self.about_door().into_iter();
         #[cfg(feature = "tls")]
-        all.push(self.about_certificate());
+        let all = all.chain([self.about_certificate()]);
         #[cfg(feature = "webhooks")]
-        all.extend(self.about_webhooks());
-        all
+        let all = all.chain(self.about_webhooks());
+        all.collect()
     }
 
     fn about_door(&self) -> Vec<Family> {

@@ -1,22 +1,22 @@
 //! What a token grants, in words for people and as JSON for programs.
 use std::fmt::Write;
 
-use chat_proto::Timestamp;
-use chat_state::{Grant, RoomRights};
+use chat_proto::{DisplayName, Timestamp};
+use chat_state::{Grant, RoomRights, TokenId};
 use chat_tokio::clock::{Clock, rfc3339};
 use chat_tokio::escape::Escaped;
 use serde_json::{Value, json};
 
 /// One line for each thing. What comes from the token is shown in one line, whatever it holds.
 pub(crate) fn lines(grant: &Grant) -> String {
-    let name = grant.name.as_ref().map_or("(the user chooses)", |name| name.as_str());
+    let name = grant.name.as_ref().map_or("(the user chooses)", DisplayName::as_str);
     let rooms = patterns(grant).map_or_else(|| "all".to_owned(), |all| list(&all));
     let rate = match grant.messages_per_10s {
         None => "that of the server".to_owned(),
         Some(0) => "none".to_owned(),
         Some(n) => n.to_string(),
     };
-    let id = grant.token_id.as_ref().map_or("(none: it can't be revoked alone)", |id| id.as_str());
+    let id = grant.token_id.as_ref().map_or("(none: it can't be revoked alone)", TokenId::as_str);
     let issued = grant.issued.map_or_else(|| "(it does not say)".to_owned(), rfc3339);
     let expires = grant.expires.map_or_else(
         || "never".to_owned(),
@@ -43,11 +43,11 @@ pub(crate) fn lines(grant: &Grant) -> String {
 pub(crate) fn json(grant: &Grant) -> String {
     let value: Value = json!({
         "user": grant.user.as_str(),
-        "name": grant.name.as_ref().map(|name| name.as_str()),
+        "name": grant.name.as_ref().map(DisplayName::as_str),
         "rooms": patterns(grant),
         "roles": grant.roles,
         "limits": {"messages_per_10s": grant.messages_per_10s},
-        "id": grant.token_id.as_ref().map(|id| id.as_str()),
+        "id": grant.token_id.as_ref().map(TokenId::as_str),
         "issued": grant.issued.map(rfc3339),
         "expires": grant.expires.map(rfc3339),
         "expires_in_s": grant.expires.map(left_s),
