@@ -193,6 +193,12 @@ impl RoomPattern {
         RoomName::new(text).map(Self)
     }
 
+    /// Returns it as it was given.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+
     /// Tells whether a room's name is of this form. It takes at most as many steps as the product
     /// of both lengths.
     #[must_use]

@@ -17,6 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 
 pub(crate) use self::stream::{Security, Stream};
+pub(crate) use self::turned_away::{Failure, Refusal};
 use crate::http::FrameBytes;
 use crate::server::attach::{Attach, NewConnection};
 #[cfg(feature = "tls")]
@@ -34,6 +35,7 @@ mod proxy_protocol;
 mod serving;
 mod strangers;
 mod stream;
+mod turned_away;
 
 pub use admission::{Admission, Client};
 pub use network::{Network, NotANetwork, TrustedProxies};
@@ -220,6 +222,7 @@ pub(crate) async fn serve(
     accept_until(shutdown, accept, |(stream, peer)| {
         let Ok(place) = http.admission.places().enter() else { return };
         let Ok(speaks_http) = Arc::clone(&places).try_acquire_owned() else {
+            http.admission.turned_away().refuse(Refusal::Http);
             full.begin(|| tracing::warn!("too many HTTP connections; closing new ones"));
             return;
         };
@@ -297,6 +300,7 @@ pub async fn serve_tls_lines(
     accept_until(shutdown, accept, |(mut stream, peer)| {
         let Ok(place) = admission.places().enter() else { return };
         let Ok(shakes) = Arc::clone(&shaking).try_acquire_owned() else {
+            admission.turned_away().refuse(Refusal::Handshakes);
             return tracing::debug!(%peer, "too many handshakes");
         };
         without_delay(&stream);
@@ -314,7 +318,10 @@ pub async fn serve_tls_lines(
                 Ok(stream) => {
                     attach_lines(&*attach, stream, (Some(address), place), frame_bytes.get());
                 }
-                Err(error) => tracing::debug!(peer = %address, %error, "a handshake has failed"),
+                Err(error) => {
+                    admission.turned_away().fail(Failure::of_tls(&error));
+                    tracing::debug!(peer = %address, %error, "a handshake has failed");
+                }
             }
         });
     })

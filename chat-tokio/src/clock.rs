@@ -4,6 +4,18 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use chat_proto::Timestamp;
 use chat_state::{Mono, Now};
 
+/// Spells a time for people: RFC 3339 in UTC, to the second.
+#[cfg(any(feature = "jwt", feature = "tls"))]
+#[must_use]
+pub fn rfc3339(at: Timestamp) -> String {
+    use time::OffsetDateTime;
+    use time::format_description::well_known::Rfc3339;
+    let seconds = i64::try_from(at.0 / 1000).ok();
+    let at = seconds.and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok());
+    let text = at.and_then(|at| at.format(&Rfc3339).ok());
+    text.unwrap_or_else(|| "after the year 9999".to_owned())
+}
+
 /// Reads both clocks, the monotonic one from its own start.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {

@@ -48,6 +48,8 @@ mod live;
 pub mod log;
 pub mod metrics;
 mod outbox;
+#[cfg(any(feature = "jwt", feature = "webhooks"))]
+mod outgoing;
 mod random;
 pub mod server;
 #[cfg(feature = "tls")]

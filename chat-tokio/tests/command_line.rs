@@ -147,6 +147,18 @@ fn tokens_are_made_and_checked() {
     let (code, text) = check(&secret, &[]);
     assert_eq!(code, Some(0), "{text}");
     assert!(["ada", "Ada", "team-*", "t1"].iter().all(|part| text.contains(part)), "{text}");
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), 8, "{text}");
+    assert!(lines[0].starts_with("user: ") && lines[0].ends_with(" ada"), "{text}");
+    assert!(text.contains("\nrooms:             team-*\n"), "{text}");
+    // What is left is an hour, the leeway, and less what has passed.
+    assert!(lines[7].starts_with("expires: ") && lines[7].contains("T"), "{text}");
+    assert!(["(in 1 h 0 min)", "(in 59 min"].iter().any(|left| lines[7].contains(left)), "{text}");
+    let (code, text) = check(&secret, &["--json"]);
+    assert_eq!(code, Some(0), "{text}");
+    let start = r#"{"expires":"20"#;
+    assert!(text.starts_with(start) && text.contains(r#""rooms":["team-*"]"#), "{text}");
+    assert!(text.contains(r#""user":"ada""#) && text.lines().count() == 1, "{text}");
     let token = String::from_utf8(made.stdout.clone()).expect("text");
     for (secret, more, why) in [
         (&other, &[][..], "the token is refused: its signature is wrong"),
@@ -156,6 +168,50 @@ fn tokens_are_made_and_checked() {
         assert_eq!(code, Some(1), "{text}");
         assert!(text.contains(why) && !text.contains(token.trim()), "{text}");
     }
+}
+
+#[cfg(not(feature = "jwt"))]
+#[test]
+fn who_wants_tokens_of_a_server_without_them_is_told_that_first() {
+    for args in [&["--auth", "jwt"][..], &["--auth", "cookie"], &["token", "check"]] {
+        let (code, text) = failure(args);
+        assert_eq!(code, Some(2), "{text}");
+        assert!(text.contains("this server was built without the feature `jwt`"), "{text}");
+    }
+}
+
+#[cfg(feature = "jwt")]
+#[test]
+fn issuers_of_a_file_that_can_not_be_used_are_told() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("issuers.toml");
+    let named = path.to_str().expect("a plain path");
+    let secret = dir.path().join("secret");
+    std::fs::write(&secret, "short\n").expect("a file");
+    let table = format!("[[issuer]]\nname = 'a'\naudience = 'b'\nsecret_file = {secret:?}\n");
+    let server = ["--auth", "jwt", "--log", "memory", "--listen", "127.0.0.1:0"];
+    for (text, why) in [
+        ("[[issuer]]\nnam = 'a'\n", "line 2: unknown field `nam`"),
+        (&table, "the issuer `a`: secret_file "),
+    ] {
+        std::fs::write(&path, text).expect("a file");
+        let (code, told) = failure(&[&server[..], &["--jwt-issuers", named]].concat());
+        assert_eq!(code, Some(1), "{told}");
+        assert!(told.contains(&format!("--jwt-issuers {named}: {why}")), "{told}");
+    }
+    let (_, told) = failure(&[&server[..], &["--jwt-issuers", "/nowhere/issuers"]].concat());
+    assert!(told.contains("--jwt-issuers /nowhere/issuers: No such file"), "{told}");
+    // Half of an issuer in the options is no reason to take the file alone.
+    let half = [&server[..], &["--jwt-issuers", named, "--jwt-issuer", "us"]].concat();
+    let (code, told) = failure(&half);
+    assert_eq!(code, Some(2));
+    assert!(told.contains("--auth needs exactly one of --jwt-secret-file"), "{told}");
+    std::fs::write(&secret, "a secret of more than 32 bytes, for tests").expect("a file");
+    let own = ["--jwt-issuer", "a", "--jwt-audience", "b", "--jwt-secret-file"];
+    let own = [&own[..], &[secret.to_str().expect("a plain path"), "--jwt-issuers", named]];
+    let (code, told) = failure(&[&server[..], &own.concat()].concat());
+    assert_eq!(code, Some(1));
+    assert!(told.contains("the issuer `a`: it is that of --jwt-issuer, too"), "{told}");
 }
 
 #[cfg(feature = "jwt")]
@@ -314,8 +370,8 @@ fn files_of_secrets_that_can_not_be_used_are_told_without_the_secret() {
         assert!(!text.contains("too-short"), "{text}");
     }
     std::fs::write(&path, format!("whsec_{}\n", "A".repeat(32))).expect("a file");
-    let https = ["--webhook-url", "https://h/", "--webhook-secret-file", file];
-    let (code, text) = failure(&[&server[..], &https].concat());
+    let odd = ["--webhook-url", "ftp://h/", "--webhook-secret-file", file];
+    let (code, text) = failure(&[&server[..], &odd].concat());
     assert_eq!(code, Some(1), "{text}");
-    assert!(text.contains("--webhook-url: https is not spoken"), "{text}");
+    assert!(text.contains("--webhook-url: an address such as https://"), "{text}");
 }

@@ -7,7 +7,7 @@ import { Drawers } from "./drawers.js";
 import { sharedLooks } from "./roster.js";
 import { stopReasonOf } from "./reasons.js";
 import { ChatState } from "./state.js";
-import { openStore, openTabStorage } from "./store.js";
+import { openStore, openTabStorage, openTabStore } from "./store.js";
 import { openClaims, Tab } from "./tab.js";
 import { nameProblem, printableName } from "./text.js";
 import { ComposerView } from "./view-composer.js";
@@ -15,6 +15,7 @@ import { EntryView } from "./view-entry.js";
 import { MembersView } from "./view-members.js";
 import { MessagesView } from "./view-messages.js";
 import { countText, hashOf, RoomsView } from "./view-rooms.js";
+import { RenewalView } from "./view-renewal.js";
 import { StatusView } from "./view-status.js";
 
 const ROOMS_EVERY_MS = 15_000;
@@ -27,14 +28,21 @@ const SAVE_TAB_MS = 300;
 const THEMES = ["auto", "light", "dark"];
 
 const store = openStore();
+/** The token is a secret of this tab: in no address, and in nothing that other tabs see. */
+const secrets = openTabStore();
 const state = new ChatState();
 const chat = new Chat({ state, url: socketUrl(), WebSocket, makeKey });
 const { BroadcastChannel } = globalThis;
 const claims = openClaims({ locks: navigator.locks, BroadcastChannel, clock: systemClock });
 const tab = new Tab({ storage: openTabStorage(), claims, makeName: makeKey });
-const entry = new EntryView((name) => {
+const entry = new EntryView((name, token) => {
   store.set("name", name);
-  enter(name);
+  if (token !== null) secrets.set("token", token);
+  enter(name, null, token ?? secrets.get("token", null));
+});
+const renewal = new RenewalView((token) => {
+  secrets.set("token", token);
+  chat.useToken(token);
 });
 const drawers = new Drawers();
 const rooms = new RoomsView(state, { open: openRoom, leave: leaveRoom });
@@ -61,6 +69,7 @@ let tabTimer = null;
 let readPositions = store.get("read", {});
 
 chat.onChange = changed;
+chat.onNeedToken = needToken;
 chat.readPosition = (name) => readPositions[name] ?? null;
 showTheme(store.get("theme", "auto"));
 start(await tab.load());
@@ -76,7 +85,8 @@ function start(saved) {
   if (typeof name === "string" && nameProblem(name) === null) chat.open(name);
   activate(state.find(name ?? "")?.name ?? state.rooms.keys().next().value ?? null);
   const self = saved?.name || store.get("name", "");
-  if (typeof self === "string" && self !== "") enter(self, saved);
+  const token = secrets.get("token", null);
+  if (typeof self === "string" && self !== "") enter(self, saved, token);
   else entry.show("");
 }
 
@@ -125,11 +135,19 @@ function refresh() {
 }
 
 /** A name was chosen: connect, or connect again under the new one. */
-function enter(name, saved = null) {
+function enter(name, saved = null, token = null) {
   entry.hide();
-  chat.enter(name, saved);
+  chat.enter(name, saved, typeof token === "string" ? token : null);
   changed("all");
   composer.focus();
+}
+
+/** Nobody but the person in front of it can give one. */
+function needToken() {
+  if (state.online) return renewal.show();
+  const had = secrets.get("token", null) !== null;
+  secrets.set("token", null);
+  entry.askToken(chat.name, had ? "The server does not take this token, or it has ended." : "");
 }
 
 function openRoom(name) {
@@ -212,9 +230,17 @@ function render() {
 function renderStatus() {
   status.render();
   const { why } = state.connection;
-  if (why?.name === "refused" || why?.name === "unauthorized") {
+  if (!state.online) renewal.hide();
+  if (why?.name === "unauthorized") return unauthorized();
+  if (why?.name === "refused") {
     entry.show(chat.name, `Not connected: ${stopReasonOf(why)}.`);
   }
+}
+
+function unauthorized() {
+  // Nobody has answered, or the answer was none: what was asked still stands.
+  if (entry.shown) return;
+  needToken();
 }
 
 function renderRooms() {

@@ -16,6 +16,7 @@ export class Chat {
   #driver = null;
   #inbox;
   #name = "";
+  #token = null;
   #tickets = 0;
   /** What to do with the answers of questions, by their tickets: as many as the Client has. */
   #asked = new Map();
@@ -28,6 +29,8 @@ export class Chat {
     this.onChange = () => {};
     /** The read position of a room from an earlier visit: `{ epoch, seq }` or null. */
     this.readPosition = () => null;
+    /** A token is wanted: that of the connection ends soon, or there is no connection without. */
+    this.onNeedToken = () => this.useToken(null);
     this.#inbox = new Inbox(this, clock);
   }
 
@@ -36,13 +39,26 @@ export class Chat {
     return this.#name;
   }
 
-  /** Connects, or connects again under another name. `saved` is what an earlier page has left. */
-  enter(name, saved = null) {
+  /**
+   * Connects, or connects again under another name. `saved` is what an earlier page has left;
+   * without a `token` the one before still counts.
+   */
+  enter(name, saved = null, token = null) {
     const restarts = this.#driver !== null && name !== this.#name;
     this.#name = name;
-    if (this.#driver !== null && !restarts) return this.reconnect();
+    if (this.#driver !== null && !restarts) {
+      this.useToken(token);
+      return this.reconnect();
+    }
+    this.#token = token ?? this.#token;
     this.#end();
     this.#begin(saved);
+  }
+
+  /** Gives the token that is wanted; null: there is none. */
+  useToken(token) {
+    this.#token = token ?? this.#token;
+    this.#driver?.dispatch({ type: "token", token });
   }
 
   /** Asks whether anybody is there, or skips the wait. */
@@ -175,10 +191,10 @@ export class Chat {
     const resume = saved?.name === this.#name ? later(saved.resume) : null;
     const users = Array.isArray(saved?.users) ? saved.users.filter(isUserId) : [];
     this.state.rememberUsers(users);
-    const config = { name: this.#name, features: FEATURES, resume,
+    const config = { name: this.#name, token: this.#token, features: FEATURES, resume,
       users: [...this.state.self.users] };
     this.#driver = new Driver({ url, WebSocket, clock, random, config,
-      deliver: (what) => this.#inbox.take(what) });
+      deliver: (what) => this.#inbox.take(what), needToken: () => this.onNeedToken() });
     for (const [name, position] of Object.entries(this.#driver.resume()?.rooms ?? {})) {
       this.state.add(name).applyPosition(position);
     }

@@ -27,9 +27,13 @@ export class Driver {
   #events = [];
   #isBusy = false;
 
-  /** `config` is the Client's; `deliver(what)` gets what it delivers, in order. */
-  constructor({ url, WebSocket, clock = systemClock, random = Math.random, config, deliver }) {
-    this.#options = { url, WebSocket, clock, random, deliver };
+  /**
+   * `config` is the Client's; `deliver(what)` gets what it delivers, in order. `needToken()` is
+   * called when a credential is wanted, which is an event `token`, now or later.
+   */
+  constructor({ url, WebSocket, clock = systemClock, random = Math.random, config, deliver,
+    needToken = () => {} }) {
+    this.#options = { url, WebSocket, clock, random, deliver, needToken };
     this.#client = new Client(config);
   }
 
@@ -55,6 +59,7 @@ export class Driver {
   /** Ends it for good and silently: whoever takes its place settles what it had to do. */
   end() {
     this.#options.deliver = () => {};
+    this.#options.needToken = () => {};
     this.dispatch({ type: "stop" });
     this.#options.clock.clearTimeout(this.#timer);
   }
@@ -89,8 +94,7 @@ export class Driver {
           this.#close(action.code);
           break;
         case "need_token":
-          // The page knows no credentials.
-          this.#events.push({ type: "token", token: null });
+          this.#options.needToken();
           break;
         default:
           this.#deliver(action.what);

@@ -39,7 +39,7 @@ export function stopReasonOf({ name, code, error }) {
     case "refused":
       return error.message || error.code;
     case "unauthorized":
-      return "the server wants to know who you are, by a token that this page does not have";
+      return "the server wants to know who you are, by a token";
     default:
       return "";
   }

@@ -32,6 +32,11 @@ export class Store {
   }
 }
 
+/** Of one tab, which outlives a reload. */
+export function openTabStore() {
+  return new Store(openTabStorage());
+}
+
 /** Reading the property itself may throw where cookies are blocked. */
 export function openStore() {
   try {

@@ -4,13 +4,18 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use chat_tokio::tls::rustls::pki_types::{CertificateDer, ServerName};
+use chat_tokio::clock::Clock;
+use chat_tokio::tls::rustls::ServerConfig;
+use chat_tokio::tls::rustls::crypto::aws_lc_rs::default_provider;
+use chat_tokio::tls::rustls::pki_types::pem::PemObject;
+use chat_tokio::tls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use chat_tokio::tls::{Roots, TlsIdentity};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use tempfile::TempDir;
+use time::{Duration, OffsetDateTime};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 /// Who signs certificates in a test.
 #[derive(Debug)]
@@ -45,8 +50,41 @@ impl Authority {
     /// If the system gives no random numbers.
     #[must_use]
     pub fn issue(&self) -> [String; 2] {
-        let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
-        let params = CertificateParams::new(names).expect("names");
+        self.sign(&machine())
+    }
+
+    /// Makes a certificate of this machine that counts from one time to another, both in hours
+    /// from now, and its key, in PEM.
+    ///
+    /// # Panics
+    /// If the system gives no random numbers.
+    #[must_use]
+    pub fn issue_for(&self, hours: [i64; 2]) -> [String; 2] {
+        let now = i64::try_from(Clock::start().now().wall.0 / 1000).expect("a time of our age");
+        let now = OffsetDateTime::from_unix_timestamp(now).expect("a time of our age");
+        let mut params = machine();
+        [params.not_before, params.not_after] = hours.map(|hours| now + Duration::hours(hours));
+        self.sign(&params)
+    }
+
+    /// Makes what accepts connections under a certificate of this machine.
+    ///
+    /// # Panics
+    /// If the system gives no random numbers.
+    #[must_use]
+    pub fn acceptor(&self) -> TlsAcceptor {
+        let [certificate, key] = self.issue();
+        let chain = CertificateDer::from_pem_slice(certificate.as_bytes()).expect("a certificate");
+        let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).expect("a key");
+        let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_no_client_auth()
+            .with_single_cert(vec![chain], key);
+        Arc::new(config.expect("a pair")).into()
+    }
+
+    fn sign(&self, params: &CertificateParams) -> [String; 2] {
         let key = KeyPair::generate().expect("a key");
         let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
         [certificate.pem(), key.serialize_pem()]
@@ -95,6 +133,11 @@ impl Authority {
         let name = ServerName::try_from("localhost").expect("a name");
         TlsConnector::from(Arc::clone(self.roots().config())).connect(name, tcp).await
     }
+}
+
+fn machine() -> CertificateParams {
+    let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
+    CertificateParams::new(names).expect("names")
 }
 
 /// Returns the certificate that a server has shown.

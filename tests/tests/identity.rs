@@ -302,3 +302,45 @@ async fn a_token_allows_the_rooms_that_it_names() {
     let refused = client.refused(&Request::Join { room: name("secret"), history: 5 }).await;
     assert_eq!(refused.code, chat_proto::ErrorCode::Forbidden);
 }
+
+#[tokio::test]
+async fn each_issuer_proves_its_own_tokens_only() {
+    let home = Home::default();
+    let beside = |name: &str| home.data().with_file_name(name);
+    std::fs::write(beside("secret"), SECRET).expect("a file");
+    let public = include_str!("../../chat-tokio/tests/keys/ed.pub.pem");
+    std::fs::write(beside("public"), public).expect("a file");
+    let us = format!("secret_file = {:?}", beside("secret"));
+    let them = format!("public_key = {:?}", beside("public"));
+    let table = |name, keys| format!("[[issuer]]\nname = '{name}'\naudience = 'chat'\n{keys}\n");
+    let file = beside("issuers.toml");
+    std::fs::write(&file, table("us", &us) + &table("them", &them)).expect("a file");
+    let settings = Spec::default()
+        .flag("--auth", "jwt")
+        .flag("--jwt-issuers", file.to_str().expect("a plain path"));
+    let server = Server::start(&home, &settings).await;
+
+    let private = include_bytes!("../../chat-tokio/tests/keys/ed.pem");
+    let private = SigningKey::private_pem(private).expect("a key");
+    let sign = |issuer: &str, user: &str, key: &SigningKey| {
+        let token = TokenSpec { issuer: issuer.into(), ..spec(user, 600) };
+        token.sign(key).expect("a token")
+    };
+    let mut ada = v1(server.http(), &sign("us", "ada", &signing_key())).await;
+    let mut bob = v1(server.http(), &sign("them", "bob", &private)).await;
+    for (issuer, key) in [("us", &private), ("them", &signing_key()), ("nobody", &private)] {
+        let mut eve = V1Client::connect(server.http()).await;
+        let id = eve.send(&hello(Some(&sign(issuer, "eve", key)))).await;
+        let ServerFrame::Error(error) = eve.reply(&id).await else {
+            panic!("a token of {issuer} is taken that another has signed")
+        };
+        assert_eq!(error.code, chat_proto::ErrorCode::Unauthorized, "{issuer}");
+    }
+
+    // Who is taken out of the file is gone with all whom it has let in.
+    std::fs::write(&file, table("us", &us)).expect("a file");
+    server.hang_up();
+    assert_eq!(bob.socket.ending().await, Ending::Closed(4001));
+    ada.join("lobby", 0).await;
+    server.stop().await;
+}

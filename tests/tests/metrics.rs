@@ -1,4 +1,5 @@
 //! What a server counts, as a collector reads it, after traffic of known size.
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -9,9 +10,9 @@ use chat_state::{HubId, Signal, SignalTo};
 use chat_tests::client::{BasicClient, Ending, Shape, Socket, V1Client, message, name};
 use chat_tests::scrape::{Scrape, get, until};
 use chat_tests::wait::eventually;
-use chat_tokio::Server;
 use chat_tokio::broker::{Broker, SignalSink};
 use chat_tokio::server::Builder;
+use chat_tokio::{Server, StartError};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
@@ -334,6 +335,21 @@ async fn signals_are_counted_in_both_directions_and_so_are_losses() {
     assert!(published.await >= 2, "a member has come, and an entry was committed");
 }
 
+/// A server that tells its metrics beside the page. That takes a port that is known before, and
+/// anybody may take it meanwhile.
+fn beside() -> (Server, SocketAddr) {
+    for _ in 0..100 {
+        let free = std::net::TcpListener::bind(any()).and_then(|free| free.local_addr());
+        let address = free.expect("a port");
+        match Server::builder().workers(2).listen(address).metrics_listen(address).start() {
+            Ok(server) => return (server, address),
+            Err(StartError::Listen { error, .. }) if error.kind() == ErrorKind::AddrInUse => {}
+            Err(error) => panic!("it does not start: {error}"),
+        }
+    }
+    panic!("a port that was free is always taken by another");
+}
+
 #[tokio::test]
 async fn metrics_stand_beside_the_page_only_if_that_is_wanted() {
     let (server, address, watchers) = start(Server::builder());
@@ -345,8 +361,7 @@ async fn metrics_stand_beside_the_page_only_if_that_is_wanted() {
     let address = server.local_addr().expect("it listens");
     assert_eq!(get(address, "/metrics").await.0, 404, "nobody wants them");
     drop(server);
-    let same = Server::builder().workers(2).listen(address).metrics_listen(address);
-    let _server = same.start().expect("it starts");
+    let (_server, address) = beside();
     let scrape = Scrape::of(address).await;
     assert_eq!(scrape.value("chat_worker_up{worker=\"1\"}"), 1.0);
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use http::HeaderMap;
 use tokio::net::TcpStream;
 
+use super::turned_away::{Refusal, TurnedAway};
 use super::{ConnectionLimits, Full, Place, Places, ProxyProtocol, TrustedProxies, proxy_protocol};
 
 /// What a listener goes by when connections come. Cloning shares the places, so the listeners of
@@ -42,6 +43,11 @@ impl Admission {
         &self.places
     }
 
+    /// Returns what is counted of those who get no place.
+    pub(crate) fn turned_away(&self) -> &TurnedAway {
+        self.places.turned_away()
+    }
+
     /// Tells whether the client's address has to be waited for.
     pub(super) fn has_to_ask(&self) -> bool {
         self.proxy_protocol == ProxyProtocol::Required
@@ -58,6 +64,19 @@ impl Admission {
         if self.proxy_protocol == ProxyProtocol::Off {
             return Some(direct);
         }
+        let address = self.proxied(stream, direct, within).await;
+        if address.is_none() {
+            self.turned_away().refuse(Refusal::ProxyProtocol);
+        }
+        address
+    }
+
+    async fn proxied(
+        &self,
+        stream: &mut TcpStream,
+        direct: IpAddr,
+        within: Duration,
+    ) -> Option<IpAddr> {
         if !self.trusted.trusts(direct) {
             self.tell(direct, "it is not one of the trusted proxies");
             return None;

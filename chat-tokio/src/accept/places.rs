@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::strangers::{Stranger, Strangers};
+use super::turned_away::{Refusal, TurnedAway};
 use super::{Episode, Network, PeerKey};
 
 /// How many connections may be open at a time, whatever they speak. A connection counts from its
@@ -65,6 +66,7 @@ struct Shared {
     limits: ConnectionLimits,
     taken: Mutex<Taken>,
     strangers: Arc<Strangers>,
+    turned_away: TurnedAway,
 }
 
 #[derive(Debug, Default)]
@@ -105,11 +107,16 @@ impl Places {
         let limit = self.0.limits.in_all;
         let mut taken = self.lock();
         if limit > 0 && taken.in_all >= limit {
+            self.turned_away().refuse(Refusal::Connections);
             taken.full.begin(|| tracing::warn!(limit, "too many connections; closing new ones"));
             return Err(Full::InAll);
         }
         taken.in_all = taken.in_all.saturating_add(1);
         Ok(Place { places: self.clone(), of: OnceLock::new() })
+    }
+
+    pub(super) fn turned_away(&self) -> &TurnedAway {
+        &self.0.turned_away
     }
 
     fn lock(&self) -> MutexGuard<'_, Taken> {
@@ -122,6 +129,7 @@ impl Places {
         let taken = &mut *taken;
         let of = taken.addresses.entry(key).or_default();
         if limit > 0 && of.open >= limit {
+            self.turned_away().refuse(Refusal::Address);
             if !std::mem::replace(&mut of.crowded, true) {
                 taken.crowded += 1;
                 if taken.crowded == 1 {

@@ -3,6 +3,7 @@ use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Router;
 use http::Request;
@@ -18,6 +19,7 @@ use super::{
     Admission, HEAD_BYTES_MAX, HEADERS_MAX, HTTP_TIME_MAX, HttpLimits, Place, REFUSALS_MAX,
     Security, Stream, without_delay,
 };
+use crate::accept::Failure;
 use crate::http::too_many;
 
 /// What the HTTP connections of one loop share.
@@ -69,13 +71,16 @@ impl Http {
         let stream = match begun {
             Ok(stream) => stream,
             Err(error) => {
+                self.admission.turned_away().fail(Failure::of_tls(&error));
                 return tracing::debug!(peer = %address, %error, "a handshake has failed");
             }
         };
         let Some(place) = place else { return self.refuse(stream, address).await };
         let place = Arc::new(place);
         let router = TowerToHyperService::new(self.router.clone());
+        let asked = AtomicBool::new(false);
         let service = service_fn(|mut request: Request<Incoming>| {
+            asked.store(true, Ordering::Relaxed);
             let client = self.admission.client(address, request.headers(), &place);
             request.extensions_mut().insert(client);
             router.call(request)
@@ -94,6 +99,8 @@ impl Http {
             () = tokio::time::sleep(HTTP_TIME_MAX) => return,
         };
         if let Err(error) = result {
+            let failure = Failure::of_request(&error).filter(|_| !asked.load(Ordering::Relaxed));
+            failure.inspect(|failure| self.admission.turned_away().fail(*failure));
             tracing::debug!(peer = %address, %error, "an HTTP connection ended");
         }
     }

@@ -78,7 +78,7 @@ pub(super) async fn stats(State(api): State<Api>) -> Json<Stats> {
 #[cfg(feature = "webhooks")]
 fn webhooks(totals: &Totals) -> Option<Webhooks> {
     let counts = totals.webhooks?;
-    let crate::webhooks::WebhookCounts { sent, failed, dropped, waiting } = counts;
+    let crate::webhooks::WebhookCounts { sent, failed, dropped, waiting, .. } = counts;
     Some(Webhooks { sent, failed, dropped, waiting })
 }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::Config;
 use super::options::{OFF, Opt, Set, path, put, show_path, string};
-use super::values::{address, word};
+use super::values::{address, is_https, word};
 
 /// Where backends and operators ask, and who may.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,6 +17,9 @@ pub struct ApiConfig {
     pub webhook_url: String,
     /// A file with the secret that events are signed with.
     pub webhook_secret_file: Option<PathBuf>,
+    /// A file with the authorities that prove an `https` address, in PEM; `None`: those of the
+    /// system.
+    pub webhook_ca: Option<PathBuf>,
     /// Which events: `connect`, `join`, `leave`, `message`; empty: all.
     pub webhook_events: Vec<String>,
 }
@@ -36,6 +39,9 @@ impl ApiConfig {
                         "--webhook-url needs --webhook-secret-file: nobody could tell who posts"
                     }
                     (true, Some(_)) => "--webhook-secret-file needs --webhook-url",
+                    (_, _) if self.webhook_ca.is_some() && !is_https(&self.webhook_url) => {
+                        "--webhook-ca needs an https address in --webhook-url"
+                    }
                     (false, Some(_)) | (true, None) => return Ok(()),
                 }
             }
@@ -82,7 +88,8 @@ pub(super) const OPTIONS: &[Opt] = &[
         name: "webhook_url",
         group: "API",
         value: "URL",
-        help: "Where to post what happens: an http address (https is not spoken).",
+        help: "Where to post what happens: an https address, or an http one, which is for a \
+               receiver on this machine.",
         set: Set::One(|config, text| put(&mut config.api.webhook_url, Ok(text.to_owned()))),
         show: |config| string(&config.api.webhook_url),
     },
@@ -94,6 +101,15 @@ pub(super) const OPTIONS: &[Opt] = &[
                64 bytes.",
         set: Set::One(|config, text| path(&mut config.api.webhook_secret_file, text)),
         show: |config| show_path(config.api.webhook_secret_file.as_ref()),
+    },
+    Opt {
+        name: "webhook_ca",
+        group: "API",
+        value: "FILE",
+        help: "Certificates in PEM that prove an https address of --webhook-url, instead of the \
+               system's authorities.",
+        set: Set::One(|config, text| path(&mut config.api.webhook_ca, text)),
+        show: |config| show_path(config.api.webhook_ca.as_ref()),
     },
     Opt {
         name: "webhook_events",

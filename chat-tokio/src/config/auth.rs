@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::options::{Opt, Set, YES_NO, path, put, show_path, show_word as text_of, string};
-use super::values::{duration, show_duration, word};
+use super::values::{duration, is_https, show_duration, word};
 use super::{Config, ConfigError, Origin};
 
 /// Who may come in.
@@ -34,6 +34,8 @@ pub struct AuthConfig {
     pub jwt_audience: String,
     /// How far the clocks may differ: at most 60 s, in whole seconds.
     pub jwt_leeway: Duration,
+    /// A file with issuers, as [`IssuerConfig::parse`](super::IssuerConfig::parse) reads it.
+    pub jwt_issuers: Option<PathBuf>,
 }
 
 /// How it is known who somebody is.
@@ -62,6 +64,7 @@ impl Default for AuthConfig {
             jwt_issuer: String::new(),
             jwt_audience: String::new(),
             jwt_leeway: Duration::from_secs(5),
+            jwt_issuers: None,
         }
     }
 }
@@ -72,10 +75,14 @@ impl AuthConfig {
     /// # Errors
     /// Which option is missing, or too many.
     pub fn check_tokens(&self) -> Result<(), String> {
+        if self.jwt_issuers.is_some() && !self.has_own_issuer() {
+            return Ok(());
+        }
         let sources =
             [self.jwt_secret_file.is_some(), self.jwt_public_key.is_some(), self.jwks.is_some()];
         let why = if sources.iter().filter(|given| **given).count() != 1 {
-            "--auth needs exactly one of --jwt-secret-file, --jwt-public-key and --jwks"
+            "--auth needs exactly one of --jwt-secret-file, --jwt-public-key and --jwks, or only \
+             --jwt-issuers"
         } else if self.jwt_issuer.is_empty() {
             "--auth needs --jwt-issuer: what the `iss` of tokens has to be"
         } else if self.jwt_audience.is_empty() {
@@ -87,10 +94,6 @@ impl AuthConfig {
         };
         Err(why.to_owned())
     }
-}
-
-fn is_https(address: &str) -> bool {
-    address.starts_with("https:")
 }
 
 /// Checks what no option can see by itself.
@@ -224,6 +227,16 @@ pub(super) const OPTIONS: &[Opt] = &[
         help: "How far the clocks of this machine and of the issuer may differ.",
         set: Set::One(|config, text| put(&mut config.auth.jwt_leeway, duration(text, LEEWAY))),
         show: |config| string(&show_duration(config.auth.jwt_leeway)),
+    },
+    Opt {
+        name: "jwt_issuers",
+        group: "Identity",
+        value: "FILE",
+        help: "TOML file of several issuers: for each a table [[issuer]] with name, audience, and \
+               secret_file (and algorithm), public_key or jwks (and jwks_ca); leeway_s. In place \
+               of the one of the other options, or besides.",
+        set: Set::One(|config, text| path(&mut config.auth.jwt_issuers, text)),
+        show: |config| show_path(config.auth.jwt_issuers.as_ref()),
     },
     Opt {
         name: "auth_warning",

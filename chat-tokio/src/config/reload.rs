@@ -116,6 +116,7 @@ fn take_over(running: &mut Config, wanted: &Config) {
     auth.jwt_issuer = new.jwt_issuer;
     auth.jwt_audience = new.jwt_audience;
     auth.jwt_leeway = new.jwt_leeway;
+    auth.jwt_issuers = new.jwt_issuers;
 }
 
 /// The options in which two configurations differ, as the file spells them.
@@ -185,6 +186,7 @@ mod tests {
         "jwt_issuer",
         "jwt_audience",
         "jwt_leeway",
+        "jwt_issuers",
     ];
 
     /// Values of which each option takes one that is not its default.

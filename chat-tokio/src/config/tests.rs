@@ -362,6 +362,7 @@ fn what_belongs_together_is_given_together() {
         (["--api-key-file", "keys"], "--api-key-file needs --api-listen"),
         (["--webhook-url", "http://h/"], "--webhook-url needs --webhook-secret-file"),
         (["--webhook-secret-file", "f"], "--webhook-secret-file needs --webhook-url"),
+        (["--webhook-ca", "f"], "--webhook-ca needs an https address"),
     ] {
         let told = config("", &[], &args).api.check().unwrap_err();
         assert!(told.starts_with(why), "{told}");

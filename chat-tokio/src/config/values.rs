@@ -116,6 +116,11 @@ pub(super) fn filter(text: &str) -> Result<String, String> {
     }
 }
 
+/// Tells whether an address is one of `https`.
+pub(super) fn is_https(address: &str) -> bool {
+    address.starts_with("https:")
+}
+
 /// One of a few words.
 pub(super) fn word<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, String> {
     words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value).ok_or_else(|| {

@@ -16,6 +16,7 @@ pub(super) fn families(seen: &Seen<'_>) -> Vec<Family> {
     all.extend(about_times(seen));
     all.extend(about_trouble(seen));
     all.extend(about_log_and_broker(seen));
+    all.extend(seen.edges.families());
     all
 }
 

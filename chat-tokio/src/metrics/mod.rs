@@ -22,6 +22,7 @@
 //! With the feature `metrics` there are `Snapshot::encode`, the text of Prometheus, and
 //! `Builder::metrics_listen`, a listener that serves it.
 mod count;
+mod edges;
 #[cfg(feature = "metrics")]
 mod encode;
 mod families;
@@ -42,6 +43,7 @@ use crate::http::{Health, HealthReport, Readiness, Ready};
 use crate::worker::{Look, WorkerHandle};
 
 pub(crate) use self::count::WorkerCounts;
+pub(crate) use self::edges::Edges;
 #[cfg(feature = "metrics")]
 pub use self::encode::CONTENT_TYPE;
 pub(crate) use self::kinds::{DIALECTS, Received, Sent, place_of};
@@ -61,6 +63,7 @@ struct Shared {
     clock: Clock,
     readiness: Readiness,
     health: Health,
+    edges: Edges,
 }
 
 /// What there was when somebody last looked.
@@ -91,6 +94,7 @@ struct Seen<'a> {
     workers: Vec<(&'a WorkerCounts, &'a Gauges)>,
     ready: Ready,
     health: HealthReport,
+    edges: &'a Edges,
 }
 
 /// A worker looks at each of its connections and rooms to answer, so it is not asked more often.
@@ -104,9 +108,10 @@ impl Metrics {
         workers: Vec<(WorkerHandle, Arc<WorkerCounts>)>,
         clock: Clock,
         (readiness, health): (Readiness, Health),
+        edges: Edges,
     ) -> Self {
         let looked = Mutex::default();
-        Self { shared: Arc::new(Shared { workers, looked, clock, readiness, health }) }
+        Self { shared: Arc::new(Shared { workers, looked, clock, readiness, health, edges }) }
     }
 
     /// Reads everything. Workers, log and broker are asked how they are, those at most once in
@@ -125,7 +130,8 @@ impl Metrics {
         let counts = shared.workers.iter().map(|(_, counts)| &**counts);
         let workers = counts.zip(&looked.gauges).collect();
         let ready = shared.readiness.get();
-        Snapshot { families: families::families(&Seen { workers, ready, health }) }
+        let seen = Seen { workers, ready, health, edges: &shared.edges };
+        Snapshot { families: families::families(&seen) }
     }
 }
 

@@ -27,6 +27,7 @@ mod error;
 mod identity;
 mod pem;
 mod roots;
+mod validity;
 
 use std::sync::Arc;
 

@@ -9,6 +9,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 
 use super::TlsError;
+use super::validity::Validity;
+use crate::clock::Clock;
 
 /// Bytes of the largest file: all roots of a system are about 250 KB.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
@@ -26,8 +28,11 @@ pub(super) enum Wrong {
 }
 
 impl Pair {
-    /// Checks that the halves are what they should be, and belong together.
-    pub(super) fn certified(&self, provider: &CryptoProvider) -> Result<CertifiedKey, Wrong> {
+    /// Checks that the halves are what they should be, belong together, and count at this time.
+    pub(super) fn certified(
+        &self,
+        provider: &CryptoProvider,
+    ) -> Result<(CertifiedKey, Validity), Wrong> {
         let chain = certificates(&self.chain).map_err(Wrong::Chain)?;
         let key = private_key(&self.key).map_err(Wrong::Key)?;
         let key = provider.key_provider.load_private_key(key).map_err(|error| {
@@ -38,7 +43,13 @@ impl Pair {
         })?;
         let certified = CertifiedKey::new(chain, key);
         match certified.keys_match() {
-            Ok(()) => Ok(certified),
+            Ok(()) => {
+                let first = certified.cert.first();
+                let first = first.expect("a pair that matches has a certificate");
+                let validity = Validity::of(first).map_err(Wrong::Chain)?;
+                validity.check(Clock::start().now().wall).map_err(Wrong::Chain)?;
+                Ok((certified, validity))
+            }
             Err(rustls::Error::InconsistentKeys(_)) => Err(Wrong::Key(TlsError::new(
                 "its private key is not that of the first certificate of the chain",
             ))),

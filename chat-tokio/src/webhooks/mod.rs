@@ -11,6 +11,9 @@
 //! an event twice, and knows it by its id. At most 10 000 events and 16 MiB wait; beyond it the
 //! oldest are dropped, which is counted and told in the log. What waits ends with the process.
 //!
+//! Over `https` (feature `tls`) the receiver proves who it is before anything is sent; one that
+//! can't is a failure like others.
+//!
 //! *Invariant:* nothing here waits in the way of the chat: a worker puts an event into a bounded
 //! queue, or drops it.
 mod queue;
@@ -25,16 +28,18 @@ use chat_proto::Timestamp;
 use http::Uri;
 use serde::Serialize;
 
-pub use queue::WebhookCounts;
 pub(crate) use queue::{Hooks, channel};
+pub use queue::{WebhookCounts, WebhookRetries};
 pub use secret::{SecretError, WebhookSecret};
 pub(crate) use send::start;
 pub(crate) use tap::{TappedBroker, TappedLog};
 
+use crate::outgoing::{Outgoing, Trust};
+
 /// Where events go, and which.
 #[derive(Clone)]
 pub struct WebhookOptions {
-    /// Where they are posted: an `http` address; `https` is not spoken.
+    /// Where they are posted: an `https` (with the feature `tls`) or `http` address.
     pub url: Uri,
     /// What they are signed with.
     pub secret: WebhookSecret,
@@ -44,6 +49,9 @@ pub struct WebhookOptions {
     pub retry: Duration,
     /// How long the receiver may take to answer. Default: 10 s.
     pub deadline: Duration,
+    /// The authorities that prove an `https` address; `None`: those of the system.
+    #[cfg(feature = "tls")]
+    pub roots: Option<crate::tls::Roots>,
 }
 
 impl WebhookOptions {
@@ -54,21 +62,35 @@ impl WebhookOptions {
     pub fn new(url: &str, secret: WebhookSecret) -> Result<Self, String> {
         let url: Uri = url.parse().map_err(|error| format!("{error}"))?;
         match (url.scheme_str(), url.host()) {
-            (Some("http"), Some(_)) => {}
-            (Some("https"), _) => {
-                let why = "https is not spoken: put a receiver or a proxy on this machine";
-                return Err(why.to_owned());
+            (Some("https"), Some(_)) if cfg!(not(feature = "tls")) => {
+                return Err("https needs the feature `tls`, which this was built without".into());
             }
-            (_, _) => return Err("an address such as http://localhost:9000/chat".to_owned()),
+            (Some("http" | "https"), Some(_)) => {}
+            (_, _) => return Err("an address such as https://example.org/chat".to_owned()),
         }
-        let (retry, deadline) = (Duration::from_secs(1), Duration::from_secs(10));
-        Ok(Self { url, secret, events: WebhookEvent::ALL.to_vec(), retry, deadline })
+        Ok(Self {
+            url,
+            secret,
+            events: WebhookEvent::ALL.to_vec(),
+            retry: Duration::from_secs(1),
+            deadline: Duration::from_secs(10),
+            #[cfg(feature = "tls")]
+            roots: None,
+        })
     }
 
-    /// Tells whether the receiver is on this machine, so that nobody on the way reads along.
+    /// Tells whether nobody on the way reads along: over `https`, or to this machine.
     #[must_use]
-    pub fn is_of_this_machine(&self) -> bool {
-        crate::http::is_loopback(&self.url)
+    pub fn is_private(&self) -> bool {
+        self.url.scheme_str() == Some("https") || crate::http::is_loopback(&self.url)
+    }
+
+    pub(crate) fn client(&self) -> Result<Outgoing, String> {
+        let trust = Trust {
+            #[cfg(feature = "tls")]
+            roots: self.roots.clone(),
+        };
+        trust.client(&self.url)
     }
 }
 

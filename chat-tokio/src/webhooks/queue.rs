@@ -24,12 +24,27 @@ const WAITING_BYTES_MAX: usize = 16 << 20;
 pub struct WebhookCounts {
     /// Taken by the receiver.
     pub sent: u64,
-    /// Given up after their last attempt.
+    /// Given up: after their last attempt, or since the receiver was gone.
     pub failed: u64,
+    /// Of these, those of which the receiver said that it was gone (410).
+    pub gone: u64,
     /// Dropped, since too many waited.
     pub dropped: u64,
     /// That wait, the one that is being sent included.
     pub waiting: u64,
+    /// Attempts that are made again, by why they failed.
+    pub retried: WebhookRetries,
+}
+
+/// Attempts that failed and are made again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WebhookRetries {
+    /// There was no connection, or none that could be trusted.
+    pub connection: u64,
+    /// There was no answer in time.
+    pub timeout: u64,
+    /// The answer was none of success.
+    pub status: u64,
 }
 
 /// Where workers put events. Cloning shares it.
@@ -50,9 +65,20 @@ pub(crate) struct Receiving {
 pub(super) struct Counts {
     sent: AtomicU64,
     failed: AtomicU64,
+    gone: AtomicU64,
     dropped: AtomicU64,
     waiting: AtomicU64,
+    /// In the order of [`Again`].
+    retried: [AtomicU64; 3],
     bytes: AtomicUsize,
+}
+
+/// Why an attempt is made again.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Again {
+    Connection,
+    Timeout,
+    Status,
 }
 
 /// Makes the way of events.
@@ -89,12 +115,15 @@ impl Hooks {
 
     pub(crate) fn counts(&self) -> WebhookCounts {
         let get = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        let Counts { sent, failed, dropped, waiting, .. } = &*self.counts;
+        let Counts { sent, failed, gone, dropped, waiting, retried, .. } = &*self.counts;
+        let [connection, timeout, status] = retried.each_ref().map(get);
         WebhookCounts {
             sent: get(sent),
             failed: get(failed),
+            gone: get(gone),
             dropped: get(dropped),
             waiting: get(waiting),
+            retried: WebhookRetries { connection, timeout, status },
         }
     }
 }
@@ -118,6 +147,15 @@ impl Counts {
     pub(super) fn failed(&self, bytes: usize) {
         self.leaves(bytes);
         self.failed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn gone(&self, bytes: usize) {
+        self.gone.fetch_add(1, Ordering::Relaxed);
+        self.failed(bytes);
+    }
+
+    pub(super) fn again(&self, why: Again) {
+        self.retried[why as usize].fetch_add(1, Ordering::Relaxed);
     }
 }
 

@@ -1,5 +1,7 @@
 //! Sends events, on a thread of its own.
+use std::cell::Cell;
 use std::io;
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -7,14 +9,12 @@ use axum::body::{Body, to_bytes};
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, USER_AGENT};
 use http::{Request, StatusCode};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
 use tokio::sync::watch;
 
 use super::WebhookOptions;
-use super::queue::{Receiving, Waiting};
+use super::queue::{Again, Counts, Receiving, Waiting};
 use crate::clock::Clock;
+use crate::outgoing::Outgoing;
 use crate::random;
 
 /// Attempts of one event: with their pauses about two minutes.
@@ -28,7 +28,7 @@ const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
 /// Starts the thread; it ends when it is told to, whatever waits then.
 pub(crate) fn start(
-    options: WebhookOptions,
+    (options, client): (WebhookOptions, Outgoing),
     receiving: Receiving,
     clock: Clock,
     mut stopping: watch::Receiver<bool>,
@@ -36,7 +36,8 @@ pub(crate) fn start(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let thread = std::thread::Builder::new().name("chat-webhooks".to_owned());
     thread.spawn(move || {
-        let sender = Sender::new(options, clock);
+        let counts = receiving.counts.clone();
+        let sender = Sender { options, client, clock, counts, failing: Cell::new(false) };
         runtime.block_on(async {
             tokio::select! {
                 () = run(&sender, receiving) => {}
@@ -72,6 +73,7 @@ async fn run(sender: &Sender, receiving: Receiving) {
         match done {
             Done::Sent => counts.sent(bytes),
             Done::GivenUp => counts.failed(bytes),
+            Done::Gone => counts.gone(bytes),
         }
     }
 }
@@ -80,45 +82,54 @@ async fn run(sender: &Sender, receiving: Receiving) {
 enum Done {
     Sent,
     GivenUp,
+    Gone,
 }
 
 struct Sender {
     options: WebhookOptions,
-    client: Client<HttpConnector, Body>,
+    client: Outgoing,
     clock: Clock,
+    counts: Arc<Counts>,
+    /// The last attempt failed: told once, until one does not.
+    failing: Cell<bool>,
 }
 
 impl Sender {
-    fn new(options: WebhookOptions, clock: Clock) -> Self {
-        let client = Client::builder(TokioExecutor::new()).build_http::<Body>();
-        Self { options, client, clock }
-    }
-
     async fn send_until_done(&self, event: Bytes) -> Done {
         let id = format!("msg_{}", random::letters::<26>());
         for attempt in 1..=ATTEMPTS_MAX {
             let sending = self.send(&id, event.clone());
-            let why = match tokio::time::timeout(self.options.deadline, sending).await {
-                Ok(Ok(())) => return Done::Sent,
+            let (kind, why) = match tokio::time::timeout(self.options.deadline, sending).await {
+                Ok(Ok(())) => {
+                    if self.failing.replace(false) {
+                        tracing::info!("the webhook's receiver takes events again");
+                    }
+                    return Done::Sent;
+                }
                 Ok(Err(Failure::Gone)) => {
                     tracing::warn!(id, "the webhook's receiver is gone (410): given up");
-                    return Done::GivenUp;
+                    return Done::Gone;
                 }
-                Ok(Err(Failure::Again(why))) => why,
-                Err(_) => "it was not answered in time".to_owned(),
+                Ok(Err(Failure::Again(kind, why))) => (kind, why),
+                Err(_) => (Again::Timeout, "it was not answered in time".to_owned()),
             };
             if attempt == ATTEMPTS_MAX {
                 tracing::warn!(id, %why, "a webhook event is given up");
                 return Done::GivenUp;
             }
-            tracing::debug!(id, attempt, %why, "a webhook event is sent again later");
+            self.counts.again(kind);
+            if self.failing.replace(true) {
+                tracing::debug!(id, attempt, %why, "a webhook event is sent again later");
+            } else {
+                tracing::warn!(id, %why, "the webhook's receiver takes no events: they wait");
+            }
             tokio::time::sleep(self.pause(attempt)).await;
         }
         Done::GivenUp
     }
 
     async fn send(&self, id: &str, body: Bytes) -> Result<(), Failure> {
-        let again = |why: &dyn std::fmt::Display| Failure::Again(why.to_string());
+        let unsent = |why: String| Failure::Again(Again::Connection, why);
         let timestamp = (self.clock.now().wall.0 / 1000).to_string();
         let signature = self.options.secret.sign(id, &timestamp, &body);
         let request = Request::post(&self.options.url)
@@ -128,15 +139,15 @@ impl Sender {
             .header("webhook-timestamp", timestamp)
             .header("webhook-signature", signature)
             .body(Body::from(body))
-            .map_err(|error| again(&error))?;
-        let response = self.client.request(request).await.map_err(|error| again(&error))?;
+            .map_err(|error| unsent(error.to_string()))?;
+        let response = self.client.ask(request).await.map_err(unsent)?;
         let status = response.status();
         // It says nothing that counts; once it is read, its connection serves the next event.
         let _ = to_bytes(Body::new(response.into_body()), ANSWER_BYTES_MAX).await;
         match status {
             status if status.is_success() => Ok(()),
             StatusCode::GONE => Err(Failure::Gone),
-            status => Err(Failure::Again(format!("it was answered with {status}"))),
+            status => Err(Failure::Again(Again::Status, format!("it was answered with {status}"))),
         }
     }
 
@@ -151,6 +162,6 @@ impl Sender {
 
 /// Why an attempt is none.
 enum Failure {
-    Again(String),
+    Again(Again, String),
     Gone,
 }

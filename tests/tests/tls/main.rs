@@ -4,6 +4,8 @@ mod certificates;
 mod chat;
 mod handshakes;
 mod key_sets;
+mod validity;
+mod webhooks;
 
 use std::net::SocketAddr;
 

@@ -6,10 +6,11 @@ use std::time::{Duration, SystemTime};
 use chat_state::{AuthError, KeyId, Mono};
 use jsonwebtoken::Algorithm;
 
-use super::fetch::{self, Trust};
+use super::fetch;
 use super::keys::Secrets;
 use super::{Key, KeyError, Refusal};
 use crate::clock::Clock;
+use crate::outgoing::Trust;
 #[cfg(feature = "tls")]
 use crate::tls::Roots;
 

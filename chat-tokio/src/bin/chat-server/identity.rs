@@ -2,7 +2,7 @@
 use std::path::Path;
 
 use chat_tokio::auth::jwt::{Hmac, Issuer, Jwks, JwksSource, Jwt, Key, KeyError, Keys};
-use chat_tokio::config::AuthConfig;
+use chat_tokio::config::{AuthConfig, IssuerConfig, SecretAlgorithm};
 
 use super::serve::When;
 
@@ -12,48 +12,96 @@ use super::serve::When;
 /// Which option can't be used, and why.
 pub(crate) async fn authority(auth: &AuthConfig, when: When) -> Result<Jwt, String> {
     auth.check_tokens()?;
-    let keys = if let Some(path) = &auth.jwt_secret_file {
-        let key = secret(path).and_then(|secret| Key::secret(&secret, hmac(auth)));
-        Keys::Fixed(vec![key.map_err(|error| told("--jwt-secret-file", path, &error))?])
-    } else if let Some(path) = &auth.jwt_public_key {
-        let key = read(path).and_then(|pem| Key::public_pem(&pem));
-        Keys::Fixed(vec![key.map_err(|error| told("--jwt-public-key", path, &error))?])
-    } else {
-        let text = auth.jwks.as_deref().unwrap_or_default();
-        let failed = |error: KeyError| told("--jwks", Path::new(text), &error);
-        let source = JwksSource::new(text).map_err(failed)?;
-        let set = trust(Jwks::new(source.clone()), auth)?;
-        match (set.load().await, source, when) {
-            (Err(error), JwksSource::File(_), _) | (Err(error), _, When::Again) => {
-                return Err(failed(error));
+    let mut issuers = Vec::new();
+    if let Some(own) = auth.issuer() {
+        issuers.push(issuer(&own, &OPTIONS, when).await?);
+    }
+    if let Some(path) = &auth.jwt_issuers {
+        let told = |why: String| format!("--jwt-issuers {}: {why}", path.display());
+        let text = std::fs::read_to_string(path).map_err(|error| told(error.to_string()))?;
+        for found in IssuerConfig::parse(&text).map_err(told)? {
+            let whose = |why| told(format!("the issuer `{}`: {why}", found.name));
+            if issuers.iter().any(|other: &Issuer| other.name == found.name) {
+                return Err(whose("it is that of --jwt-issuer, too".to_owned()));
             }
-            // Whoever serves it may start later than this server.
-            (Err(error), JwksSource::Url(_), When::AtStart) => {
-                tracing::warn!(%error, "the set of keys can't be read yet: nobody can come in");
-            }
-            (Ok(()), ..) => {}
+            issuers.push(issuer(&found, &KEYS_OF_FILE, when).await.map_err(whose)?);
         }
-        Keys::Set(set)
+    }
+    Ok(Jwt::new(issuers))
+}
+
+/// What the places are called that name an issuer's keys.
+struct Names {
+    secret_file: &'static str,
+    public_key: &'static str,
+    jwks: &'static str,
+    #[cfg(feature = "tls")]
+    jwks_ca: &'static str,
+}
+
+const OPTIONS: Names = Names {
+    secret_file: "--jwt-secret-file",
+    public_key: "--jwt-public-key",
+    jwks: "--jwks",
+    #[cfg(feature = "tls")]
+    jwks_ca: "--jwks-ca",
+};
+
+const KEYS_OF_FILE: Names = Names {
+    secret_file: "secret_file",
+    public_key: "public_key",
+    jwks: "jwks",
+    #[cfg(feature = "tls")]
+    jwks_ca: "jwks_ca",
+};
+
+async fn issuer(config: &IssuerConfig, names: &Names, when: When) -> Result<Issuer, String> {
+    let keys = if let Some(path) = &config.secret_file {
+        let key = secret(path).and_then(|secret| Key::secret(&secret, hmac(config.algorithm)));
+        Keys::Fixed(vec![key.map_err(|error| told(names.secret_file, path, &error))?])
+    } else if let Some(path) = &config.public_key {
+        let key = read(path).and_then(|pem| Key::public_pem(&pem));
+        Keys::Fixed(vec![key.map_err(|error| told(names.public_key, path, &error))?])
+    } else {
+        Keys::Set(set(config, names, when).await?)
     };
-    let issuer = Issuer {
-        name: auth.jwt_issuer.clone(),
-        audience: auth.jwt_audience.clone(),
-        leeway_s: auth.jwt_leeway.as_secs(),
+    Ok(Issuer {
+        name: config.name.clone(),
+        audience: config.audience.clone(),
+        leeway_s: config.leeway_s,
         keys,
-    };
-    Ok(Jwt::new(vec![issuer]))
+    })
+}
+
+async fn set(config: &IssuerConfig, names: &Names, when: When) -> Result<Jwks, String> {
+    let text = config.jwks.as_deref().unwrap_or_default();
+    let failed = |error: KeyError| told(names.jwks, Path::new(text), &error);
+    let source = JwksSource::new(text).map_err(failed)?;
+    let set = trust(Jwks::new(source.clone()), config, names)?;
+    match (set.load().await, source, when) {
+        (Err(error), JwksSource::File(_), _) | (Err(error), _, When::Again) => Err(failed(error)),
+        // Whoever serves it may start later than this server.
+        (Err(error), JwksSource::Url(_), When::AtStart) => {
+            tracing::warn!(
+                issuer = config.name, %error,
+                "the set of keys can't be read yet: nobody of this issuer can come in"
+            );
+            Ok(set)
+        }
+        (Ok(()), ..) => Ok(set),
+    }
 }
 
 /// Says who proves an `https` address of a set.
 #[cfg(feature = "tls")]
-fn trust(set: Jwks, auth: &AuthConfig) -> Result<Jwks, String> {
-    let Some(path) = &auth.jwks_ca else { return Ok(set) };
+fn trust(set: Jwks, config: &IssuerConfig, names: &Names) -> Result<Jwks, String> {
+    let Some(path) = &config.jwks_ca else { return Ok(set) };
     let roots = chat_tokio::tls::Roots::from_file(path);
-    roots.map(|roots| set.roots(roots)).map_err(|error| format!("--jwks-ca {error}"))
+    roots.map(|roots| set.roots(roots)).map_err(|error| format!("{} {error}", names.jwks_ca))
 }
 
 #[cfg(not(feature = "tls"))]
-fn trust(set: Jwks, _: &AuthConfig) -> Result<Jwks, String> {
+fn trust(set: Jwks, _: &IssuerConfig, _: &Names) -> Result<Jwks, String> {
     // Their addresses are refused.
     Ok(set)
 }
@@ -74,11 +122,11 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, KeyError> {
     std::fs::read(path).map_err(|error| KeyError::new(error.to_string()))
 }
 
-pub(crate) fn hmac(auth: &AuthConfig) -> Hmac {
-    match auth.jwt_secret_bits {
-        384 => Hmac::Sha384,
-        512 => Hmac::Sha512,
-        _ => Hmac::Sha256,
+pub(crate) fn hmac(algorithm: SecretAlgorithm) -> Hmac {
+    match algorithm {
+        SecretAlgorithm::HS256 => Hmac::Sha256,
+        SecretAlgorithm::HS384 => Hmac::Sha384,
+        SecretAlgorithm::HS512 => Hmac::Sha512,
     }
 }
 

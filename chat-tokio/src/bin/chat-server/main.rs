@@ -5,6 +5,8 @@
 //! comes during the drain.
 mod api;
 #[cfg(feature = "jwt")]
+mod grant;
+#[cfg(feature = "jwt")]
 mod identity;
 mod logging;
 mod reload;
@@ -21,9 +23,14 @@ use std::process::ExitCode;
 use chat_tokio::config::{AuthMode, Config, ConfigError, Loaded, Settings};
 
 fn main() -> ExitCode {
-    #[cfg(feature = "jwt")]
     if std::env::args_os().nth(1).is_some_and(|word| word == "token") {
+        #[cfg(feature = "jwt")]
         return token::run(std::env::args_os().skip(2).collect());
+        #[cfg(not(feature = "jwt"))]
+        {
+            eprintln!("chat-server: token: {NO_JWT}");
+            return ExitCode::from(USAGE);
+        }
     }
     match load() {
         Ok(Loaded::Run(settings)) => run(&settings),
@@ -56,6 +63,9 @@ fn run(settings: &Settings) -> ExitCode {
     // Not when they are read: whoever makes tokens needs fewer of them.
     let tokens = match settings.config.auth.mode {
         AuthMode::Open => Ok(()),
+        #[cfg(not(feature = "jwt"))]
+        AuthMode::Jwt | AuthMode::Cookie => Err(format!("--auth: {NO_JWT}")),
+        #[cfg(feature = "jwt")]
         AuthMode::Jwt | AuthMode::Cookie => settings.config.auth.check_tokens(),
     };
     if let Err(why) = tokens.and_then(|()| settings.config.door.check_proxies()) {
@@ -97,6 +107,10 @@ fn raise_open_files() {
         Err(error) => tracing::debug!("the limit of open files stays as it is: {error}"),
     }
 }
+
+/// What no other option can make up for.
+#[cfg(not(feature = "jwt"))]
+const NO_JWT: &str = "this server was built without the feature `jwt`";
 
 const FAILED: u8 = 1;
 const USAGE: u8 = 2;

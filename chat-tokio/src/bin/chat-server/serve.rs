@@ -112,9 +112,7 @@ pub(crate) async fn authority(
 ) -> Result<Option<Arc<dyn Authenticator>>, String> {
     match auth.mode {
         AuthMode::Open => Ok(None),
-        AuthMode::Jwt | AuthMode::Cookie => {
-            Err("--auth: this server was built without the feature `jwt`".to_owned())
-        }
+        AuthMode::Jwt | AuthMode::Cookie => Err(format!("--auth: {}", super::NO_JWT)),
     }
 }
 

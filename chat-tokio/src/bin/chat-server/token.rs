@@ -9,16 +9,18 @@ use chat_tokio::auth::jwt::{KeyError, SigningKey, TOKEN_BYTES_MAX, TokenSpec};
 use chat_tokio::config::{AuthConfig, Config, Loaded};
 
 use super::serve::When;
-use super::{FAILED, USAGE, identity};
+use super::{FAILED, USAGE, grant, identity};
 
 const HELP: &str = "\
 Makes and checks the tokens of --auth jwt and --auth cookie.
 
   chat-server token make --user ID [OPTIONS]     prints a token
-  chat-server token check [OPTIONS] < TOKEN      says what a token grants, or why it is refused
+  chat-server token check [OPTIONS] < TOKEN      says what a token grants, or why it is refused;
+                                                 with --json as JSON
 
 Options of the server say which tokens these are: --jwt-secret-file, --jwt-algorithm,
---jwt-public-key, --jwks, --jwt-issuer, --jwt-audience, --jwt-leeway, --config and the environment.
+--jwt-public-key, --jwks, --jwt-issuer, --jwt-audience, --jwt-leeway, --jwt-issuers, --config and
+the environment.
 
 `make` takes besides:
   --user ID            whose token it is: a-z, 0-9, `.`, `_` and `-`
@@ -82,10 +84,11 @@ fn make(mut words: impl Iterator<Item = String>) -> Done {
         return Err((USAGE, "--jwt-issuer and --jwt-audience are needed".to_owned()));
     }
     (spec.issuer, spec.audience) = (auth.jwt_issuer.clone(), auth.jwt_audience.clone());
+    let own = auth.issuer().map(|issuer| issuer.algorithm).unwrap_or_default();
     let key = match (private, &auth.jwt_secret_file) {
         (Some(path), _) => key("--private-key", &path, |text| SigningKey::private_pem(&text)),
         (None, Some(path)) => identity::secret(path)
-            .and_then(|secret| SigningKey::secret(&secret, identity::hmac(&auth)))
+            .and_then(|secret| SigningKey::secret(&secret, identity::hmac(own)))
             .map_err(|error| identity::told("--jwt-secret-file", path, &error)),
         (None, None) => Err("a key to sign with is missing: --jwt-secret-file, or --private-key \
                              with a private key in PEM"
@@ -105,7 +108,14 @@ fn key(
 
 /// The token comes by standard input: whoever may list processes sees their arguments.
 fn check(words: impl Iterator<Item = String>) -> Done {
-    let words: Vec<String> = words.collect();
+    let mut words: Vec<String> = words.collect();
+    let show = match words.iter().position(|word| word == "--json") {
+        Some(at) => {
+            words.remove(at);
+            grant::json
+        }
+        None => grant::lines,
+    };
     if words.iter().any(|word| word == "--help" || word == "-h") {
         return Ok(HELP.to_owned());
     }
@@ -119,7 +129,7 @@ fn check(words: impl Iterator<Item = String>) -> Done {
     runtime.block_on(async {
         let jwt = identity::authority(&auth, When::AtStart).await.map_err(|why| (FAILED, why))?;
         match jwt.check(token.trim()).await {
-            Ok(grant) => Ok(format!("{grant:#?}\n")),
+            Ok(grant) => Ok(show(&grant)),
             Err(refusal) => Err((FAILED, format!("the token is refused: {refusal}"))),
         }
     })

@@ -18,7 +18,12 @@ pub(crate) fn add(builder: Builder, config: &Config) -> Result<Builder, String> 
         let is_wanted = |event: &WebhookEvent| wanted.iter().any(|name| name == event.name());
         options.events.retain(is_wanted);
     }
-    if !options.is_of_this_machine() {
+    #[cfg(feature = "tls")]
+    if let Some(path) = &config.api.webhook_ca {
+        let roots = chat_tokio::tls::Roots::from_file(path);
+        options.roots = Some(roots.map_err(|error| format!("--webhook-ca {error}"))?);
+    }
+    if !options.is_private() {
         tracing::warn!(
             host = options.url.host(),
             "webhooks go to another machine in the clear: whoever is on the way reads them"

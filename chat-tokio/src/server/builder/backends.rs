@@ -37,7 +37,8 @@ impl Builder {
         seams.log = Arc::new(TappedLog { log: seams.log, hooks: hooks.clone() });
         seams.broker = Arc::new(TappedBroker::new(seams.broker, hooks.clone(), clock));
         seams.hooks = Some(hooks);
-        let started = webhooks::start(options.clone(), receiving, clock, life.stopping.clone());
+        let sending = (options.clone(), options.client().map_err(StartError::Webhooks)?);
+        let started = webhooks::start(sending, receiving, clock, life.stopping.clone());
         seams.telling = Some(started.map_err(StartError::Thread)?);
         Ok(seams)
     }

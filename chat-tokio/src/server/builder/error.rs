@@ -30,6 +30,8 @@ pub enum StartError {
         /// Why.
         error: io::Error,
     },
+    /// Webhooks can't be sent; why.
+    Webhooks(String),
     /// The system gives no thread or no runtime.
     Thread(io::Error),
 }
@@ -46,6 +48,7 @@ impl fmt::Display for StartError {
             Self::WebDir { path, error } => {
                 write!(f, "cannot serve the folder {}: {error}", path.display())
             }
+            Self::Webhooks(why) => write!(f, "webhooks can't be sent: {why}"),
             Self::Thread(error) => write!(f, "cannot start a worker: {error}"),
         }
     }

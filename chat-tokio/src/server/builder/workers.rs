@@ -15,7 +15,7 @@ use crate::broker::{Broker, LocalBroker};
 use crate::clock::Clock;
 use crate::http::{self, FrameBytes, Health, HttpState, Identify, Page, Readiness};
 use crate::log::{MemoryLog, RoomLog};
-use crate::metrics::{Metrics, WorkerCounts};
+use crate::metrics::{Edges, Metrics, WorkerCounts};
 use crate::server::moderation::Moderation;
 use crate::server::publish::Publishing;
 use crate::server::thread::{self, Life, LineListener, Listeners};
@@ -81,7 +81,14 @@ impl Builder {
         let shared = self.shared(handles, seams, clock);
         let workers = ends.iter().map(|end| (end.handle.clone(), end.counts.clone())).collect();
         let watched = (shared.readiness.clone(), shared.health.clone());
-        let metrics = Metrics::new(workers, clock, watched);
+        let edges = Edges {
+            door: self.admission.clone(),
+            #[cfg(feature = "tls")]
+            identities: shared.identities.clone(),
+            #[cfg(feature = "webhooks")]
+            hooks: shared.hooks.clone(),
+        };
+        let metrics = Metrics::new(workers, clock, watched, edges);
         Common { shared: Arc::new(shared), metrics, life }
     }
 
