@@ -22,6 +22,11 @@ use std::process::ExitCode;
 
 use chat_tokio::config::{AuthMode, Config, ConfigError, Loaded, Settings};
 
+/// It gives back what a burst has taken; the C library of Linux keeps it.
+#[cfg(all(unix, feature = "jemalloc"))]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|word| word == "token") {
         #[cfg(feature = "jwt")]
