@@ -488,15 +488,6 @@ impl Hub {
         }
     }
 
-    /// Tells other Hubs that nobody is left, where leaving was not told.
-    fn tell_empty(&mut self, room: &Room, out: &mut Actions) {
-        let version = room.version + 1;
-        self.changes = self.changes.max(version);
-        let name = room.name.clone();
-        let leaving = || Signal::Leaving { room: name, version };
-        self.signal(SignalTo::Followers(room.name.clone()), leaving, out);
-    }
-
     /// Lists a room's members: those here first, then those of other Hubs. Whoever has just moved
     /// from one Hub to another counts once. An inbox shows nobody.
     pub(super) fn members_view(&self, at: RoomId) -> Option<MembersView> {
@@ -556,20 +547,5 @@ impl Hub {
         let member = (session.member_id, session.member());
         let reason = LeaveReason::Left;
         self.depart((conn, at), &subscription.state, member, reason, out);
-    }
-
-    /// Notes that other Hubs should be told a room's count.
-    fn count_changed(&mut self, name: RoomName) {
-        if self.config.peers == crate::config::Peers::Some {
-            self.census.insert(name);
-        }
-    }
-
-    /// Arms the census timer if there is something to tell.
-    pub(super) fn arm_census(&mut self, now: Mono) {
-        if !self.census_armed && !self.census.is_empty() {
-            self.census_armed = true;
-            self.timers.arm(now.plus(self.config.times.census_ms), Timer::Census);
-        }
     }
 }

@@ -9,7 +9,7 @@ use crate::config::Peers;
 use crate::event::{Action, Recipients, Signal, SignalTo};
 use crate::ids::{HubId, MemberId, Mono};
 use crate::presence::Change;
-use crate::room::RoomId;
+use crate::room::{Room, RoomId};
 use crate::timers::Timer;
 
 /// Rooms that are polled at a time: one read of the log each, in one turn.
@@ -198,7 +198,7 @@ impl Hub {
         self.census_armed = false;
         for room in core::mem::take(&mut self.census) {
             let here = self.rooms.find(&room).and_then(|at| self.rooms.get(at));
-            let count = here.map_or(0, crate::room::Room::members_here);
+            let count = here.map_or(0, Room::members_here);
             self.signal(SignalTo::Everyone, || Signal::Census { room, count }, out);
         }
     }
@@ -224,6 +224,30 @@ impl Hub {
         if !self.poll_armed && self.config.peers == Peers::Some && self.rooms.len() > 0 {
             self.poll_armed = true;
             self.timers.arm(now.plus(self.config.times.poll_ms.max(1)), Timer::Poll);
+        }
+    }
+
+    /// Tells other Hubs that nobody is left, where leaving was not told.
+    pub(super) fn tell_empty(&mut self, room: &Room, out: &mut Actions) {
+        let version = room.version + 1;
+        self.changes = self.changes.max(version);
+        let name = room.name.clone();
+        let leaving = || Signal::Leaving { room: name, version };
+        self.signal(SignalTo::Followers(room.name.clone()), leaving, out);
+    }
+
+    /// Notes that other Hubs should be told a room's count.
+    pub(super) fn count_changed(&mut self, name: RoomName) {
+        if self.config.peers == Peers::Some {
+            self.census.insert(name);
+        }
+    }
+
+    /// Arms the census timer if there is something to tell.
+    pub(super) fn arm_census(&mut self, now: Mono) {
+        if !self.census_armed && !self.census.is_empty() {
+            self.census_armed = true;
+            self.timers.arm(now.plus(self.config.times.census_ms), Timer::Census);
         }
     }
 }
