@@ -284,14 +284,16 @@ async fn a_receiver_that_hangs_or_is_gone_delays_nobody_and_what_is_dropped_is_c
         (counts.dropped > 0 && counts.waiting + counts.dropped == said + 1).then_some(counts)
     });
     let counted = waiting.await;
-    // 16 MiB wait, of some 8200 bytes each, and the one that hangs.
-    assert!((1900..2100).contains(&counted.waiting), "{counted:?}");
+    // 16 MiB wait, of some 8200 bytes each, the one that hangs, and what is on its way.
+    assert!((1900..2200).contains(&counted.waiting), "{counted:?}");
     assert_eq!((counted.sent, counted.failed), (0, 0));
     // It disappears: the event that hung is sent again, then the oldest that was kept.
     drop(hanging);
     assert_eq!(receiver.take().await["data"]["content"], "hangs");
     let next = receiver.take().await;
-    assert_eq!(next["data"]["reply_to"], json!(counted.dropped + 1), "the oldest were dropped");
+    // Some may have been on their way into the queue when it was counted.
+    let dropped = counts(&server).await.dropped;
+    assert_eq!(next["data"]["reply_to"], json!(dropped + 1), "the oldest were dropped");
     // Gone for good, it is no matter either.
     drop(receiver);
     bob.say("lobby", "we are still here").await;

@@ -70,8 +70,9 @@ impl From<Ban> for BanShown {
     (status = 200, body = BanList),
     (status = "default", description = "Why it is not done", body = Problem,
         content_type = "application/problem+json")))]
-pub(super) async fn list(State(api): State<Api>) -> Json<BanList> {
-    Json(BanList { bans: api.handle.bans().into_iter().map(BanShown::from).collect() })
+pub(super) async fn list(State(api): State<Api>) -> Result<Json<BanList>, Problem> {
+    let bans = api.handle.bans().await?;
+    Ok(Json(BanList { bans: bans.into_iter().map(BanShown::from).collect() }))
 }
 
 /// Keeps a user out of a room or of the server: live sessions are put out at once.

@@ -52,7 +52,7 @@ pub enum BanError {
     Unknown,
     /// It is out of an inbox, which has nobody in it but its user.
     Inbox,
-    /// The log does not take it, so that it would end with the process; why.
+    /// The log can't be read, or does not take it, so that it would end with the process; why.
     Log(String),
 }
 
@@ -64,7 +64,7 @@ impl std::fmt::Display for BanError {
             Self::Inbox => {
                 f.write_str("nobody can be kept out of an inbox: ban the user from the server")
             }
-            Self::Log(why) => write!(f, "the log does not take it: {why}"),
+            Self::Log(why) => write!(f, "the log does not answer as it should: {why}"),
         }
     }
 }
@@ -113,8 +113,14 @@ impl Moderation {
         self.list().into_iter().map(Ban::order).collect()
     }
 
+    /// Waits until what the log has was read.
+    async fn known(&self) -> Result<(), BanError> {
+        let read = self.loaded.get_or_try_init(|| self.fold()).await;
+        read.map(|_| ()).map_err(|error| BanError::Log(error.to_string()))
+    }
+
     /// Returns the bans that hold, by user and room.
-    pub(super) fn list(&self) -> Vec<Ban> {
+    fn list(&self) -> Vec<Ban> {
         let now = self.clock.now().wall;
         let mut bans = self.lock();
         bans.retain(|_, until| until.is_none_or(|until| until > now));
@@ -206,6 +212,7 @@ impl Handle {
         }
         let moderation = &self.shared.moderation;
         let _turn = moderation.turn.lock().await;
+        moderation.known().await?;
         let key = (ban.user.clone(), ban.room.clone());
         let held = moderation.list().len();
         if held >= BANS_MAX && !moderation.lock().contains_key(&key) {
@@ -225,6 +232,7 @@ impl Handle {
     pub async fn unban(&self, user: &UserId, room: Option<&RoomName>) -> Result<(), BanError> {
         let moderation = &self.shared.moderation;
         let _turn = moderation.turn.lock().await;
+        moderation.known().await?;
         let (user, room) = (user.clone(), room.cloned());
         let key = (user.clone(), room.clone());
         if !moderation.lock().contains_key(&key) {
@@ -237,10 +245,15 @@ impl Handle {
         Ok(())
     }
 
-    /// Returns the bans that hold, by user and room: at most [`BANS_MAX`].
-    #[must_use]
-    pub fn bans(&self) -> Vec<Ban> {
-        self.shared.moderation.list()
+    /// Returns the bans that hold, by user and room: at most [`BANS_MAX`]. Right after the start it
+    /// waits until the log has told them.
+    ///
+    /// # Errors
+    /// If the log can't be read.
+    pub async fn bans(&self) -> Result<Vec<Ban>, BanError> {
+        let moderation = &self.shared.moderation;
+        moderation.known().await?;
+        Ok(moderation.list())
     }
 
     /// Writes a revocation down, so that it outlives the process.
