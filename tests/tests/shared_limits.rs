@@ -197,14 +197,7 @@ async fn a_user_has_so_many_sessions_and_gets_their_places_back() {
         assert_eq!(more.socket.ending().await, Ending::Closed(4101));
     }
     entered(server.http(), "bob").await;
-    for client in all {
-        client.socket.close().await;
-    }
-    eventually("their places", async || {
-        let (_, answer) = enter(server.http(), "ada").await;
-        matches!(answer, ServerFrame::Welcome(_)).then_some(())
-    })
-    .await;
+    gives_back(server.http(), all).await;
 }
 
 /// The kernel spreads connections over the workers: with each of them counting alone, a user would
@@ -226,11 +219,16 @@ async fn a_user_has_so_many_sessions_over_all_workers() {
     for client in &mut all {
         client.join("lobby", 0).await;
     }
+    gives_back(server.http(), all).await;
+}
+
+/// Ends ada's sessions, and waits until there is place for one of hers again.
+async fn gives_back(server: SocketAddr, all: Vec<V1Client>) {
     for client in all {
         client.socket.close().await;
     }
     eventually("their places", async || {
-        let (_, answer) = enter(server.http(), "ada").await;
+        let (_, answer) = enter(server, "ada").await;
         matches!(answer, ServerFrame::Welcome(_)).then_some(())
     })
     .await;

@@ -1,5 +1,6 @@
 //! The HTTP API for backends and operators, over real sockets.
 mod document;
+mod faulty;
 mod figures;
 mod inboxes;
 mod moderation;

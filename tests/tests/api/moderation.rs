@@ -1,13 +1,16 @@
 //! What operators do about people.
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use chat_proto::{ErrorCode, LeaveReason, Request, Resume, ServerFrame};
 use chat_tests::client::{BasicClient, Ending, V1Client, name};
-use chat_tests::process::{Home, Server, Spec};
+use chat_tests::process::{Home, Server as Process, Spec};
 use chat_tests::wait::within;
+use chat_tokio::Server;
 use serde_json::json;
 
-use crate::support::{Served, hello, known_users, process, served, token, welcomed};
+use crate::faulty::Faulty;
+use crate::support::{Served, hello, known_users, process, serve, served, token, welcomed};
 
 async fn refused(chat: SocketAddr, user: &str) -> (ErrorCode, Ending) {
     let mut client = V1Client::connect(chat).await;
@@ -216,10 +219,42 @@ async fn bans_and_revocations_outlive_the_process() {
     server.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn bans_are_told_and_lifted_once_the_log_was_read() {
+    let log = Arc::new(Faulty::default());
+    let before = serve(Server::builder().log(log.clone()));
+    for user in ["ada", "bob"] {
+        let _ = before.api.post("/v1/bans", &json!({"user": user})).await.ok();
+    }
+    before.server.shutdown().await;
+    log.held.send_replace(true);
+    let Served { server: _server, api, .. } = serve(Server::builder().log(log.clone()));
+    // In the time of many other requests neither is answered.
+    let lift = api.ask("DELETE", "/v1/bans?user=bob", &[], "");
+    let list = api.get("/v1/bans");
+    let others = async {
+        for _ in 0..50 {
+            let _ = api.get("/v1/nothing").await.problem(404);
+        }
+    };
+    tokio::pin!(lift, list, others);
+    tokio::select! {
+        biased;
+        lifted = &mut lift => panic!("{}", lifted.text),
+        listed = &mut list => panic!("{}", listed.text),
+        () = &mut others => {}
+    }
+    log.held.send_replace(false);
+    assert_eq!(lift.await.status, 204);
+    let all = list.await.ok();
+    assert!(all.to_string().contains(r#""user":"ada""#), "{all}");
+    assert_eq!(api.get("/v1/bans").await.ok(), json!({"bans": [{"user": "ada"}]}));
+}
+
 #[tokio::test]
 async fn a_drain_that_was_asked_for_is_one_as_on_a_signal() {
     let home = Home::default();
-    let mut server = Server::start(&home, &Spec::default().workers(2).api()).await;
+    let mut server = Process::start(&home, &Spec::default().workers(2).api()).await;
     let (mut ada, _) = V1Client::member(server.http(), "ada", "lobby").await;
     ada.say("lobby", "acked").await;
     assert_eq!(server.api().post("/v1/drain", &json!({})).await.status, 202);

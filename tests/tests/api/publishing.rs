@@ -1,15 +1,14 @@
 //! What a backend says in rooms.
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::Ordering;
 
-use chat_proto::{RoomName, Seq, Timestamp, UserId};
-use chat_state::{AppendError, Appended, LogHead, LogPage, ReadError, ReadRange};
+use chat_proto::{Seq, Timestamp, UserId};
 use chat_tests::client::{BasicClient, JSON, Shape, V1Client};
 use chat_tests::wait::{eventually, within};
 use chat_tokio::Server;
-use chat_tokio::log::{Capabilities, LogFuture, MemoryLog, RoomBatch, RoomLog};
 use serde_json::json;
 
+use crate::faulty::{FORGET_ANSWER, Faulty, HANG, REFUSE};
 use crate::support::{Served, serve, served};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -84,59 +83,11 @@ async fn a_key_counts_once() {
     assert_eq!(api.get("/v1/stats").await.ok()["messages"], 2);
 }
 
-/// Does to appends what it is told.
-struct Faulty {
-    log: MemoryLog,
-    fault: Arc<AtomicU8>,
-}
-
-const REFUSE: u8 = 1;
-const FORGET_ANSWER: u8 = 2;
-const HANG: u8 = 3;
-
-impl RoomLog for Faulty {
-    fn capabilities(&self) -> Capabilities {
-        self.log.capabilities()
-    }
-
-    fn append(&self, batches: Vec<RoomBatch>) -> LogFuture<Vec<Result<Appended, AppendError>>> {
-        match self.fault.load(Ordering::Relaxed) {
-            REFUSE => {
-                let refused = || Err(AppendError::Refused("the disk is full".into()));
-                Box::pin(std::future::ready(batches.iter().map(|_| refused()).collect()))
-            }
-            FORGET_ANSWER => {
-                let unknown = |_: &RoomBatch| Err(AppendError::Unknown("no answer".into()));
-                let answers = batches.iter().map(unknown).collect();
-                let taken = self.log.append(batches);
-                Box::pin(async move {
-                    taken.await;
-                    answers
-                })
-            }
-            HANG => Box::pin(std::future::pending()),
-            _ => self.log.append(batches),
-        }
-    }
-
-    fn head(&self, room: RoomName) -> LogFuture<Result<LogHead, ReadError>> {
-        self.log.head(room)
-    }
-
-    fn read(&self, room: RoomName, range: ReadRange) -> LogFuture<Result<LogPage, ReadError>> {
-        self.log.read(room, range)
-    }
-
-    fn trim(&self, room: RoomName, before: Seq) -> LogFuture<Result<Seq, ReadError>> {
-        self.log.trim(room, before)
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_log_does_not_take_or_does_not_tell_is_no_success() {
-    let fault = Arc::new(AtomicU8::new(0));
-    let log = Arc::new(Faulty { log: MemoryLog::default(), fault: fault.clone() });
-    let Served { server: _server, chat, api } = serve(Server::builder().log(log));
+    let log = Arc::new(Faulty::default());
+    let Served { server: _server, chat, api } = serve(Server::builder().log(log.clone()));
+    let fault = &log.fault;
     let (mut member, _) = V1Client::member(chat, "ada", "lobby").await;
     let path = "/v1/rooms/lobby/messages";
     fault.store(REFUSE, Ordering::Relaxed);
