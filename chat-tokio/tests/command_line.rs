@@ -153,7 +153,10 @@ fn tokens_are_made_and_checked() {
     assert!(text.contains("\nrooms:             team-*\n"), "{text}");
     // What is left is an hour, the leeway, and less what has passed.
     assert!(lines[7].starts_with("expires: ") && lines[7].contains("T"), "{text}");
-    assert!(["(in 1 h 0 min)", "(in 59 min"].iter().any(|left| lines[7].contains(left)), "{text}");
+    assert!(
+        ["(in 1 h 0 min, the leeway", "(in 59 min"].iter().any(|left| lines[7].contains(left)),
+        "{text}"
+    );
     let (code, text) = check(&secret, &["--json"]);
     assert_eq!(code, Some(0), "{text}");
     let start = r#"{"expires":"20"#;

@@ -20,7 +20,7 @@ pub(crate) fn lines(grant: &Grant) -> String {
     let issued = grant.issued.map_or_else(|| "(it does not say)".to_owned(), rfc3339);
     let expires = grant.expires.map_or_else(
         || "never".to_owned(),
-        |at| format!("{} (in {})", rfc3339(at), words(left_s(at))),
+        |at| format!("{} (in {}, the leeway included)", rfc3339(at), words(left_s(at))),
     );
     let mut text = String::new();
     for (what, value) in [

@@ -16,7 +16,8 @@ Makes and checks the tokens of --auth jwt and --auth cookie.
 
   chat-server token make --user ID [OPTIONS]     prints a token
   chat-server token check [OPTIONS] < TOKEN      says what a token grants, or why it is refused;
-                                                 with --json as JSON
+                                                 with --json as JSON; its end is told
+                                                 with the leeway
 
 Options of the server say which tokens these are: --jwt-secret-file, --jwt-algorithm,
 --jwt-public-key, --jwks, --jwt-issuer, --jwt-audience, --jwt-leeway, --jwt-issuers, --config and
