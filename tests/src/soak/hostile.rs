@@ -11,14 +11,15 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::runtime;
 use tokio::task::JoinSet;
-use tokio::time::{interval, timeout};
+use tokio::time::{sleep, timeout};
 
 use super::{Shared, over};
 use crate::client::raw::{TEXT, frame, upgrade};
 use crate::hostile::{Flood, broken_frames, broken_json, floods};
 use crate::irc::Dice;
 
-/// How long one attack lasts, if the server does not end it before.
+/// How long one attack lasts on average, if the server does not end it before. Each takes a time of
+/// its own, so that they come as they like and not all at once.
 const ATTACK: Duration = Duration::from_secs(2);
 
 /// What they send, made once: strangers have machines of their own to make it on.
@@ -71,16 +72,16 @@ const LEAST: i32 = 19;
 async fn run(server: SocketAddr, number: u64, arms: Arc<Arms>, shared: Arc<Shared>) -> u64 {
     let mut stop = shared.stop.subscribe();
     let mut dice = Dice(number);
-    let mut every = interval(ATTACK);
     let mut attacks = 0;
+    sleep(ATTACK * dice.below(1000) as u32 / 1000).await;
     loop {
+        let time = ATTACK * (500 + dice.below(1001) as u32) / 1000;
+        let attack = timeout(time, attack(server, &mut dice, &arms));
         tokio::select! {
             () = over(&mut stop) => return attacks,
-            _ = every.tick() => {}
+            // That the server ends it is what is wanted.
+            _ = async { tokio::join!(sleep(time), attack) } => attacks += 1,
         }
-        // That the server ends it is what is wanted.
-        let _ = timeout(ATTACK, attack(server, &mut dice, &arms)).await;
-        attacks += 1;
     }
 }
 

@@ -3,7 +3,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use chat_proto::{Body, Joined, ServerFrame};
-use chat_state::Mono;
 use tokio::time::{Interval, interval};
 
 use super::{Shared, over};
@@ -12,7 +11,7 @@ use crate::client::{V1Client, message};
 /// How often somebody says something in a room.
 const EVERY: Duration = Duration::from_millis(500);
 
-/// How long the deliveries of one phase took, in milliseconds.
+/// How long the deliveries of one phase took, in microseconds.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     latencies: Mutex<Vec<u32>>,
@@ -24,9 +23,9 @@ impl Seen {
         std::mem::take(&mut *self.latencies.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn note(&self, ms: u64) {
-        let ms = u32::try_from(ms).unwrap_or(u32::MAX);
-        self.latencies.lock().unwrap_or_else(PoisonError::into_inner).push(ms);
+    fn note(&self, took: Duration) {
+        let took = u32::try_from(took.as_micros()).unwrap_or(u32::MAX);
+        self.latencies.lock().unwrap_or_else(PoisonError::into_inner).push(took);
     }
 }
 
@@ -61,8 +60,8 @@ pub(super) async fn run(
                     }
                     told.delivered += 1;
                     if let Body::Message { content, .. } = &entry.body {
-                        let sent = Mono(content.parse().unwrap_or_default());
-                        shared.seen.note(shared.clock.now().mono.since(sent));
+                        let sent = Duration::from_micros(content.parse().unwrap_or_default());
+                        shared.seen.note(shared.clock.since_start().saturating_sub(sent));
                     }
                 }
                 Some(ServerFrame::Ack { seq: Some(_), .. }) => told.acked += 1,
@@ -72,7 +71,7 @@ pub(super) async fn run(
                 None => told.fault = Some(format!("{room}: {:?}", client.socket.ending().await)),
             },
             () = due(&mut every, talks && !stopped) => {
-                let stamp = shared.clock.now().mono.0.to_string();
+                let stamp = shared.clock.since_start().as_micros().to_string();
                 client.send(&message(&room, None, &stamp)).await;
                 told.said += 1;
             }

@@ -82,6 +82,8 @@ pub async fn run(plan: &Plan) -> Report {
     let home = Home::default();
     let spec = Spec::default().workers(2).log(Log::Sqlite).flag("--durability", "normal");
     let spec = spec.flag("--leave-grace", "0").flag("--session-timeout", "1");
+    // As many as the quiet time fills: what comes later takes no more memory.
+    let spec = spec.flag("--recent-entries", "100");
     let server = Server::start(&home, &spec).await;
     let (address, pid) = (server.http(), server.pid().expect("it runs"));
     let stop = watch::Sender::new(false);

@@ -8,7 +8,7 @@ use super::member::Told;
 #[derive(Debug)]
 pub struct Report {
     plan: Plan,
-    /// How long deliveries took, in milliseconds: without and with the hostile ones.
+    /// How long deliveries took, in microseconds: without and with the hostile ones.
     pub(super) quiet: Vec<u32>,
     pub(super) hostile: Vec<u32>,
     /// Bytes of the server's memory, once a second, with the hostile ones.
@@ -21,9 +21,6 @@ pub struct Report {
 
 /// By how much the latency may grow.
 const TIMES: u32 = 3;
-
-/// Latencies below this are not told from each other on a machine that does other things as well.
-const FLOOR_MS: u32 = 5;
 
 /// By how much the memory of the last quarter may be above that of the first: what allocators and
 /// caches do in the beginning.
@@ -49,15 +46,14 @@ impl Report {
         let mut faults: Vec<String> =
             self.members.iter().filter_map(|told| told.fault.clone()).take(10).collect();
         let (quiet, hostile) = (percentile(&self.quiet, 99), percentile(&self.hostile, 99));
-        if hostile > TIMES * quiet.max(FLOOR_MS) {
-            faults.push(format!("the p99 grew from {quiet} to {hostile} ms"));
+        if self.quiet.is_empty() || self.hostile.is_empty() {
+            faults.push("nothing was delivered".into());
+        } else if hostile > TIMES * quiet {
+            faults.push(format!("the p99 grew from {quiet} to {hostile} µs"));
         }
         let (first, last) = self.quarters();
         if last > first + first * GROWTH_PERCENT / 100 + GROWTH_BYTES {
             faults.push(format!("the memory grew from {first} to {last} bytes"));
-        }
-        if self.quiet.is_empty() || self.hostile.is_empty() {
-            faults.push("nothing was delivered".into());
         }
         if self.plan.hostile > 0 && self.attacks == 0 {
             faults.push("nobody attacked".into());
@@ -88,7 +84,7 @@ impl fmt::Display for Report {
         let (said, acked) = (sum(|told| told.said), sum(|told| told.acked));
         writeln!(f, "said       {said}, acked {acked}, delivered {}", sum(|told| told.delivered))?;
         let told =
-            |all: &[u32]| format!("p50 {} p99 {} p99.9 {} ms", p(all, 50), p(all, 99), tail(all));
+            |all: &[u32]| format!("p50 {} p99 {} p99.9 {} µs", p(all, 50), p(all, 99), tail(all));
         writeln!(f, "quiet      {}", told(&self.quiet))?;
         writeln!(f, "hostile    {}", told(&self.hostile))?;
         writeln!(f, "memory     {:.1} MiB first, {:.1} MiB last", mib(first), mib(last))?;
@@ -122,8 +118,8 @@ mod tests {
     fn report() -> Report {
         let told = Told { fault: None, delivered: 100, said: 1, acked: 1 };
         Report {
-            quiet: vec![5; 100],
-            hostile: vec![15; 100],
+            quiet: vec![5000; 100],
+            hostile: vec![15_000; 100],
             resident: vec![1 << 30; 8],
             members: vec![told],
             attacks: 1,
@@ -140,7 +136,7 @@ mod tests {
             let faults = report.faults();
             assert!(faults.len() == 1 && faults[0].contains(part), "{part}: {faults:?}");
         };
-        one(|r| r.hostile = vec![16; 100], "the p99 grew from 5 to 16 ms");
+        one(|r| r.hostile = vec![15_001; 100], "the p99 grew from 5000 to 15001 µs");
         one(|r| r.resident[6..].fill(5 << 28), "the memory grew");
         one(|r| r.members[0].fault = Some("room 1: 3 instead of 2".into()), "3 instead of 2");
         one(|r| r.quiet.clear(), "nothing was delivered");
