@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 use chat_tests::client::BasicClient;
 use chat_tests::process::Home;
 use futures_util::{SinkExt, StreamExt};
+use rustix::net::sockopt::set_tcp_cork;
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::accept_async;
 use tokio_tungstenite::tungstenite::Message;
@@ -79,6 +81,27 @@ async fn mistaken(stream: TcpStream) {
             socket.send(Message::Text(reply)).await.expect("it reads");
         }
     }
+}
+
+#[tokio::test]
+async fn an_end_that_comes_with_the_last_words_is_seen() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let server = tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.expect("a connection");
+        let mut socket = accept_async(stream).await.expect("a handshake");
+        let join = socket.next().await.expect("a frame").expect("a whole one");
+        // The kernel holds the answer back until the end can go with it.
+        set_tcp_cork(socket.get_ref(), true).expect("it can be held back");
+        socket.send(join).await.expect("it is open");
+        socket.get_mut().shutdown().await.expect("it is open");
+        while let Some(Ok(_)) = socket.next().await {}
+    });
+    let run = against(address, "idle", "--connections 1 --rooms 1 --seconds 6000").await;
+    let json = run.json();
+    assert_eq!(run.code, Some(3), "{run:?}");
+    assert_eq!(json["connections"]["closed"]["count"], 1);
+    server.await.expect("it ends with its connection");
 }
 
 #[tokio::test]

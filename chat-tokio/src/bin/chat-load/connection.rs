@@ -31,6 +31,8 @@ pub(crate) struct Connection {
     pub(crate) since_ns: u64,
     /// It does not read for the time being.
     pub(crate) frozen: bool,
+    /// The poll has told of its end, which is behind what is still to be read.
+    pub(crate) ends: bool,
     /// Why the server is about to close.
     pub(crate) bye: Option<String>,
     stream: Option<Stream>,
@@ -58,6 +60,7 @@ impl Connection {
             state: State::Unborn,
             since_ns: 0,
             frozen: false,
+            ends: false,
             bye: None,
             stream: None,
             rest: Vec::new(),
@@ -119,7 +122,7 @@ impl Connection {
             Ok(Brought { bytes, more }) => {
                 buffer[..kept].copy_from_slice(&self.rest);
                 self.rest.clear();
-                Ok(Got::Bytes { bytes: kept + bytes, more })
+                Ok(Got::Bytes { bytes: kept + bytes, more: more || self.ends })
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Got::Nothing),
             Err(error) => Err(error),

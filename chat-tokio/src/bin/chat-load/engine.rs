@@ -104,7 +104,9 @@ impl Engine {
                 if event.is_writable() {
                     self.writable(at);
                 }
-                if event.is_readable() || event.is_read_closed() || event.is_error() {
+                let ends = event.is_read_closed() || event.is_error();
+                self.connections[at].ends |= ends;
+                if event.is_readable() || ends {
                     self.read(at, &mut buffer);
                 }
             }
