@@ -2,12 +2,13 @@
 use std::hint::black_box;
 use std::sync::Arc;
 
-use chat_proto::{Decoder, Dialect, Entry, ServerFrame};
+use chat_proto::{Decoder, Dialect, Entry, ServerFrame, Token};
+use chat_state::Identity;
 
 use crate::frames::{self, Case};
 use crate::meter::{all_is_set_up, counted_call, report};
 use crate::world::reader::Reader;
-use crate::world::{Returner, World, member};
+use crate::world::{Returner, World, free, member};
 
 const SIZES: [(&str, u32); 4] = [
     ("room of 1000000", 1_000_000),
@@ -38,12 +39,18 @@ fn count_room(name: &str, members: u32) {
     let mut world = World::with_room(members);
     let mut newcomers = || -> Vec<_> { (0..CALLS).map(|_| world.newcomer()).collect() };
     let (newcomers, others) = (newcomers(), newcomers());
+    let known = world.newcomer_as(Identity::Wanted { credentials: Some(Token("a.b.c".into())) });
+    world.join(known, &mut free);
     all_is_set_up();
     let name = |what: &str| format!("{name}: {what}");
     for _ in 0..CALLS {
         world.message(&mut counted_call);
     }
     report(&name("message, from its frame to the broadcast"), CALLS);
+    for _ in 0..CALLS {
+        world.message_of(known, &mut counted_call);
+    }
+    report(&name("message of a user known by a token"), CALLS);
     for conn in &newcomers {
         world.join(*conn, &mut counted_call);
     }

@@ -3,15 +3,14 @@
 pub(crate) mod reader;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use chat_proto::{
-    ClientFrame, Dialect, Entry, Epoch, Key, LeaveReason, Limits, Position, Request, RequestId,
-    Resume, RoomName, Seq, ServerFrame, SessionId, Timestamp,
+    ClientFrame, Dialect, Epoch, Key, LeaveReason, Limits, Position, Request, RequestId, Resume,
+    RoomName, Seq, ServerFrame, SessionId, Timestamp, UserId,
 };
 use chat_state::{
-    Action, Actions, AddressKey, Appended, Config, ConnId, Event, Hub, Identity, LogHead, LogPage,
-    Mono, Now, Outcome, Probe,
+    Action, Actions, AddressKey, Appended, Config, ConnId, Event, Grant, Hub, Identity, LogHead,
+    LogPage, Mono, Now, Outcome, Probe,
 };
 
 /// Runs the call that it is given, once, and measures it.
@@ -46,6 +45,7 @@ impl World {
         let most = 10_000_000;
         let limits = Limits { connections: most, members: most, ..Limits::default() };
         let limits = Limits { messages_per_10s: most, address_messages_per_10s: most, ..limits };
+        let limits = Limits { user_messages_per_10s: most, ..limits };
         let hub = Hub::new(Config { limits, ..Config::default() });
         let now = Now { mono: Mono(1), wall: Timestamp(1_700_000_000_000) };
         let epoch = Epoch::new("e1").expect("a plain word");
@@ -58,9 +58,14 @@ impl World {
         world
     }
 
-    /// Connects somebody who says `hello`.
+    /// Connects a guest who says `hello`.
     pub(crate) fn newcomer(&mut self) -> ConnId {
-        let conn = self.connect();
+        self.newcomer_as(Identity::Guest { name: None })
+    }
+
+    /// Connects somebody who says `hello`.
+    pub(crate) fn newcomer_as(&mut self, identity: Identity) -> ConnId {
+        let conn = self.connect(identity);
         self.handle(request(conn, hello(None)), &mut free);
         self.perform();
         conn
@@ -74,7 +79,7 @@ impl World {
 
     /// Somebody enters the room while a message is still on its way to the members before it.
     pub(crate) fn join_during_broadcast(&mut self, conn: ConnId, meter: Meter<'_>) {
-        self.broadcast(&mut free);
+        self.broadcast(member(0), &mut free);
         self.handle(request(conn, Request::Join { room: room(), history: 0 }), meter);
         self.perform();
     }
@@ -88,12 +93,16 @@ impl World {
     /// The first member says something: from the frame to the append, and from the log's answer to
     /// the broadcast.
     pub(crate) fn message(&mut self, meter: Meter<'_>) {
-        self.broadcast(meter);
+        self.message_of(member(0), meter);
+    }
+
+    /// The same of another member.
+    pub(crate) fn message_of(&mut self, conn: ConnId, meter: Meter<'_>) {
+        self.broadcast(conn, meter);
         self.perform();
     }
 
-    fn broadcast(&mut self, meter: Meter<'_>) {
-        let conn = member(0);
+    fn broadcast(&mut self, conn: ConnId, meter: Meter<'_>) {
         let message = Request::Message {
             room: room(),
             key: Key::new("01J9ZC7V5T8N4M2K6Q0R3S1W8X").ok(),
@@ -133,7 +142,7 @@ impl World {
         let lost = Event::Disconnected { conn: who.conn, why: LeaveReason::Disconnected };
         self.handle(lost, &mut free);
         self.perform();
-        who.conn = self.connect();
+        who.conn = self.connect(Identity::Guest { name: None });
         for _ in 0..missed {
             self.message(&mut free);
         }
@@ -158,7 +167,7 @@ impl World {
         }
     }
 
-    fn connect(&mut self) -> ConnId {
+    fn connect(&mut self, identity: Identity) -> ConnId {
         let conn = member(self.slots);
         self.slots += 1;
         // Their heartbeats are not all due at the same time.
@@ -167,7 +176,7 @@ impl World {
             conn,
             session: session(conn.slot),
             dialect: Dialect::V1,
-            identity: Identity::Guest { name: None },
+            identity,
             probe: Probe::Transport,
             peer: Some(AddressKey([7; 16])),
         };
@@ -185,16 +194,23 @@ impl World {
         });
     }
 
-    /// Does what was asked for: a room's log is empty when it is opened, frames go nowhere.
+    /// Does what was asked for: a room's log is empty when it is opened, all credentials are of the
+    /// same user, frames go nowhere.
     fn perform(&mut self) {
         while let Some(action) = self.out.pop_front() {
-            if let Action::Load { token, room, .. } = action {
-                let (first, last) = (Seq::ZERO.next(), Seq::ZERO);
-                let head = LogHead { room, epoch: self.epoch.clone(), first, last };
-                let entries: Vec<Arc<Entry>> = Vec::new();
-                let loaded = Event::Loaded { token, result: Ok(LogPage { head, entries }) };
-                self.handle(loaded, &mut free);
-            }
+            let answer = match action {
+                Action::Load { token, room, .. } => {
+                    let (first, last) = (Seq::ZERO.next(), Seq::ZERO);
+                    let head = LogHead { room, epoch: self.epoch.clone(), first, last };
+                    Event::Loaded { token, result: Ok(LogPage { head, entries: Vec::new() }) }
+                }
+                Action::Authenticate { token, .. } => {
+                    let user = UserId::new("ada").expect("a plain word");
+                    Event::Authenticated { token, result: Ok(Box::new(Grant::new(user))) }
+                }
+                _ => continue,
+            };
+            self.handle(answer, &mut free);
         }
     }
 }

@@ -97,7 +97,7 @@ impl Auth {
     }
 
     /// The session's own budget, in place of the limit.
-    #[inline(never)]
+    #[inline]
     pub(super) fn messages_per_10s(&self) -> Option<u32> {
         self.grant()?.messages_per_10s
     }

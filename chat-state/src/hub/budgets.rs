@@ -163,14 +163,26 @@ impl Budgets {
     }
 
     fn take_both(&mut self, now: Mono, cost: Cost, shares: Shares, per: PerWindow) -> Verdict {
-        let (user, user_wait) = self.after(now, cost, (shares.user, per.user));
-        let (peer, peer_wait) = self.after(now, cost, (shares.peer, per.peer));
-        if user_wait == 0 && peer_wait == 0 {
-            self.set(shares.user, user, cost);
-            self.set(shares.peer, peer, cost);
-            return Verdict::Within;
+        let (Some(user), Some(peer)) = (shares.user, shares.peer) else { return Verdict::Within };
+        let Some(shared) = self.get(user) else { return Verdict::Within };
+        let before = (shared.bucket, shared.untold);
+        if self.take_one(now, cost, (user, per.user, OF_USER)) == Verdict::Within {
+            if self.take_one(now, cost, (peer, per.peer, OF_ADDRESS)) == Verdict::Within {
+                return Verdict::Within;
+            }
+            if let Some(shared) = self.get(user) {
+                (shared.bucket, shared.untold) = before;
+            }
         }
-        // The longer wait is the one to tell.
+        self.why_not_both(now, cost, shares, per)
+    }
+
+    /// Tells of the two budgets the one that has to be waited for longer.
+    #[cold]
+    #[inline(never)]
+    fn why_not_both(&self, now: Mono, cost: Cost, shares: Shares, per: PerWindow) -> Verdict {
+        let (_, user_wait) = self.after(now, cost, (shares.user, per.user));
+        let (_, peer_wait) = self.after(now, cost, (shares.peer, per.peer));
         if user_wait >= peer_wait {
             Verdict::Over { retry_after_ms: user_wait, limit: OF_USER }
         } else {
