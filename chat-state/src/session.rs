@@ -192,6 +192,12 @@ impl Session {
         Member { user: self.user.clone(), username: self.name.clone() }
     }
 
+    /// Counts a request whose reply is due; tells whether there are as many as there may be.
+    pub(crate) fn began(&mut self, limit: u32) -> bool {
+        self.in_flight += 1;
+        self.in_flight >= limit
+    }
+
     pub(crate) fn subscription(&mut self, room: RoomId) -> Option<&mut Subscription> {
         let at = self.subscriptions.binary_search_by_key(&room, |s| s.room).ok()?;
         self.subscriptions.get_mut(at)

@@ -21,6 +21,13 @@ const BATCH_DRAFTS: usize = 256;
 /// Bytes of the contents of one batch; one draft always fits.
 const BATCH_BYTES: usize = 1 << 20;
 
+/// What must not be done before the log has answered.
+#[derive(Clone, Copy)]
+enum TooEarly {
+    Ack,
+    Show,
+}
+
 impl Hub {
     /// Takes a message of a member and offers it to the log when the room's turn comes.
     pub(super) fn say(
@@ -30,9 +37,11 @@ impl Hub {
         (id, key, body): (Option<RequestId>, Option<Key>, Body),
         out: &mut Actions,
     ) {
+        let too_early = self.too_early();
+        let limits = &self.config.limits;
         let Some(session) = self.sessions.get_mut(conn) else { return };
         let Some(room) = self.rooms.get_mut(at) else { return };
-        let full = room.drafts.len() >= self.config.limits.room_drafts as usize;
+        let full = room.drafts.len() >= limits.room_drafts as usize;
         let slow = full && session.dialect == Dialect::Basic;
         if full && !slow {
             let why = "the room has too many messages that wait for the log";
@@ -48,37 +57,46 @@ impl Hub {
             ts: now.wall,
             body,
         };
-        self.say_too_early(conn, at, (&draft, &id), out);
-        let Some(room) = self.rooms.get_mut(at) else { return };
+        let many = session.began(limits.in_flight);
+        if let Some(what) = too_early {
+            Self::say_too_early(what, room, (conn, &draft, &id), out);
+        }
         room.queue(Queued { draft, conn, id });
         if slow {
             // The dialect can't be told, so the frame that was read counts and no more are.
             room.stalled.insert(conn);
             self.pause(conn, Reason::Drafts, out);
         }
-        self.began(conn, out);
+        if many {
+            self.pause(conn, Reason::InFlight, out);
+        }
         self.offer_drafts(now.mono, at, out);
     }
 
-    /// Does what must not be done before the log has answered.
+    /// Tells what is done before the log has answered, by mistake.
+    fn too_early(&self) -> Option<TooEarly> {
+        if self.bug(Bug::AckBeforeAppend) {
+            Some(TooEarly::Ack)
+        } else {
+            self.bug(Bug::ShowBeforeCommit).then_some(TooEarly::Show)
+        }
+    }
+
     fn say_too_early(
-        &self,
-        conn: ConnId,
-        at: RoomId,
-        (draft, id): (&Draft, &Option<RequestId>),
+        what: TooEarly,
+        room: &Room,
+        (conn, draft, id): (ConnId, &Draft, &Option<RequestId>),
         out: &mut Actions,
     ) {
-        let (acks, shows) = (self.bug(Bug::AckBeforeAppend), self.bug(Bug::ShowBeforeCommit));
-        let Some(room) = self.rooms.get(at).filter(|_| acks || shows) else { return };
-        let (name, seq) = (room.name.clone(), room.cursor().next());
-        if acks {
-            let (id, seq, ts) = (id.clone(), Some(seq), Some(draft.ts));
-            let ack = ServerFrame::Ack { id, room: name, seq, ts, duplicate: false };
-            Self::reply(conn, ack, out);
-        } else {
-            let entry = Arc::new(draft.clone().into_entry(name, seq));
-            Self::reply(conn, ServerFrame::Entry(entry), out);
-        }
+        let (room, seq) = (room.name.clone(), room.cursor().next());
+        let frame = match what {
+            TooEarly::Ack => {
+                let (id, seq, ts) = (id.clone(), Some(seq), Some(draft.ts));
+                ServerFrame::Ack { id, room, seq, ts, duplicate: false }
+            }
+            TooEarly::Show => ServerFrame::Entry(Arc::new(draft.clone().into_entry(room, seq))),
+        };
+        Self::reply(conn, frame, out);
     }
 
     /// Offers the next batch, if the room is open and the log has answered the one before.

@@ -20,8 +20,7 @@ impl Hub {
     pub(super) fn began(&mut self, conn: ConnId, out: &mut Actions) {
         let limit = self.config.limits.in_flight;
         let Some(session) = self.sessions.get_mut(conn) else { return };
-        session.in_flight += 1;
-        if session.in_flight >= limit {
+        if session.began(limit) {
             self.pause(conn, Reason::InFlight, out);
         }
     }
