@@ -6,7 +6,10 @@ use std::thread;
 use std::time::Duration;
 
 use chat_proto::SUBPROTOCOL;
-use rustix::process::setpriority_process;
+use thread_priority::{
+    NormalThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy,
+    set_thread_priority_and_policy, thread_native_id,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::runtime;
@@ -52,8 +55,9 @@ pub(super) fn start(
     shared: Arc<Shared>,
 ) -> thread::JoinHandle<u64> {
     thread::spawn(move || {
-        // On Linux it holds for the calling thread. Where it is refused the run is harder.
-        let _ = setpriority_process(None, LEAST);
+        // Where it is refused the run is harder.
+        let idle = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
+        let _ = set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, idle);
         let runtime = runtime::Builder::new_current_thread().enable_all().build();
         runtime.expect("a runtime").block_on(async {
             let arms = Arc::new(Arms::new());
@@ -65,9 +69,6 @@ pub(super) fn start(
         })
     })
 }
-
-/// The priority of what can wait.
-const LEAST: i32 = 19;
 
 async fn run(server: SocketAddr, number: u64, arms: Arc<Arms>, shared: Arc<Shared>) -> u64 {
     let mut stop = shared.stop.subscribe();
