@@ -4,9 +4,9 @@
 //! start they are read in order; what holds is what the last of them said. Where other servers may
 //! share the log, it is asked again and again for what they have ordered.
 //!
-//! The room grows by an entry for each order, some 150 bytes. At the start, and once it has grown by
-//! 1000 entries, what holds is written anew, 256 bans or revocations an entry, and what is before
-//! is trimmed.
+//! The room grows by an entry for each order, some 150 bytes. At the start, and once there are 1000
+//! entries more than needed, what holds is written anew, 256 bans or revocations an entry, and what
+//! is before it is trimmed.
 mod follow;
 mod held;
 mod tidy;

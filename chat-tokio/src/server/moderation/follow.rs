@@ -31,7 +31,8 @@ pub(super) struct Written {
 }
 
 impl Moderation {
-    /// Has the log tidy, and follows what others order, if anybody can, for as long as it is polled.
+    /// Has the log tidy, and follows what others order, if anybody can; for as long as it is
+    /// polled.
     pub(in crate::server) async fn keep(&self) {
         self.tidy(When::Start).await;
         if self.is_shared {
