@@ -188,16 +188,22 @@ impl Handle {
     /// a second. A guest's id is bound to a session, so that a guest comes back as another one:
     /// bans are for servers that know their users.
     ///
+    /// As all orders, it has to be called inside a tokio runtime, and is done to its end, also if
+    /// the answer is not waited for.
+    ///
     /// # Errors
     /// Why it does not hold.
     pub async fn ban(&self, ban: Ban) -> Result<(), BanError> {
         if ban.room.as_ref().is_some_and(RoomName::is_inbox) {
             return Err(BanError::Inbox);
         }
-        let moderation = &self.shared.moderation;
-        moderation.ban(ban).await?;
-        moderation.tidy(When::Running).await;
-        Ok(())
+        let moderation = Arc::clone(&self.shared.moderation);
+        to_its_end(async move {
+            moderation.ban(ban).await?;
+            moderation.tidy(When::Running).await;
+            Ok(())
+        })
+        .await
     }
 
     /// Lifts a ban, also of another server that shares the log, which follows within about a
@@ -206,10 +212,14 @@ impl Handle {
     /// # Errors
     /// Why it holds on, or that there is none.
     pub async fn unban(&self, user: &UserId, room: Option<&RoomName>) -> Result<(), BanError> {
-        let moderation = &self.shared.moderation;
-        moderation.unban(user.clone(), room.cloned()).await?;
-        moderation.tidy(When::Running).await;
-        Ok(())
+        let (moderation, user) = (Arc::clone(&self.shared.moderation), user.clone());
+        let room = room.cloned();
+        to_its_end(async move {
+            moderation.unban(user, room).await?;
+            moderation.tidy(When::Running).await;
+            Ok(())
+        })
+        .await
     }
 
     /// Returns the bans that hold, by user and room: at most [`BANS_MAX`]. Right after the start it
@@ -218,9 +228,12 @@ impl Handle {
     /// # Errors
     /// If the log can't be read.
     pub async fn bans(&self) -> Result<Vec<Ban>, BanError> {
-        let moderation = &self.shared.moderation;
-        moderation.known().await?;
-        Ok(moderation.list())
+        let moderation = Arc::clone(&self.shared.moderation);
+        to_its_end(async move {
+            moderation.known().await?;
+            Ok(moderation.list())
+        })
+        .await
     }
 
     /// Ends a user's sessions, one session, or the sessions of one credential, on all workers: live
@@ -234,9 +247,21 @@ impl Handle {
     /// # Errors
     /// Why the log does not have it; it holds all the same, until the process ends.
     pub async fn revoke(&self, what: &Revoke) -> Result<(), BanError> {
-        let moderation = &self.shared.moderation;
-        moderation.revoke(what).await?;
-        moderation.tidy(When::Running).await;
-        Ok(())
+        let (moderation, what) = (Arc::clone(&self.shared.moderation), what.clone());
+        to_its_end(async move {
+            moderation.revoke(&what).await?;
+            moderation.tidy(When::Running).await;
+            Ok(())
+        })
+        .await
     }
+}
+
+/// Does what was begun to its end, also if nobody waits for it any more: what the log has taken has
+/// to be carried out.
+async fn to_its_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, BanError>> + Send + 'static,
+) -> Result<T, BanError> {
+    let done = tokio::spawn(work).await;
+    done.unwrap_or_else(|_| Err(BanError::Log("the task was ended".to_owned())))
 }

@@ -125,8 +125,12 @@ async fn what_holds_is_written_anew_at_the_start_in_memory() {
 }
 
 fn sqlite(home: &Path) -> Arc<dyn RoomLog> {
+    opened(home, SqliteAccess::Shared)
+}
+
+fn opened(home: &Path, access: SqliteAccess) -> Arc<dyn RoomLog> {
     let mut options = SqliteOptions::default();
-    options.access = SqliteAccess::Shared;
+    options.access = access;
     Arc::new(SqliteLog::open(home.join("rooms.db"), &options).expect("a log"))
 }
 
@@ -230,4 +234,24 @@ async fn two_that_start_at_once_on_one_file_agree() {
     let last = serve(sqlite(home.path()));
     has(&last.server.handle(), 1).await;
     assert_eq!(all, banned(&last.server.handle()).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_is_done_to_its_end_though_nobody_waits_for_it() {
+    let home = tempfile::tempdir().expect("a directory");
+    // Nobody else has it, so nobody looks again at what it has.
+    let served = serve(opened(home.path(), SqliteAccess::Exclusive));
+    let handle = served.server.handle();
+    assert_eq!(banned(&handle).await, [""; 0]);
+    tokio::select! {
+        biased;
+        _ = ban(&handle, "ada") => panic!("the disk has not answered yet"),
+        () = std::future::ready(()) => {}
+    }
+    eventually("the ban", async || {
+        let mut client = V1Client::connect(served.chat).await;
+        let answer = client.request(&crate::support::hello("ada")).await;
+        matches!(answer, ServerFrame::Error(_)).then_some(())
+    })
+    .await;
 }
