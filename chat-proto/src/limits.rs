@@ -77,7 +77,7 @@ limits! {
     message_bytes: u32 = 8192, 1..=1_048_576;
     /// Rooms that one session may have joined at a time.
     rooms: u32 = 128, 1..=65_536;
-    /// Rooms that one worker keeps at a time.
+    /// Rooms at a time, over all workers as far as they have told each other.
     rooms_total: u32 = 100_000, 1..=10_000_000;
     /// Members of one room, over all workers as far as they have told each other.
     members: u32 = 1_000_000, 1..=10_000_000;

@@ -48,6 +48,7 @@ mod bug;
 pub mod client;
 mod config;
 mod crowd;
+mod directory;
 mod event;
 mod grant;
 mod hub;

@@ -2,9 +2,9 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use chat_proto::{Member, RoomName};
+use chat_proto::Member;
 
-use crate::ids::{HubId, MemberId, Mono};
+use crate::ids::{MemberId, Mono};
 
 /// Another Hub's part of a room's roster: the count is whole, the names are a sample.
 #[derive(Debug, Default)]
@@ -140,42 +140,3 @@ impl RemoteRoster {
 
 /// An answer that takes longer was lost.
 const ASK_AGAIN_MS: u64 = 1000;
-
-/// How many members other Hubs have in which rooms, for the room list.
-#[derive(Debug, Default)]
-pub(crate) struct Directory(BTreeMap<RoomName, BTreeMap<HubId, u64>>);
-
-impl Directory {
-    /// Notes a count; 0 forgets. Beyond `rooms_max` no further room is noted.
-    pub(crate) fn note(&mut self, hub: HubId, room: RoomName, count: u64, rooms_max: usize) {
-        if count == 0 {
-            let Some(counts) = self.0.get_mut(&room) else { return };
-            counts.remove(&hub);
-            if counts.is_empty() {
-                self.0.remove(&room);
-            }
-        } else if self.0.len() < rooms_max || self.0.contains_key(&room) {
-            self.0.entry(room).or_default().insert(hub, count);
-        }
-    }
-
-    /// Forgets everything: whoever still has members will say so.
-    pub(crate) fn clear(&mut self) {
-        self.0.clear();
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    pub(crate) fn count(&self, room: &RoomName) -> u64 {
-        self.0.get(room).map_or(0, |counts| counts.values().sum())
-    }
-
-    /// Returns the rooms after a name, in the order of their names.
-    pub(crate) fn after(&self, name: Option<&RoomName>) -> impl Iterator<Item = &RoomName> {
-        use core::ops::Bound::{Excluded, Unbounded};
-        let from = name.map_or(Unbounded, Excluded);
-        self.0.range((from, Unbounded)).map(|(room, _)| room)
-    }
-}

@@ -12,7 +12,7 @@ use chat_tokio::tls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerNa
 use chat_tokio::tls::{Roots, TlsIdentity};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use tempfile::TempDir;
-use time::{Duration, OffsetDateTime};
+use time::OffsetDateTime;
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
@@ -26,18 +26,49 @@ pub struct Authority {
 
 impl Default for Authority {
     fn default() -> Self {
-        let mut params = CertificateParams::new(Vec::new()).expect("no names");
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let key = KeyPair::generate().expect("a key");
-        // Two authorities are two names.
-        let name = format!("{:x?}", &key.public_key_raw()[..8]);
-        params.distinguished_name.push(DnType::CommonName, name);
+        let (params, key) = authority();
         let pem = params.self_signed(&key).expect("a certificate").pem();
         Self { pem, issuer: Issuer::new(params, key) }
     }
 }
 
+fn authority() -> (CertificateParams, KeyPair) {
+    let mut params = CertificateParams::new(Vec::new()).expect("no names");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let key = KeyPair::generate().expect("a key");
+    // Two authorities are two names.
+    let name = format!("{:x?}", &key.public_key_raw()[..8]);
+    params.distinguished_name.push(DnType::CommonName, name);
+    (params, key)
+}
+
 impl Authority {
+    /// Makes an authority that signs itself, and whose certificate counts from one time to another,
+    /// both in hours from now.
+    ///
+    /// # Panics
+    /// If the system gives no random numbers.
+    #[must_use]
+    pub fn lasting(hours: [i64; 2]) -> Self {
+        let (mut params, key) = authority();
+        [params.not_before, params.not_after] = hours.map(|hours| in_seconds(hours * 3600));
+        let pem = params.self_signed(&key).expect("a certificate").pem();
+        Self { pem, issuer: Issuer::new(params, key) }
+    }
+
+    /// Makes an authority whose certificate this one has signed, and which counts from one time to
+    /// another, both in hours from now.
+    ///
+    /// # Panics
+    /// If the system gives no random numbers.
+    #[must_use]
+    pub fn intermediate(&self, hours: [i64; 2]) -> Self {
+        let (mut params, key) = authority();
+        [params.not_before, params.not_after] = hours.map(|hours| in_seconds(hours * 3600));
+        let pem = params.signed_by(&key, &self.issuer).expect("a certificate").pem();
+        Self { pem, issuer: Issuer::new(params, key) }
+    }
+
     /// Returns its own certificate, in PEM.
     #[must_use]
     pub fn pem(&self) -> &str {
@@ -60,10 +91,17 @@ impl Authority {
     /// If the system gives no random numbers.
     #[must_use]
     pub fn issue_for(&self, hours: [i64; 2]) -> [String; 2] {
-        let now = i64::try_from(Clock::start().now().wall.0 / 1000).expect("a time of our age");
-        let now = OffsetDateTime::from_unix_timestamp(now).expect("a time of our age");
+        self.issue_for_seconds(hours.map(|hours| hours * 3600))
+    }
+
+    /// The same in seconds.
+    ///
+    /// # Panics
+    /// If the system gives no random numbers.
+    #[must_use]
+    pub fn issue_for_seconds(&self, seconds: [i64; 2]) -> [String; 2] {
         let mut params = machine();
-        [params.not_before, params.not_after] = hours.map(|hours| now + Duration::hours(hours));
+        [params.not_before, params.not_after] = seconds.map(in_seconds);
         self.sign(&params)
     }
 
@@ -133,6 +171,11 @@ impl Authority {
         let name = ServerName::try_from("localhost").expect("a name");
         TlsConnector::from(Arc::clone(self.roots().config())).connect(name, tcp).await
     }
+}
+
+fn in_seconds(seconds: i64) -> OffsetDateTime {
+    let now = i64::try_from(Clock::start().now().wall.0 / 1000).expect("a time of our age");
+    OffsetDateTime::from_unix_timestamp(now + seconds).expect("a time of our age")
 }
 
 fn machine() -> CertificateParams {

@@ -270,3 +270,48 @@ async fn a_server_has_so_many_rooms_and_forgets_those_that_are_left() {
         assert!(bob.rooms().await.is_empty());
     }
 }
+
+/// Tries to join this room with each of them, and leaves it again; returns how many got in.
+async fn join_in_turns(clients: &mut [V1Client], room: &str) -> usize {
+    let mut joined = 0;
+    for client in clients {
+        match client.request(&Request::Join { room: name(room), history: 0 }).await {
+            ServerFrame::Joined(_) => {
+                joined += 1;
+                client.leave(room).await;
+            }
+            ServerFrame::Error(error) => {
+                assert_eq!((error.code, error.retryable), (ErrorCode::RoomsExhausted, true));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    joined
+}
+
+/// The kernel spreads connections over the workers: with each of them counting alone, there would
+/// be place on the others.
+#[tokio::test]
+async fn a_server_has_so_many_rooms_over_all_workers() {
+    let spec = Spec::default().workers(2).limit("rooms_total", 4).limit("messages_per_10s", 0);
+    let (_home, server) = serve(spec).await;
+    let (mut ada, _) = V1Client::hello(server.http(), "ada").await;
+    let rooms: Vec<String> = (0..4).map(|n| format!("room {n}")).collect();
+    for room in &rooms {
+        ada.join(room, 0).await;
+    }
+    let mut others = Vec::new();
+    for n in 0..12 {
+        others.push(V1Client::hello(server.http(), &format!("g{n}")).await.0);
+    }
+    eventually("the workers to tell each other", async || {
+        (join_in_turns(&mut others, "more").await == 0).then_some(())
+    })
+    .await;
+    for room in &rooms {
+        assert_eq!(join_in_turns(&mut others, room).await, 12, "it is there already");
+    }
+    ada.leave(&rooms[0]).await;
+    eventually("a place", async || (join_in_turns(&mut others, "more").await == 12).then_some(()))
+        .await;
+}

@@ -13,9 +13,9 @@ use chat_proto::{
     RoomName, ServerFrame, SessionId, Token as Credentials, UserId,
 };
 
-use super::membership::Refusal;
 use super::operate::KEPT_OUT;
 use super::pause::Reason;
+use super::places::Refusal;
 use super::{Actions, Hub, Pending};
 use crate::event::{Action, Signal, SignalTo};
 use crate::grant::{AuthError, Grant, KeyId, Revoke, TokenId};

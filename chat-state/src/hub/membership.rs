@@ -9,6 +9,7 @@ use chat_proto::{
 
 use super::history::HistoryLoad;
 use super::notices::Notice;
+use super::places::Refusal;
 use super::{Actions, Hub, Pending};
 use crate::bug::Bug;
 use crate::event::{Action, Signal, SignalTo};
@@ -17,11 +18,6 @@ use crate::log::{Keep, ReadRange};
 use crate::room::{Departure, LogState, Queued, Room, RoomId};
 use crate::session::{Feed, Joining, OutboxState, Session, State};
 use crate::timers::Timer;
-
-/// Why a request is not done.
-pub(super) type Refusal = (ErrorCode, &'static str);
-
-const ROOM_FULL: Refusal = (ErrorCode::RoomFull, "the room has no place for more members");
 
 impl Hub {
     /// Begins a join: opens the room if nobody here is in it.
@@ -43,7 +39,11 @@ impl Hub {
         if session.subscriptions.len() >= rooms {
             return Err((ErrorCode::TooManyRooms, "leave a room first: limit `rooms`"));
         }
-        self.may_enter(session, &name)?;
+        let may_enter = self.may_enter(session, &name);
+        if let Err((ErrorCode::RoomsExhausted, _)) = may_enter {
+            self.doubt_rooms(out);
+        }
+        may_enter?;
         let at = found.unwrap_or_else(|| self.open(name, out));
         self.begin_joining((conn, at), joining, out);
         Ok(())
@@ -67,40 +67,6 @@ impl Hub {
             self.announce_went(at, departure, out);
         }
         self.go_on_joining(conn, at, out);
-    }
-
-    /// Tells whether somebody new could enter a room, as far as other Hubs have told of theirs.
-    pub(super) fn has_place_for_new(&self, name: &RoomName) -> Result<(), Refusal> {
-        self.has_place(name)?;
-        let taken = match self.rooms.find(name).and_then(|at| self.rooms.get(at)) {
-            Some(room) => room.taken() as u64 + room.members_elsewhere(),
-            None => self.directory.count(name),
-        };
-        if taken >= u64::from(self.config.limits.members) {
-            return Err(ROOM_FULL);
-        }
-        Ok(())
-    }
-
-    /// Tells whether somebody who comes back could enter a room: other Hubs may count them yet, so
-    /// that what these have is left out.
-    pub(super) fn has_place(&self, name: &RoomName) -> Result<(), Refusal> {
-        self.in_service()?;
-        let limits = &self.config.limits;
-        match self.rooms.find(name).and_then(|at| self.rooms.get(at)) {
-            None if self.rooms.len() >= limits.rooms_total as usize => {
-                Err((ErrorCode::RoomsExhausted, "the server has no place for more rooms"))
-            }
-            Some(room) if room.taken() >= limits.members as usize => Err(ROOM_FULL),
-            None | Some(_) => Ok(()),
-        }
-    }
-
-    fn in_service(&self) -> Result<(), Refusal> {
-        match self.draining {
-            Some(_) => Err((ErrorCode::Draining, "the server is leaving service")),
-            None => Ok(()),
-        }
     }
 
     /// A member joins again: it is taken off the live list and comes back by the same way. Where an
@@ -145,6 +111,7 @@ impl Hub {
         let mut room = Room::new(name.clone(), self.config.limits.members_listed as usize);
         room.version = self.changes;
         let at = self.rooms.insert(room);
+        self.directory.opened(&name);
         out.push_back(Action::Follow { room: name.clone() });
         if self.rooms.get(at).is_some_and(Room::has_roster) {
             let (to, version) = (SignalTo::Followers(name.clone()), self.changes);
@@ -475,6 +442,7 @@ impl Hub {
             && !self.bug(Bug::LeakEmptyRoom)
             && let Some(room) = self.rooms.remove(at)
         {
+            self.directory.closed(&room.name);
             if room.left_in_silence {
                 self.tell_empty(&room, out);
             }

@@ -6,7 +6,8 @@
 //! `heartbeat` notices the dead, `pause` stops reading, `away` keeps sessions that have lost their
 //! connection, `auth` knows who they are, `budgets` holds what users and addresses share, `tally`
 //! counts the sessions of users, `resume` gives them a new one, `drain` leaves service, `operate`
-//! does what an operator orders, `view` shows what there is, `stats` counts it.
+//! does what an operator orders, `places` tells whether there is one in a room, `view` shows what
+//! there is, `stats` counts it.
 mod append;
 mod auth;
 mod away;
@@ -21,6 +22,7 @@ mod notices;
 mod operate;
 mod patience;
 mod pause;
+mod places;
 mod questions;
 mod requests;
 mod resume;
@@ -40,11 +42,11 @@ use chat_proto::{
 
 use crate::bug::Bug;
 use crate::config::{Config, Peers};
+use crate::directory::Directory;
 use crate::event::{Action, Event, Identity, Probe, Recipients, Signal, SignalTo, Spender};
 use crate::identity;
 use crate::ids::{AddressKey, ConnId, MemberId, Mono, Now, Token};
 use crate::log::ReadRange;
-use crate::presence::Directory;
 use crate::room::{Queued, RoomId, Rooms};
 use crate::session::{OutboxState, Paused, Session, Stage};
 use crate::timers::{Timer, Timers};

@@ -11,8 +11,8 @@ use chat_proto::{
 };
 
 use super::auth::{Auth, Hello};
-use super::membership::Refusal;
 use super::operate::KEPT_OUT;
+use super::places::Refusal;
 use super::{Actions, Hub, auth};
 use crate::event::{Action, Recipients, Signal, SignalTo};
 use crate::ids::{ConnId, Mono, Now};

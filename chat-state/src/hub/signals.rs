@@ -15,6 +15,11 @@ use crate::timers::Timer;
 /// Rooms that are polled at a time: one read of the log each, in one turn.
 const POLL_ROOMS: usize = 512;
 
+/// Rooms whose counts are told in one turn …
+const TOLD_ROOMS: usize = 512;
+/// … and how long after it come the next ones.
+const GO_ON_MS: u64 = 10;
+
 impl Hub {
     pub(super) fn signalled(&mut self, now: Mono, from: HubId, signal: Signal, out: &mut Actions) {
         let listed = self.config.limits.members_listed as usize;
@@ -62,7 +67,8 @@ impl Hub {
             }
             Signal::Census { room, count } => {
                 let rooms_max = self.config.limits.rooms_total as usize;
-                self.directory.note(from, room, count, rooms_max);
+                let is_here = |room: &RoomName| self.rooms.find(room).is_some();
+                self.directory.note((from, room, count), rooms_max, is_here);
             }
             Signal::AskCensus => {
                 self.tell_sessions_again();
@@ -194,12 +200,18 @@ impl Hub {
         self.signal(SignalTo::Everyone, || Signal::AskCensus, out);
     }
 
+    /// Tells how many members some rooms have, and the rest soon: all at once might be more than
+    /// another Hub can take.
     pub(super) fn census_due(&mut self, out: &mut Actions) {
-        self.census_armed = false;
-        for room in core::mem::take(&mut self.census) {
+        for _ in 0..TOLD_ROOMS {
+            let Some(room) = self.census.pop_first() else { break };
             let here = self.rooms.find(&room).and_then(|at| self.rooms.get(at));
             let count = here.map_or(0, Room::members_here);
             self.signal(SignalTo::Everyone, || Signal::Census { room, count }, out);
+        }
+        self.census_armed = !self.census.is_empty();
+        if self.census_armed {
+            self.timers.arm(self.now.plus(GO_ON_MS), Timer::Census);
         }
     }
 

@@ -15,11 +15,11 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use chat_proto::{Timestamp, Token};
+use chat_proto::Token;
 use chat_state::{AuthError, Grant, KeyId, Revoke};
 use tokio::sync::Semaphore;
 
-use self::revoked::Revoked;
+pub(crate) use self::revoked::Revocations;
 use crate::clock::Clock;
 use crate::live::Live;
 use crate::server::SERVICE_PREFIX;
@@ -53,7 +53,7 @@ pub(crate) const CHECK_TIME_MAX: Duration = Duration::from_secs(9);
 pub(crate) struct Gate {
     authenticator: Live<dyn Authenticator>,
     turns: Arc<Semaphore>,
-    revoked: Mutex<Revoked>,
+    revoked: Arc<Revocations>,
     clock: Clock,
     /// The keys that count, as far as was seen.
     keys: Mutex<BTreeSet<KeyId>>,
@@ -62,12 +62,16 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
-    pub(crate) fn new(authenticator: Arc<dyn Authenticator>, clock: Clock) -> Self {
+    pub(crate) fn new(
+        authenticator: Arc<dyn Authenticator>,
+        clock: Clock,
+        revoked: Arc<Revocations>,
+    ) -> Self {
         Self {
             keys: Mutex::new(authenticator.keys().into_iter().collect()),
             authenticator: Live::new(authenticator),
             turns: Arc::new(Semaphore::new(CHECKS_MAX)),
-            revoked: Mutex::default(),
+            revoked,
             clock,
             workers: OnceLock::new(),
         }
@@ -85,9 +89,8 @@ impl Gate {
         Box::pin(async move {
             let checked = tokio::time::timeout(CHECK_TIME_MAX, gate.ask(&credentials)).await;
             let grant = checked.unwrap_or(Err(AuthError::Unavailable))?;
-            let mut revoked = gate.revoked.lock().unwrap_or_else(PoisonError::into_inner);
             let service = grant.user.as_str().starts_with(SERVICE_PREFIX);
-            if service || revoked.has(&grant, gate.clock.now().wall) {
+            if service || gate.revoked.has(&grant, gate.clock.now().wall) {
                 return Err(AuthError::Invalid);
             }
             Ok(grant)
@@ -108,17 +111,6 @@ impl Gate {
                 return grant;
             }
         }
-    }
-
-    /// From now on this is refused.
-    pub(crate) fn revoke(&self, what: &Revoke) {
-        self.note_revoked(what, self.clock.now().wall);
-    }
-
-    /// Since that time this is refused.
-    pub(crate) fn note_revoked(&self, what: &Revoke, since: Timestamp) {
-        let now = self.clock.now().wall;
-        self.revoked.lock().unwrap_or_else(PoisonError::into_inner).note(what, since, now);
     }
 
     /// From now on another one decides. Sessions whose keys it does not have are ended.

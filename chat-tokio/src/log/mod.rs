@@ -78,7 +78,8 @@ pub struct Capabilities {
     /// [`u64::MAX`] if only the time ends it. A limit on bytes, where the log has one, may end it
     /// earlier.
     pub keys_per_user: u64,
-    /// Whether several processes may share the log.
+    /// Whether several processes may share the log: then a server asks it every second what others
+    /// have written.
     pub shared: bool,
 }
 

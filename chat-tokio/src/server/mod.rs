@@ -13,7 +13,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use chat_state::Revoke;
 use tokio::sync::{oneshot, watch};
 
 pub use builder::{Builder, StartError};
@@ -284,26 +283,6 @@ impl Handle {
             },
             ..HttpState::new(Arc::new(self.clone()))
         }
-    }
-
-    /// Ends a user's sessions, one session, or the sessions of one credential, on all workers: live
-    /// connections are closed with 4001, sessions that could come back are forgotten. From then on
-    /// the credential is refused, or those of the user that were made until now: for a week, and
-    /// the newest 100 000 of such orders. Of a session, the credential may begin another one.
-    ///
-    /// Resolves when every worker has been told and the log has it: with a log on disk it outlives
-    /// the process.
-    ///
-    /// # Errors
-    /// Why the log does not have it; it holds all the same, until the process ends.
-    pub async fn revoke(&self, what: &Revoke) -> Result<(), BanError> {
-        if let Some(gate) = &self.shared.gate {
-            gate.revoke(what);
-        }
-        for worker in &self.shared.handles {
-            worker.revoke(what.clone()).await;
-        }
-        self.write_revoked(what).await.map_err(BanError::Log)
     }
 
     fn next(&self) -> &WorkerHandle {

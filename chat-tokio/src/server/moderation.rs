@@ -1,30 +1,33 @@
 //! Whom an operator keeps out, kept in the log so that it outlives the process.
 //!
 //! Bans and revocations are entries of a room of the server's own, which no client can name. At the
-//! start they are read in order; what holds is what the last of them said. The room grows by an
-//! entry for each, some 150 bytes.
-use std::collections::BTreeMap;
+//! start they are read in order; what holds is what the last of them said. Where other servers may
+//! share the log, it is asked again and again for what they have ordered.
+//!
+//! The room grows by an entry for each order, some 150 bytes. At the start, and once there are 1000
+//! entries more than needed, what holds is written anew, 256 bans or revocations an entry, and what
+//! is before it is trimmed.
+mod follow;
+mod held;
+mod tidy;
+
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use chat_proto::{Body, DisplayName, RoomName, Seq, Timestamp, UserId};
-use chat_state::{
-    AppendError, BANS_MAX, Draft, Keep, LogPage, Order, Outcome, ReadError, ReadRange, Revoke,
-    TokenId,
-};
-use serde::{Deserialize, Serialize};
-use tokio::sync::OnceCell;
+use chat_proto::{RoomName, Timestamp, UserId};
+use chat_state::{BANS_MAX, Order, Revoke};
 
+use self::held::{Held, Record};
+use self::tidy::When;
 use super::Handle;
-use crate::auth::Gate;
+use crate::auth::Revocations;
 use crate::clock::Clock;
-use crate::log::{RoomBatch, RoomLog};
+use crate::log::RoomLog;
+use crate::worker::WorkerHandle;
 
 /// The pause after a read that failed.
 const PAUSE: Duration = Duration::from_secs(1);
-
-/// Entries of one read.
-const PAGE: u32 = 1000;
 
 /// A user who is kept out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,42 +74,36 @@ impl std::fmt::Display for BanError {
 
 impl std::error::Error for BanError {}
 
-/// What was ordered, as it stands in the log.
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Record {
-    Ban { user: UserId, room: Option<RoomName>, until: Option<Timestamp> },
-    Unban { user: UserId, room: Option<RoomName> },
-    RevokeUser { user: UserId },
-    RevokeToken { token: String },
-}
-
-/// Who is kept out of where, and until when.
-type Bans = BTreeMap<(UserId, Option<RoomName>), Option<Timestamp>>;
-
-/// What holds, and where it is kept.
+/// What holds, where it is kept, and who is told.
 pub(super) struct Moderation {
     log: Arc<dyn RoomLog>,
+    /// Whether others may write to the log.
+    is_shared: bool,
     clock: Clock,
-    gate: Option<Arc<Gate>>,
-    /// At most [`BANS_MAX`].
-    bans: Mutex<Bans>,
-    /// Set once the log was read.
-    loaded: OnceCell<()>,
-    /// Orders of bans are carried out one by one, so that the log has them in the order in which
-    /// they hold.
+    workers: Vec<WorkerHandle>,
+    revoked: Arc<Revocations>,
+    held: Mutex<Held>,
+    /// Orders are carried out one by one, so that they hold in the order that the log has.
     turn: tokio::sync::Mutex<()>,
+    /// What was said to fail, and still does.
+    failing: Mutex<BTreeSet<&'static str>>,
 }
 
 impl Moderation {
-    pub(super) fn new(log: Arc<dyn RoomLog>, clock: Clock, gate: Option<Arc<Gate>>) -> Self {
-        let turn = tokio::sync::Mutex::default();
-        Self { log, clock, gate, bans: Mutex::default(), loaded: OnceCell::new(), turn }
+    pub(super) fn new(
+        log: Arc<dyn RoomLog>,
+        clock: Clock,
+        workers: Vec<WorkerHandle>,
+        revoked: Arc<Revocations>,
+    ) -> Self {
+        let (held, turn, failing) = Default::default();
+        let is_shared = log.capabilities().shared;
+        Self { log, is_shared, clock, workers, revoked, held, turn, failing }
     }
 
     /// Reads what the log has, however often that takes; returns the bans that hold.
     pub(super) async fn load(&self) -> Vec<Order> {
-        while let Err(error) = self.loaded.get_or_try_init(|| self.fold()).await {
+        while let Err(error) = self.known().await {
             tracing::warn!(%error, "the bans can't be read; nobody is let in before");
             tokio::time::sleep(PAUSE).await;
         }
@@ -115,94 +112,84 @@ impl Moderation {
 
     /// Waits until what the log has was read.
     async fn known(&self) -> Result<(), BanError> {
-        let read = self.loaded.get_or_try_init(|| self.fold()).await;
-        read.map(|_| ()).map_err(|error| BanError::Log(error.to_string()))
+        let _turn = self.turn.lock().await;
+        self.know().await
+    }
+
+    /// Reads what the log has, unless that is known. It has to be one's turn.
+    async fn know(&self) -> Result<(), BanError> {
+        if !self.is_shared && self.lock().place.epoch.is_some() {
+            return Ok(());
+        }
+        self.catch_up().await.map_err(|error| BanError::Log(error.to_string()))
     }
 
     /// Returns the bans that hold, by user and room.
     fn list(&self) -> Vec<Ban> {
+        let held = self.holding();
+        let bans = held.bans.iter();
+        bans.map(|((user, room), until)| {
+            let (user, room, until) = (user.clone(), room.clone(), *until);
+            Ban { user, room, until }
+        })
+        .collect()
+    }
+
+    /// Forgets bans that have ended; returns the rest.
+    fn holding(&self) -> MutexGuard<'_, Held> {
         let now = self.clock.now().wall;
-        let mut bans = self.lock();
-        bans.retain(|_, until| until.is_none_or(|until| until > now));
-        let ban = |((user, room), until): (&(UserId, Option<RoomName>), &Option<Timestamp>)| Ban {
-            user: user.clone(),
-            room: room.clone(),
-            until: *until,
-        };
-        bans.iter().map(ban).collect()
+        let mut held = self.lock();
+        held.bans.retain(|_, until| until.is_none_or(|until| until > now));
+        held
     }
 
-    async fn fold(&self) -> Result<(), ReadError> {
-        let mut from = Seq::ZERO.next();
-        loop {
-            let to = Seq::ZERO.plus(u64::MAX);
-            let range = ReadRange { from, to, limit: PAGE, bytes: 1 << 20, keep: Keep::Oldest };
-            let LogPage { head, entries } = self.log.read(room(), range).await?;
-            for entry in &entries {
-                if let Body::Message { content, .. } = &entry.body {
-                    self.apply(content, entry.ts);
-                }
-            }
-            match entries.last() {
-                Some(last) if last.seq < head.last => from = last.seq.next(),
-                Some(_) | None => return Ok(()),
+    async fn ban(&self, ban: Ban) -> Result<(), BanError> {
+        let _turn = self.turn.lock().await;
+        self.know().await?;
+        let key = (ban.user.clone(), ban.room.clone());
+        {
+            let held = self.holding();
+            if held.bans.len() >= BANS_MAX && !held.bans.contains_key(&key) {
+                return Err(BanError::TooMany);
             }
         }
+        self.write(Record::Ban(ban.into()), self.clock.now().wall).await
     }
 
-    /// What is not understood was written by a later version; it is said, and skipped.
-    fn apply(&self, content: &str, at: Timestamp) {
-        let revoke = |what: &Revoke| {
-            if let Some(gate) = &self.gate {
-                gate.note_revoked(what, at);
-            }
-        };
-        match serde_json::from_str(content) {
-            Ok(Record::Ban { user, room, until }) => {
-                self.lock().insert((user, room), until);
-            }
-            Ok(Record::Unban { user, room }) => {
-                self.lock().remove(&(user, room));
-            }
-            Ok(Record::RevokeUser { user }) => revoke(&Revoke::User(user)),
-            Ok(Record::RevokeToken { token }) => {
-                if let Some(token) = TokenId::new(&token) {
-                    revoke(&Revoke::Token(token));
-                }
-            }
-            Err(error) => tracing::warn!(%error, "an order in the log is not understood"),
+    async fn unban(&self, user: UserId, room: Option<RoomName>) -> Result<(), BanError> {
+        let _turn = self.turn.lock().await;
+        self.know().await?;
+        let key = (user, room);
+        if !self.lock().bans.contains_key(&key) {
+            return Err(BanError::Unknown);
         }
+        let (user, room) = key;
+        self.write(Record::Unban { user, room }, self.clock.now().wall).await
     }
 
-    async fn write(&self, record: &Record) -> Result<(), String> {
-        let content = serde_json::to_string(record).map_err(|error| error.to_string())?;
-        let name = "service.server";
-        let user = UserId::new(name).map_err(|error| error.to_string())?;
-        let username = DisplayName::new(name).map_err(|error| error.to_string())?;
-        let body = Body::Message { content: content.into(), reply_to: None };
-        let draft = Draft { user, username, key: None, ts: self.clock.now().wall, body };
-        let batch = RoomBatch { room: room(), drafts: vec![draft] };
-        match self.log.append(vec![batch]).await.into_iter().next() {
-            Some(Ok(appended)) => match appended.outcomes.first() {
-                Some(Outcome::New { .. }) => Ok(()),
-                Some(Outcome::Duplicate { .. } | Outcome::Conflict) | None => {
-                    Err("it gave no place".to_owned())
-                }
-            },
-            Some(Err(AppendError::Refused(why) | AppendError::Unknown(why))) => Err(why),
-            None => Err("it gave no answer".to_owned()),
-        }
+    async fn revoke(&self, what: &Revoke) -> Result<(), BanError> {
+        // It counts whether the log can be reached or not.
+        let now = self.clock.now().wall;
+        self.revoked.note(what, now, now);
+        self.end(what).await;
+        let Some(record) = Record::revoked(what) else { return Ok(()) };
+        let _turn = self.turn.lock().await;
+        self.write(record, now).await
     }
 
-    fn lock(&self) -> MutexGuard<'_, Bans> {
-        self.bans.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Handle {
     /// Keeps a user out, on all workers, see [`Order::Ban`]. It holds once the log has it, and with
-    /// a log on disk it outlives the process. A guest's id is bound to a session, so that a guest
-    /// comes back as another one: bans are for servers that know their users.
+    /// a log on disk it outlives the process; other servers that share the log follow within about
+    /// a second. A guest's id is bound to a session, so that a guest comes back as another one:
+    /// bans are for servers that know their users.
+    ///
+    /// As all orders, it has to be called inside a tokio runtime, and is done to its end, also if
+    /// the answer is not waited for.
     ///
     /// # Errors
     /// Why it does not hold.
@@ -210,39 +197,29 @@ impl Handle {
         if ban.room.as_ref().is_some_and(RoomName::is_inbox) {
             return Err(BanError::Inbox);
         }
-        let moderation = &self.shared.moderation;
-        let _turn = moderation.turn.lock().await;
-        moderation.known().await?;
-        let key = (ban.user.clone(), ban.room.clone());
-        let held = moderation.list().len();
-        if held >= BANS_MAX && !moderation.lock().contains_key(&key) {
-            return Err(BanError::TooMany);
-        }
-        let Ban { user, room, until } = ban.clone();
-        moderation.write(&Record::Ban { user, room, until }).await.map_err(BanError::Log)?;
-        moderation.lock().insert(key, ban.until);
-        self.order(&ban.order()).await;
-        Ok(())
+        let moderation = Arc::clone(&self.shared.moderation);
+        to_its_end(async move {
+            moderation.ban(ban).await?;
+            moderation.tidy(When::Running).await;
+            Ok(())
+        })
+        .await
     }
 
-    /// Lifts a ban.
+    /// Lifts a ban, also of another server that shares the log, which follows within about a
+    /// second.
     ///
     /// # Errors
     /// Why it holds on, or that there is none.
     pub async fn unban(&self, user: &UserId, room: Option<&RoomName>) -> Result<(), BanError> {
-        let moderation = &self.shared.moderation;
-        let _turn = moderation.turn.lock().await;
-        moderation.known().await?;
-        let (user, room) = (user.clone(), room.cloned());
-        let key = (user.clone(), room.clone());
-        if !moderation.lock().contains_key(&key) {
-            return Err(BanError::Unknown);
-        }
-        let record = Record::Unban { user: user.clone(), room: room.clone() };
-        moderation.write(&record).await.map_err(BanError::Log)?;
-        moderation.lock().remove(&key);
-        self.order(&Order::Unban { user, room }).await;
-        Ok(())
+        let (moderation, user) = (Arc::clone(&self.shared.moderation), user.clone());
+        let room = room.cloned();
+        to_its_end(async move {
+            moderation.unban(user, room).await?;
+            moderation.tidy(When::Running).await;
+            Ok(())
+        })
+        .await
     }
 
     /// Returns the bans that hold, by user and room: at most [`BANS_MAX`]. Right after the start it
@@ -251,24 +228,40 @@ impl Handle {
     /// # Errors
     /// If the log can't be read.
     pub async fn bans(&self) -> Result<Vec<Ban>, BanError> {
-        let moderation = &self.shared.moderation;
-        moderation.known().await?;
-        Ok(moderation.list())
+        let moderation = Arc::clone(&self.shared.moderation);
+        to_its_end(async move {
+            moderation.known().await?;
+            Ok(moderation.list())
+        })
+        .await
     }
 
-    /// Writes a revocation down, so that it outlives the process.
-    pub(super) async fn write_revoked(&self, what: &Revoke) -> Result<(), String> {
-        let record = match what {
-            Revoke::User(user) => Record::RevokeUser { user: user.clone() },
-            Revoke::Token(token) => Record::RevokeToken { token: token.as_str().to_owned() },
-            // A key counts again where the settings name it again.
-            Revoke::Session(_) | Revoke::Key(_) => return Ok(()),
-        };
-        self.shared.moderation.write(&record).await
+    /// Ends a user's sessions, one session, or the sessions of one credential, on all workers: live
+    /// connections are closed with 4001, sessions that could come back are forgotten. From then on
+    /// the credential is refused, or those of the user that were made until now: for a week, and
+    /// the newest 100 000 of such orders. Of a session, the credential may begin another one.
+    ///
+    /// Resolves when every worker has been told and the log has it: with a log on disk it outlives
+    /// the process, and other servers that share the log follow within about a second.
+    ///
+    /// # Errors
+    /// Why the log does not have it; it holds all the same, until the process ends.
+    pub async fn revoke(&self, what: &Revoke) -> Result<(), BanError> {
+        let (moderation, what) = (Arc::clone(&self.shared.moderation), what.clone());
+        to_its_end(async move {
+            moderation.revoke(&what).await?;
+            moderation.tidy(When::Running).await;
+            Ok(())
+        })
+        .await
     }
 }
 
-/// The room of orders.
-fn room() -> RoomName {
-    RoomName::reserved("~server").expect("it fits the grammar")
+/// Does what was begun to its end, also if nobody waits for it any more: what the log has taken has
+/// to be carried out.
+async fn to_its_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, BanError>> + Send + 'static,
+) -> Result<T, BanError> {
+    let done = tokio::spawn(work).await;
+    done.unwrap_or_else(|_| Err(BanError::Log("the task was ended".to_owned())))
 }

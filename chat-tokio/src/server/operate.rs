@@ -177,7 +177,7 @@ impl Handle {
         self.shared.clock.now().mono.0
     }
 
-    pub(super) async fn order(&self, order: &Order) {
+    async fn order(&self, order: &Order) {
         for worker in &self.shared.handles {
             worker.operate(order.clone()).await;
         }

@@ -25,11 +25,19 @@ use crate::worker::{Inbox, Parts, Worker, WorkerHandle};
 /// What a worker listens on, once it knows whom to keep out.
 pub(super) struct Listeners {
     moderation: Arc<Moderation>,
+    pub(super) keeper: Keeper,
     pub(super) http: Option<(StdListener, Security, Router, HttpLimits, Admission)>,
     pub(super) lines: Option<LineListener>,
     /// Identities whose files this worker looks at, for all.
     #[cfg(feature = "tls")]
     pub(super) watched: Vec<TlsIdentity>,
+}
+
+/// Which worker keeps what operators order and what the log says of it the same, for all.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Keeper {
+    This,
+    Another,
 }
 
 /// Where lines are spoken, and how.
@@ -46,6 +54,7 @@ impl Listeners {
     pub(super) fn new(moderation: Arc<Moderation>) -> Self {
         Self {
             moderation,
+            keeper: Keeper::Another,
             http: None,
             lines: None,
             #[cfg(feature = "tls")]
@@ -122,6 +131,15 @@ pub(super) fn start(
 async fn open(worker: Rc<RefCell<Worker>>, listeners: Listeners, life: Life) {
     for order in listeners.moderation.load().await {
         worker.borrow_mut().operate(order);
+    }
+    if listeners.keeper == Keeper::This {
+        let (moderation, stop) = (Arc::clone(&listeners.moderation), life.stop());
+        tokio::task::spawn_local(async move {
+            tokio::select! {
+                () = moderation.keep() => {}
+                () = stop => {}
+            }
+        });
     }
     if let Err(error) = listen(listeners, &life) {
         tracing::error!(%error, "a listener can't be used");

@@ -43,11 +43,12 @@ impl TlsIdentity {
     /// A server with this identity looks at the files every second. New ones are taken once they
     /// have stood still for that time, and count for connections that come from then on. If they
     /// can't be used, an error is logged and those before stay in force. It also warns, once, of a
-    /// certificate that ends within a week, and tells when it has.
+    /// chain that ends within a week, and tells when it has: it ends with the first of its
+    /// certificates that does, but for one that signs itself.
     ///
     /// # Errors
-    /// Which file can't be used, and why: also if the server's own certificate has expired or does
-    /// not count yet.
+    /// Which file can't be used, and why: also if a certificate of the chain has expired or does
+    /// not count yet, but for one after the first that signs itself.
     pub fn from_files(
         chain: impl Into<PathBuf>,
         key: impl Into<PathBuf>,
@@ -65,8 +66,8 @@ impl TlsIdentity {
     /// Takes a chain (the server's own certificate first) and its private key, both in PEM.
     ///
     /// # Errors
-    /// When they can't be used: also if the server's own certificate has expired or does not count
-    /// yet.
+    /// When they can't be used: also if a certificate of the chain has expired or does not count
+    /// yet, but for one after the first that signs itself.
     pub fn from_pem(chain: &[u8], key: &[u8]) -> Result<Self, TlsError> {
         let pair = Pair { chain: chain.to_owned(), key: key.to_owned() };
         let certified = pair.certified(&provider()).map_err(|wrong| match wrong {
@@ -115,8 +116,8 @@ impl TlsIdentity {
         self.files.as_ref().map_or(Ok(()), |files| files.reload())
     }
 
-    /// Returns when the certificate in force ends; `None` where a resolver or a configuration
-    /// chooses it.
+    /// Returns when the certificate in force ends, or the first of its chain that ends before;
+    /// `None` where a resolver or a configuration chooses it.
     #[must_use]
     pub fn expiry(&self) -> Option<Timestamp> {
         self.current.as_ref().map(|current| current.get().validity.end)

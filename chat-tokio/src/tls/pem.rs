@@ -44,10 +44,8 @@ impl Pair {
         let certified = CertifiedKey::new(chain, key);
         match certified.keys_match() {
             Ok(()) => {
-                let first = certified.cert.first();
-                let first = first.expect("a pair that matches has a certificate");
-                let validity = Validity::of(first).map_err(Wrong::Chain)?;
-                validity.check(Clock::start().now().wall).map_err(Wrong::Chain)?;
+                let now = Clock::start().now().wall;
+                let validity = Validity::of(&certified.cert, now).map_err(Wrong::Chain)?;
                 Ok((certified, validity))
             }
             Err(rustls::Error::InconsistentKeys(_)) => Err(Wrong::Key(TlsError::new(

@@ -1,5 +1,7 @@
-//! A log that fails.
+//! Logs that fail.
+use std::future::ready;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex};
 
 use chat_proto::{RoomName, Seq};
 use chat_state::{AppendError, Appended, LogHead, LogPage, ReadError, ReadRange};
@@ -29,7 +31,7 @@ impl RoomLog for Faulty {
         match self.fault.load(Ordering::Relaxed) {
             REFUSE => {
                 let refused = || Err(AppendError::Refused("the disk is full".into()));
-                Box::pin(std::future::ready(batches.iter().map(|_| refused()).collect()))
+                Box::pin(ready(batches.iter().map(|_| refused()).collect()))
             }
             FORGET_ANSWER => {
                 let unknown = |_: &RoomBatch| Err(AppendError::Unknown("no answer".into()));
@@ -59,5 +61,79 @@ impl RoomLog for Faulty {
 
     fn trim(&self, room: RoomName, before: Seq) -> LogFuture<Result<Seq, ReadError>> {
         self.log.trim(room, before)
+    }
+}
+
+/// A log that servers of this process share. Each has its own way to it, which may fail.
+#[derive(Default)]
+pub(crate) struct Shared {
+    common: Arc<Mutex<Arc<MemoryLog>>>,
+    /// What becomes of reads and of trims; 0: they work.
+    pub(crate) reads: AtomicU8,
+    pub(crate) trims: AtomicU8,
+    /// What somebody else appends right before the next append.
+    pub(crate) between: Mutex<Option<RoomBatch>>,
+}
+
+/// A trim stops after one entry.
+pub(crate) const STOP: u8 = 4;
+
+impl Shared {
+    /// Another way to the same log.
+    pub(crate) fn again(&self) -> Arc<Self> {
+        Arc::new(Self { common: self.common.clone(), ..Self::default() })
+    }
+
+    /// Puts an empty log into its place.
+    pub(crate) fn lose_all(&self) {
+        *self.common.lock().expect("nobody panics with it") = Arc::default();
+    }
+
+    fn log(&self) -> Arc<MemoryLog> {
+        self.common.lock().expect("nobody panics with it").clone()
+    }
+}
+
+impl RoomLog for Shared {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { shared: true, ..self.log().capabilities() }
+    }
+
+    fn append(&self, batches: Vec<RoomBatch>) -> LogFuture<Vec<Result<Appended, AppendError>>> {
+        let others = self.between.lock().expect("nobody panics with it").take();
+        let (log, others) = (self.log(), others.map(|others| self.log().append(vec![others])));
+        Box::pin(async move {
+            if let Some(others) = others {
+                others.await;
+            }
+            log.append(batches).await
+        })
+    }
+
+    fn head(&self, room: RoomName) -> LogFuture<Result<LogHead, ReadError>> {
+        self.log().head(room)
+    }
+
+    fn read(&self, room: RoomName, range: ReadRange) -> LogFuture<Result<LogPage, ReadError>> {
+        match self.reads.load(Ordering::Relaxed) {
+            REFUSE => Box::pin(ready(Err(ReadError("the disk is gone".into())))),
+            _ => self.log().read(room, range),
+        }
+    }
+
+    fn trim(&self, room: RoomName, before: Seq) -> LogFuture<Result<Seq, ReadError>> {
+        let failed = || Err(ReadError("the disk is gone".into()));
+        match self.trims.load(Ordering::Relaxed) {
+            REFUSE => Box::pin(ready(failed())),
+            STOP => {
+                let log = self.log();
+                Box::pin(async move {
+                    let first = log.head(room.clone()).await?.first;
+                    log.trim(room, first.next()).await?;
+                    failed()
+                })
+            }
+            _ => self.log().trim(room, before),
+        }
     }
 }

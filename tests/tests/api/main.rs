@@ -2,7 +2,9 @@
 mod document;
 mod faulty;
 mod figures;
+mod followed;
 mod inboxes;
+mod kept;
 mod moderation;
 mod publishing;
 mod requests;

@@ -1,5 +1,4 @@
 //! What operators do about people.
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use chat_proto::{ErrorCode, LeaveReason, Request, Resume, ServerFrame};
@@ -10,13 +9,9 @@ use chat_tokio::Server;
 use serde_json::json;
 
 use crate::faulty::Faulty;
-use crate::support::{Served, hello, known_users, process, serve, served, token, welcomed};
-
-async fn refused(chat: SocketAddr, user: &str) -> (ErrorCode, Ending) {
-    let mut client = V1Client::connect(chat).await;
-    let error = client.refused(&hello(user)).await;
-    (error.code, client.socket.ending().await)
-}
+use crate::support::{
+    Served, hello, known_users, process, refused, serve, served, token, welcomed,
+};
 
 /// Reads until the session is told that it is out of a room.
 async fn put_out(client: &mut V1Client, room: &str) {

@@ -3,8 +3,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chat_proto::{Request, ServerFrame, Token};
-use chat_tests::client::{ApiClient, V1Client};
+use chat_proto::{ErrorCode, Request, ServerFrame, Token};
+use chat_tests::client::{ApiClient, Ending, V1Client};
 use chat_tests::process::{self, API_KEY, Home, Log, Spec};
 use chat_tokio::api::{ApiKeys, ApiOptions, Reload};
 use chat_tokio::auth::jwt::{Hmac, Issuer, Jwt, Key, Keys, SigningKey, TokenSpec};
@@ -60,16 +60,26 @@ pub(crate) fn token(user: &str) -> String {
 
 /// A server that knows its users by their tokens.
 pub(crate) fn known_users(workers: usize) -> Served {
+    known(Server::builder().workers(workers))
+}
+
+/// The same of any builder.
+pub(crate) fn known(builder: Builder) -> Served {
     let key = Key::secret(SECRET.as_bytes(), Hmac::Sha256).expect("long enough");
     let (name, audience) = ("us".into(), "chat".into());
     let issuer = Issuer { name, audience, leeway_s: 0, keys: Keys::Fixed(vec![key]) };
     let authority = Arc::new(Jwt::new(vec![issuer]));
-    serve(Server::builder().workers(workers).authenticator(authority))
+    serve(builder.authenticator(authority))
 }
 
 /// What a user says first.
 pub(crate) fn hello(user: &str) -> Request {
-    let token = Some(Token(token(user).into()));
+    hello_with(&token(user))
+}
+
+/// What somebody says first who has this token.
+pub(crate) fn hello_with(token: &str) -> Request {
+    let token = Some(Token(token.into()));
     Request::Hello { name: None, token, features: vec![], resume: None }
 }
 
@@ -82,15 +92,25 @@ pub(crate) async fn welcomed(chat: SocketAddr, user: &str) -> V1Client {
     }
 }
 
+/// Refused at the door: why, and how the connection ends.
+pub(crate) async fn refused(chat: SocketAddr, user: &str) -> (ErrorCode, Ending) {
+    let mut client = V1Client::connect(chat).await;
+    let error = client.refused(&hello(user)).await;
+    (error.code, client.socket.ending().await)
+}
+
 /// The reference server, which knows its users and keeps its log on disk.
 pub(crate) async fn process(home: &Home) -> process::Server {
+    process::Server::start(home, &known_spec(home)).await
+}
+
+/// How it is started.
+pub(crate) fn known_spec(home: &Home) -> Spec {
     let secret = home.data().with_file_name("secret");
     std::fs::write(&secret, SECRET).expect("a file");
     let spec = Spec::default().workers(2).log(Log::Sqlite).api();
-    let spec = spec
-        .flag("--auth", "jwt")
+    spec.flag("--auth", "jwt")
         .flag("--jwt-secret-file", secret.to_str().expect("a plain path"))
         .flag("--jwt-issuer", "us")
-        .flag("--jwt-audience", "chat");
-    process::Server::start(home, &spec).await
+        .flag("--jwt-audience", "chat")
 }

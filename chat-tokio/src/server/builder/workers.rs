@@ -10,7 +10,7 @@ use super::{Builder, StartError};
 #[cfg(feature = "tls")]
 use crate::accept::Security;
 use crate::accept::{HttpLimits, join_reuseport, listen_reuseport};
-use crate::auth::Gate;
+use crate::auth::{Gate, Revocations};
 use crate::broker::{Broker, LocalBroker};
 use crate::clock::Clock;
 use crate::http::{self, FrameBytes, Health, HttpState, Identify, Page, Readiness};
@@ -18,7 +18,7 @@ use crate::log::{MemoryLog, RoomLog};
 use crate::metrics::{Edges, Metrics, WorkerCounts};
 use crate::server::moderation::Moderation;
 use crate::server::publish::Publishing;
-use crate::server::thread::{self, Life, LineListener, Listeners};
+use crate::server::thread::{self, Keeper, Life, LineListener, Listeners};
 use crate::server::{RunningWorker, Shared, Sharing};
 #[cfg(feature = "tls")]
 use crate::tls::TlsIdentity;
@@ -94,10 +94,13 @@ impl Builder {
 
     fn shared(&self, handles: Vec<WorkerHandle>, seams: &Seams, clock: Clock) -> Shared {
         let Seams { log, broker, .. } = seams;
-        let gate = self.authenticator.clone().map(|known| Arc::new(Gate::new(known, clock)));
+        let revoked = Arc::<Revocations>::default();
+        let gate = self.authenticator.clone();
+        let gate = gate.map(|known| Arc::new(Gate::new(known, clock, revoked.clone())));
         if let Some(gate) = &gate {
             gate.set_workers(handles.clone());
         }
+        let moderation = Moderation::new(log.clone(), clock, handles.clone(), revoked);
         Shared {
             handles,
             next: 0.into(),
@@ -105,7 +108,7 @@ impl Builder {
             health: Health::new(log.clone(), broker.clone(), clock),
             frame_bytes: FrameBytes::new(self.limits.frame_bytes),
             message_bytes: self.limits.message_bytes.into(),
-            moderation: Arc::new(Moderation::new(log.clone(), clock, gate.clone())),
+            moderation: moderation.into(),
             gate,
             log: log.clone(),
             broker: broker.clone(),
@@ -145,11 +148,13 @@ impl Builder {
             #[cfg(feature = "webhooks")]
             hooks: shared.hooks.clone(),
         };
-        #[cfg_attr(not(feature = "tls"), expect(unused_mut, reason = "TLS adds to it"))]
         let mut listeners = self.listeners(common, &handle, listeners)?;
-        #[cfg(feature = "tls")]
         if index == 0 {
-            listeners.watched = self.identities();
+            listeners.keeper = Keeper::This;
+            #[cfg(feature = "tls")]
+            {
+                listeners.watched = self.identities();
+            }
         }
         let thread = thread::start(index, (parts, inbox), listeners, common.life.clone())
             .map_err(StartError::Thread)?;

@@ -1,0 +1,73 @@
+//! Whether there is a place in a room, and for a room.
+use chat_proto::{ErrorCode, RoomName};
+
+use super::{Actions, Hub};
+use crate::directory::Ask;
+use crate::event::{Signal, SignalTo};
+
+/// Why a request is not done.
+pub(super) type Refusal = (ErrorCode, &'static str);
+
+const ROOMS_EXHAUSTED: Refusal =
+    (ErrorCode::RoomsExhausted, "the server has no place for more rooms");
+
+const ROOM_FULL: Refusal = (ErrorCode::RoomFull, "the room has no place for more members");
+
+impl Hub {
+    /// Tells whether somebody new could enter a room, as far as other Hubs have told of theirs.
+    pub(super) fn has_place_for_new(&self, name: &RoomName) -> Result<(), Refusal> {
+        self.has_place(name)?;
+        let taken = match self.rooms.find(name).and_then(|at| self.rooms.get(at)) {
+            Some(room) => room.taken() as u64 + room.members_elsewhere(),
+            None => match self.directory.count(name) {
+                0 => {
+                    self.has_place_for_one_more(name)?;
+                    0
+                }
+                elsewhere => elsewhere,
+            },
+        };
+        if taken >= u64::from(self.config.limits.members) {
+            return Err(ROOM_FULL);
+        }
+        Ok(())
+    }
+
+    /// Tells whether there could be a room that is on no Hub. An inbox may be on one: its Hub tells
+    /// nobody.
+    fn has_place_for_one_more(&self, name: &RoomName) -> Result<(), Refusal> {
+        let all = self.rooms.len() + self.directory.not_here();
+        if all >= self.config.limits.rooms_total as usize && !name.is_inbox() {
+            return Err(ROOMS_EXHAUSTED);
+        }
+        Ok(())
+    }
+
+    /// Tells whether somebody who comes back could enter a room: other Hubs may count them yet, so
+    /// that what these have is left out.
+    pub(super) fn has_place(&self, name: &RoomName) -> Result<(), Refusal> {
+        self.in_service()?;
+        let limits = &self.config.limits;
+        match self.rooms.find(name).and_then(|at| self.rooms.get(at)) {
+            None if self.rooms.len() >= limits.rooms_total as usize => Err(ROOMS_EXHAUSTED),
+            Some(room) if room.taken() >= limits.members as usize => Err(ROOM_FULL),
+            None | Some(_) => Ok(()),
+        }
+    }
+
+    pub(super) fn in_service(&self) -> Result<(), Refusal> {
+        match self.draining {
+            Some(_) => Err((ErrorCode::Draining, "the server is leaving service")),
+            None => Ok(()),
+        }
+    }
+
+    /// Somebody was refused because of the rooms of other Hubs, of which one may be gone.
+    #[inline(never)]
+    pub(super) fn doubt_rooms(&mut self, out: &mut Actions) {
+        let is_here = |room: &RoomName| self.rooms.find(room).is_some();
+        if self.directory.doubt(self.now, is_here) == Ask::Others {
+            self.signal(SignalTo::Everyone, || Signal::AskCensus, out);
+        }
+    }
+}

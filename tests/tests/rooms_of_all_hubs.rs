@@ -1,0 +1,243 @@
+//! How many rooms there may be, over all Hubs.
+use std::collections::{BTreeSet, VecDeque};
+
+use chat_proto::{
+    ClientFrame, Dialect, Epoch, ErrorCode, Limits, Request, RoomName, Seq, ServerFrame, SessionId,
+    Timestamp,
+};
+use chat_state::{
+    Action, Config, ConnId, Event, Hub, HubId, Identity, LogHead, LogPage, Mono, Now, Peers, Probe,
+    Signal, SignalTo, guest,
+};
+use chat_tests::world::{Preset, Setup, World, story_with};
+
+const CONN: ConnId = ConnId { slot: 0, generation: 0 };
+const OTHER: HubId = HubId(7);
+const ANOTHER: HubId = HubId(8);
+
+fn three_hubs(limits: Limits) -> World {
+    World::with_limits(Setup { hubs: 3, preset: Preset::Default }, limits)
+}
+
+#[test]
+fn a_room_that_is_new_everywhere_is_refused_and_one_that_is_somewhere_is_not() {
+    story_with(
+        three_hubs(Limits { rooms_total: 2, ..Limits::default() }),
+        "v1 a\n v1 b on 1\n v1 c on 2\n a joins den\n b joins attic\n wait 1000\n a joins loft
+         b joins loft\n c joins loft\n c joins den\n a joins attic\n c leaves den\n wait 1000
+         c joins loft\n a leaves attic\n b leaves attic\n wait 1000\n c joins loft\n wait 1000
+         a joins attic",
+        "a: welcome a
+         b: welcome b
+         c: welcome c
+         a: joined den at 0 with 1(a)
+         b: joined attic at 0 with 1(b)
+         a: error rooms_exhausted
+         b: error rooms_exhausted
+         c: error rooms_exhausted
+         a: [den] join c
+         c: joined den at 0 with 1(c)
+         c: [den] members 2(c,a)
+         a: joined attic at 0 with 1(a)
+         a: [attic] members 2(a,b)
+         b: [attic] join a
+         a: [den] leave c (Left)
+         c: left den
+         c: error rooms_exhausted
+         a: left attic
+         b: [attic] leave a (Left)
+         b: left attic
+         c: joined loft at 0 with 1(c)
+         a: error rooms_exhausted",
+    );
+}
+
+fn session() -> SessionId {
+    SessionId::new("s").expect("a session")
+}
+
+/// One Hub whose log is empty and answers at once; what others do is told to it.
+struct Test {
+    hub: Hub,
+    now: u64,
+    /// How often it has asked others for their rooms.
+    asked: usize,
+}
+
+impl Test {
+    /// A Hub with a session.
+    fn new(rooms_total: u32) -> Self {
+        let limits = Limits { rooms_total, rooms: 2000, messages_per_10s: 0, ..Limits::default() };
+        let config = Config { limits, peers: Peers::Some, ..Config::default() };
+        let mut test = Self { hub: Hub::new(config), now: 0, asked: 0 };
+        let (dialect, probe) = (Dialect::V1, Probe::None);
+        let (session, peer) = (session(), None);
+        let identity = Identity::Guest { name: None };
+        test.handle(Event::Connected { conn: CONN, session, dialect, identity, probe, peer });
+        let hello = Request::Hello { name: None, token: None, features: vec![], resume: None };
+        test.request(hello);
+        test
+    }
+
+    /// Handles an event and answers what it asks the log; returns what the session is told.
+    fn handle(&mut self, event: Event) -> Vec<ServerFrame> {
+        let (mut events, mut told) = (VecDeque::from([event]), Vec::new());
+        while let Some(event) = events.pop_front() {
+            let now = Now { mono: Mono(self.now), wall: Timestamp(self.now) };
+            let mut out = VecDeque::new();
+            self.hub.handle(now, event, &mut out);
+            for action in out {
+                match action {
+                    Action::Load { token, room, .. } => {
+                        let epoch = Epoch::new("e").expect("an epoch");
+                        let head =
+                            LogHead { room, epoch, first: Seq::ZERO.next(), last: Seq::ZERO };
+                        let result = Ok(LogPage { head, entries: vec![] });
+                        events.push_back(Event::Loaded { token, result });
+                    }
+                    Action::Send { frame, .. } => told.push(frame),
+                    Action::Signal { to: SignalTo::Everyone, signal: Signal::AskCensus } => {
+                        self.asked += 1;
+                    }
+                    _ => {}
+                }
+            }
+        }
+        told
+    }
+
+    fn request(&mut self, request: Request) -> Vec<ServerFrame> {
+        let frame = ClientFrame::V1 { id: None, request };
+        self.handle(Event::Received { conn: CONN, frame })
+    }
+
+    /// Joins a room, or tells why not.
+    fn join(&mut self, name: &str) -> Result<(), ErrorCode> {
+        self.enter(RoomName::new(name).expect("a name"))
+    }
+
+    fn enter(&mut self, room: RoomName) -> Result<(), ErrorCode> {
+        let told = self.request(Request::Join { room, history: 0 });
+        let answer = told.iter().find_map(|frame| match frame {
+            ServerFrame::Joined(_) => Some(Ok(())),
+            ServerFrame::Error(error) => Some(Err(error.code)),
+            _ => None,
+        });
+        answer.expect("an answer")
+    }
+
+    fn leave(&mut self, name: &str) {
+        let room = RoomName::new(name).expect("a name");
+        self.request(Request::Leave { room });
+    }
+
+    /// Another Hub tells how many members it has in a room.
+    fn census(&mut self, from: HubId, name: &str, count: u64) {
+        let room = RoomName::new(name).expect("a name");
+        self.handle(Event::Signal { from, signal: Signal::Census { room, count } });
+    }
+}
+
+const FULL: Result<(), ErrorCode> = Err(ErrorCode::RoomsExhausted);
+
+#[test]
+fn a_room_that_is_here_and_elsewhere_is_one_room() {
+    let mut test = Test::new(3);
+    assert_eq!(test.join("a"), Ok(()));
+    test.census(OTHER, "a", 1);
+    test.census(OTHER, "b", 1);
+    test.census(ANOTHER, "b", 1);
+    assert_eq!((test.join("c"), test.join("d")), (Ok(()), FULL));
+    // It is left here, and is still there.
+    test.leave("a");
+    assert_eq!(test.join("d"), FULL);
+    test.census(OTHER, "b", 0);
+    assert_eq!(test.join("d"), FULL, "another one has it");
+    test.census(ANOTHER, "b", 0);
+    assert_eq!((test.join("d"), test.join("e")), (Ok(()), FULL));
+    assert_eq!(test.join("a"), Ok(()));
+    test.census(OTHER, "a", 0);
+    assert_eq!(test.join("e"), FULL);
+    for room in ["a", "c", "d"] {
+        test.leave(room);
+    }
+    for room in ["e", "f", "g"] {
+        assert_eq!(test.join(room), Ok(()), "{room}");
+    }
+    assert_eq!(test.join("h"), FULL);
+}
+
+#[test]
+fn an_inbox_has_a_place_as_long_as_its_own_hub_has_one() {
+    let inbox = || RoomName::inbox(&guest(&session()));
+    let mut test = Test::new(2);
+    test.census(OTHER, "a", 1);
+    test.census(OTHER, "b", 1);
+    assert_eq!((test.join("c"), test.enter(inbox())), (FULL, Ok(())));
+    assert_eq!(test.join("a"), Ok(()));
+    // Beyond what one Hub keeps nobody gets in, wherever a room is.
+    assert_eq!(test.join("b"), FULL);
+    let mut test = Test::new(1);
+    assert_eq!((test.join("a"), test.enter(inbox())), (Ok(()), FULL));
+    let mut test = Test::new(1);
+    assert_eq!((test.enter(inbox()), test.join("a")), (Ok(()), FULL));
+}
+
+#[test]
+fn the_rooms_of_a_hub_that_is_gone_are_forgotten_after_a_while() {
+    let mut test = Test::new(2);
+    test.census(OTHER, "a", 1);
+    test.census(ANOTHER, "b", 1);
+    assert_eq!(test.asked, 0);
+    for _ in 0..3 {
+        assert_eq!((test.join("c"), test.asked), (FULL, 1), "it is asked once");
+    }
+    test.census(ANOTHER, "b", 1);
+    test.now = 9_999;
+    assert_eq!(test.join("c"), FULL);
+    // What was not told again goes, what was told again stays.
+    test.now = 10_000;
+    assert_eq!((test.join("c"), test.join("c"), test.join("d")), (FULL, Ok(()), FULL));
+    test.now = 69_999;
+    assert_eq!((test.join("d"), test.asked), (FULL, 1));
+    test.now = 70_000;
+    assert_eq!((test.join("d"), test.asked), (FULL, 2));
+    test.now = 80_000;
+    assert_eq!((test.join("d"), test.join("d")), (FULL, Ok(())));
+}
+
+#[test]
+fn what_may_have_been_lost_does_not_count() {
+    let mut test = Test::new(1);
+    test.census(OTHER, "a", 1);
+    assert_eq!(test.join("b"), FULL);
+    test.handle(Event::SignalsLost);
+    assert_eq!(test.join("b"), Ok(()));
+    test.census(OTHER, "a", 1);
+    test.leave("b");
+    assert_eq!(test.join("b"), FULL);
+}
+
+#[test]
+fn many_rooms_are_told_in_turns() {
+    const ROOMS: usize = 1300;
+    let mut test = Test::new(2000);
+    for n in 0..ROOMS {
+        assert_eq!(test.join(&n.to_string()), Ok(()));
+    }
+    let (mut told, mut turns) = (BTreeSet::new(), Vec::new());
+    while told.len() < ROOMS {
+        let due = test.hub.poll_timeout().expect("more is to be told");
+        let (now, mut out) = (Now { mono: due, wall: Timestamp(0) }, VecDeque::new());
+        test.hub.handle_timeout(now, &mut out);
+        let rooms = out.into_iter().filter_map(|action| match action {
+            Action::Signal { signal: Signal::Census { room, count: 1 }, .. } => Some(room),
+            _ => None,
+        });
+        let before = told.len();
+        told.extend(rooms);
+        turns.push(told.len() - before);
+    }
+    turns.retain(|told| *told > 0);
+    assert_eq!(turns, [512, 512, 276]);
+}
