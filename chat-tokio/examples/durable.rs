@@ -8,7 +8,7 @@
 //! * the *loop*: a bare table with the columns of an entry, prepared inserts of one thread, 100 in
 //!   a transaction;
 //! * the *server*: 64 senders of `chat.v1`, each in a room of its own, over connections without a
-//!   socket, with 1 and with 8 messages of each on their way. A message counts when its ack has
+//!   socket, with 1, 8 and 64 messages of each on their way. A message counts when its ack has
 //!   come.
 //!
 //! Both with WAL and `synchronous=FULL`, where a commit is one flush of the file. Then one sender
@@ -34,6 +34,9 @@ const CONTENT_BYTES: usize = 128;
 
 const SENDERS: usize = 64;
 
+/// Messages of each sender on their way.
+const WINDOWS: [usize; 3] = [1, 8, 64];
+
 const INSERTS_PER_TRANSACTION: u32 = 100;
 
 const ROUNDS: usize = 3;
@@ -44,6 +47,11 @@ const ALONE: usize = 100;
 /// Bytes of one direction: more than one of these senders has under way.
 const CAPACITY_BYTES: usize = 64 * 1024;
 
+/// That of `chat-server`.
+#[cfg(all(unix, feature = "jemalloc"))]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Outcome<()> {
     let mut given = std::env::args().skip(1);
@@ -51,16 +59,18 @@ async fn main() -> Outcome<()> {
     let seconds = given.next().map_or(Ok(3.0), |seconds| seconds.parse())?;
     let time = Duration::try_from_secs_f64(seconds)?;
     let dir = tempfile::tempdir_in(place)?;
-    let (mut bare, mut one, mut eight) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut bare, mut acked) = (Vec::new(), WINDOWS.map(|window| (window, Vec::new())));
     for round in 0..ROUNDS {
         let file = |name: &str| dir.path().join(format!("{name}-{round}.db"));
         bare.push(inserts_per_second(&file("loop"), time)?);
-        one.push(acks_per_second(&file("one"), 1, time).await?);
-        eight.push(acks_per_second(&file("eight"), 8, time).await?);
+        for (window, rates) in &mut acked {
+            let file = file(&format!("server-{window}"));
+            rates.push(acks_per_second(&file, *window, time).await?);
+        }
     }
     let bare = median(bare);
     println!("loop    {bare:.0} inserts/s, {INSERTS_PER_TRANSACTION} in a transaction");
-    for (window, rates) in [(1, one), (8, eight)] {
+    for (window, rates) in acked {
         let rate = median(rates);
         let ratio = rate / bare;
         println!(

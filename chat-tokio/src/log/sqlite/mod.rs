@@ -6,6 +6,7 @@
 mod batch;
 mod keys;
 mod open;
+mod queue;
 mod reader;
 mod rows;
 mod share;
@@ -18,13 +19,12 @@ use std::fmt;
 use std::fs::File;
 use std::future::ready;
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use chat_proto::{Durability, RoomName, Seq};
-use chat_state::{AppendError, Appended, Draft, LogHead, LogPage, ReadError, ReadRange};
+use chat_state::{AppendError, Appended, LogHead, LogPage, ReadError, ReadRange};
 use tokio::sync::oneshot;
 
 pub use self::open::SqliteOpenError;
@@ -35,7 +35,8 @@ use super::{Capabilities, KEYS_PER_USER_DEFAULT, LogFuture, RoomBatch, RoomLog};
 ///
 /// The file belongs to one log at a time, and a second one, in this process or another, is refused;
 /// or, by [`SqliteOptions::access`], to several that share it. Beside `path` lie `path-wal` and
-/// `path-shm`, which are a part of it while it is open, and `path.lock`. Keys older than
+/// `path-shm`, which are a part of it while it is open, and `path.lock`; `path-wal` takes 16 MiB as
+/// a rule and keeps 64 MiB at the most after a burst. Keys older than
 /// [`KEYS_REMEMBERED_MS`](super::KEYS_REMEMBERED_MS) whose entries are gone go while others are
 /// appended.
 ///
@@ -52,10 +53,8 @@ use super::{Capabilities, KEYS_PER_USER_DEFAULT, LogFuture, RoomBatch, RoomLog};
 /// failed in its commit, as it often does on a full disk, is `Unknown`: this process will not see
 /// it, but if it ends before the next commit, the next one may.
 pub struct SqliteLog {
-    jobs: SyncSender<writer::Job>,
+    jobs: Arc<queue::Queue>,
     queries: SyncSender<reader::Query>,
-    /// Bytes that wait for the writer.
-    waiting: Arc<AtomicUsize>,
     capabilities: Capabilities,
     running: Mutex<Option<Running>>,
 }
@@ -107,15 +106,6 @@ const READERS_DEFAULT: usize = 2;
 
 /// Each reader has a thread and a page cache; more than this only makes them wait for each other.
 const READERS_MAX: usize = 16;
-
-/// Calls that wait for the writer: it takes them all within two transactions of usual size.
-const JOBS_WAITING_MAX: usize = 4096;
-
-/// Bytes of drafts that wait for the writer: about what it commits in a few seconds.
-const BYTES_WAITING_MAX: usize = 64 * 1024 * 1024;
-
-/// Bytes that a draft takes beside its body: names, key and the queue's own.
-const DRAFT_BYTES: usize = 256;
 
 /// Reads that wait: each is a small request, so this bounds the wait rather than the memory.
 const QUERIES_WAITING_MAX: usize = 4096;
@@ -175,16 +165,15 @@ impl SqliteLog {
             let run = move || reader::run(&conn, &met, &queries);
             threads.push(place.thread("room-log-reader", run)?);
         }
-        let waiting = Arc::new(AtomicUsize::new(0));
-        let (jobs, waiting_jobs) = sync_channel(JOBS_WAITING_MAX);
-        let counter = waiting.clone();
+        let jobs = Arc::new(queue::Queue::default());
         let writes =
             writer::Settings { keys_per_user: options.keys_per_user, access: options.access };
-        let run = move || writer::run(writing, writes, (&met, &counter), &waiting_jobs);
+        let waiting_jobs = jobs.clone();
+        let run = move || writer::run(writing, writes, &met, &waiting_jobs);
         let writer = place.thread("room-log-writer", run)?;
         let running = Running { threads, writer, _lock: place.into_lock() };
         let (capabilities, running) = (options.capabilities(), Mutex::new(Some(running)));
-        Ok(Self { jobs, queries, waiting, capabilities, running })
+        Ok(Self { jobs, queries, capabilities, running })
     }
 
     /// Commits what was taken, puts everything into the one file (unless others share it) and lets
@@ -201,16 +190,8 @@ impl SqliteLog {
         for thread in running.threads {
             let _ = thread.join();
         }
-        let _ = self.jobs.send(writer::Job::Close);
+        self.jobs.close();
         let _ = running.writer.join();
-    }
-
-    /// Gives a job to the writer, or says why not.
-    fn offer(&self, job: writer::Job) -> Result<(), &'static str> {
-        self.jobs.try_send(job).map_err(|error| match error {
-            TrySendError::Full(_) => BUSY,
-            TrySendError::Disconnected(_) => CLOSED,
-        })
     }
 
     async fn ask<T>(
@@ -236,17 +217,8 @@ impl RoomLog for SqliteLog {
     fn append(&self, batches: Vec<RoomBatch>) -> LogFuture<Vec<Result<Appended, AppendError>>> {
         let count = batches.len();
         let refused = move |why: &str| vec![Err(AppendError::Refused(why.into())); count];
-        let bytes = batches.iter().flat_map(|batch| &batch.drafts).map(draft_bytes).sum();
-        // A single call larger than the limit must have a way in: when nothing else waits.
-        let before = self.waiting.fetch_add(bytes, Ordering::Relaxed);
-        if before > 0 && before.saturating_add(bytes) > BYTES_WAITING_MAX {
-            self.waiting.fetch_sub(bytes, Ordering::Relaxed);
-            return Box::pin(ready(refused(BUSY)));
-        }
         let (reply, answer) = oneshot::channel();
-        if let Err(why) = self.offer(writer::Job::Append(writer::Append { batches, bytes, reply }))
-        {
-            self.waiting.fetch_sub(bytes, Ordering::Relaxed);
+        if let Err(why) = self.jobs.put(writer::Job::Append(writer::Append { batches, reply })) {
             return Box::pin(ready(refused(why)));
         }
         Box::pin(async move {
@@ -269,7 +241,7 @@ impl RoomLog for SqliteLog {
 
     fn trim(&self, room: RoomName, before: Seq) -> LogFuture<Result<Seq, ReadError>> {
         let (reply, answer) = oneshot::channel();
-        match self.offer(writer::Job::Trim(writer::Trim { room, before, reply })) {
+        match self.jobs.put(writer::Job::Trim(writer::Trim { room, before, reply })) {
             Ok(()) => {
                 Box::pin(
                     async move { answer.await.unwrap_or_else(|_| Err(ReadError(CLOSED.into()))) },
@@ -292,8 +264,4 @@ impl fmt::Debug for SqliteLog {
             .field("capabilities", &self.capabilities)
             .finish_non_exhaustive()
     }
-}
-
-fn draft_bytes(draft: &Draft) -> usize {
-    draft.body.size() + DRAFT_BYTES
 }

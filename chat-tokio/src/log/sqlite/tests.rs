@@ -2,10 +2,11 @@
 use std::path::{Path, PathBuf};
 
 use chat_proto::{Body, DisplayName, Key, Timestamp, UserId};
-use chat_state::{Keep, Outcome};
+use chat_state::{Draft, Keep, Outcome};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
+use super::queue::JOBS_WAITING_MAX;
 use super::*;
 
 fn folder() -> (TempDir, PathBuf) {
@@ -374,5 +375,5 @@ async fn what_does_not_fit_the_queue_is_refused() {
     }
     assert!(taken >= JOBS_WAITING_MAX as u64);
     assert_eq!(log.head(room("lobby")).await.unwrap().last.get(), taken);
-    assert_eq!(log.waiting.load(Ordering::Relaxed), 0);
+    assert_eq!(log.jobs.waiting(), (0, 0));
 }

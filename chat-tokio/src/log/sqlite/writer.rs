@@ -1,8 +1,6 @@
 //! The thread that writes: many batches, one commit.
 use std::collections::VecDeque;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::Duration;
 
 use chat_proto::{RoomName, Seq, Timestamp};
@@ -15,21 +13,19 @@ use super::super::recent::RecentMap;
 use super::super::{RoomBatch, remembered_since};
 use super::SqliteAccess;
 use super::batch::{self, Statements, Work};
+use super::queue::{Queue, Taken};
 use super::rows::{Fault, RoomRow};
+use crate::clock::Clock;
 
 /// What the writer can be asked for.
 pub(super) enum Job {
     Append(Append),
     Trim(Trim),
-    /// Finish what waits and end.
-    Close,
 }
 
 /// One call of `append`.
 pub(super) struct Append {
     pub(super) batches: Vec<RoomBatch>,
-    /// What it counts for in the bytes that wait.
-    pub(super) bytes: usize,
     pub(super) reply: oneshot::Sender<Vec<Answer>>,
 }
 
@@ -46,14 +42,14 @@ type Answer = Result<Appended, AppendError>;
 /// nobody waits for long. The call that reaches the number is taken whole.
 const DRAFTS_PER_TRANSACTION: usize = 1000;
 
-/// How long the writer waits for one more draft while it has fewer than it had the last time:
-/// those who were acked just now are about to send again, and one flush for all of them is worth
-/// more than an early one for the first. Measured with 64 senders on an ext4 disk: 28 000 appends
-/// a second instead of 22 000. Whoever is alone never waits.
-const LATECOMER_WAIT: Duration = Duration::from_micros(100);
+/// The part of the last transaction's time that the writer waits for the rest of a crowd: those who
+/// were acked just now are about to send again, and one transaction for all of them is worth more
+/// than an early one for the first. Measured with 64 senders on an ext4 disk, 8 messages of each on
+/// their way: 77 000 acks a second, and 70 000 with half of the time. Whoever is alone never waits.
+const PATIENCE_SHARE: u32 = 4;
 
-/// Latecomers that one transaction waits for: so the wait is 10 ms at the very most.
-const LATECOMERS_MAX: usize = 100;
+/// The longest wait for a crowd, whatever a transaction took.
+const PATIENCE_MAX: Duration = Duration::from_millis(10);
 
 /// Entries that one step of a trim deletes, and whose keys it keeps: it delays appends by a few
 /// milliseconds.
@@ -76,12 +72,8 @@ pub(super) struct Settings {
 }
 
 /// Serves jobs until it is told to close, or nobody is left who could ask.
-pub(super) fn run(
-    conn: Connection,
-    settings: Settings,
-    (met, waiting): (&Mutex<MetRooms>, &AtomicUsize),
-    jobs: &Receiver<Job>,
-) {
+pub(super) fn run(conn: Connection, settings: Settings, met: &Mutex<MetRooms>, jobs: &Queue) {
+    let _ends = Ends(jobs);
     match Statements::prepare(&conn) {
         Ok(statements) => {
             let writer = Writer {
@@ -89,10 +81,10 @@ pub(super) fn run(
                 statements,
                 cache: RecentMap::new(ROOMS_CACHED_MAX),
                 met,
-                waiting,
                 trims: VecDeque::new(),
-                closing: false,
+                clock: Clock::start(),
                 crowd: 0,
+                patience: Duration::ZERO,
                 keys_per_user: settings.keys_per_user,
                 version: None,
                 newest: Timestamp(0),
@@ -117,17 +109,27 @@ pub(super) fn run(
     }
 }
 
+/// Whoever still waits when the writer ends, however it does, learns of it.
+struct Ends<'q>(&'q Queue);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
 struct Writer<'c, 's> {
     conn: &'c Connection,
     statements: Statements<'c>,
     /// Rows of rooms, as they are committed.
     cache: RecentMap<RoomName, RoomRow>,
     met: &'s Mutex<MetRooms>,
-    waiting: &'s AtomicUsize,
     trims: VecDeque<Trim>,
-    closing: bool,
-    /// Drafts of the last transaction.
+    clock: Clock,
+    /// Drafts that a transaction had, of those that had the most lately.
     crowd: usize,
+    /// How long to wait for as many.
+    patience: Duration,
     /// Keys of one user that a room remembers whose entries are gone.
     keys_per_user: u32,
     /// By which it is seen whether others have written, once it was looked at.
@@ -149,62 +151,46 @@ enum Failure {
 }
 
 impl Writer<'_, '_> {
-    fn serve(mut self, jobs: &Receiver<Job>) {
+    fn serve(mut self, jobs: &Queue) {
         loop {
-            let appends = self.gather(jobs);
-            if appends.is_empty() && self.trims.is_empty() && self.closing {
+            // With a trim to go on with, there is no time to wait.
+            if self.trims.is_empty() {
+                jobs.wait(self.crowd.min(DRAFTS_PER_TRANSACTION), self.patience);
+            }
+            let Taken { jobs: taken, drafts, over } = jobs.take(DRAFTS_PER_TRANSACTION);
+            if over && self.trims.is_empty() {
                 break;
             }
-            self.append(appends);
+            let appends = self.sort(taken);
+            if !appends.is_empty() {
+                let before = self.clock.since_start();
+                self.append(appends);
+                let took = self.clock.since_start().saturating_sub(before);
+                self.patience = (took / PATIENCE_SHARE).min(PATIENCE_MAX);
+                // Those who have left are forgotten by and by, since a crowd comes back in parts.
+                self.crowd = drafts.max(self.crowd / 2);
+            }
             self.trim();
             self.expire();
         }
     }
 
-    /// Takes what waits, up to the size of a transaction; waits itself only if there is nothing
-    /// else to do.
-    fn gather(&mut self, jobs: &Receiver<Job>) -> Vec<Append> {
-        let idle = self.trims.is_empty() && !self.closing;
-        let mut next = if idle {
-            let next = jobs.recv().ok();
-            self.closing |= next.is_none();
-            next
-        } else {
-            jobs.try_recv().ok()
-        };
-        let (mut appends, mut drafts, mut waits) = (Vec::new(), 0, 0);
-        while let Some(job) = next {
+    /// Returns the appends; trims wait for their turn.
+    fn sort(&mut self, jobs: Vec<Job>) -> Vec<Append> {
+        let mut appends = Vec::with_capacity(jobs.len());
+        for job in jobs {
             match job {
-                Job::Append(append) => {
-                    self.waiting.fetch_sub(append.bytes, Ordering::Relaxed);
-                    drafts += append.batches.iter().map(|batch| batch.drafts.len()).sum::<usize>();
-                    appends.push(append);
-                }
+                Job::Append(append) => appends.push(append),
                 Job::Trim(trim) if self.trims.len() < TRIMS_MAX => self.trims.push_back(trim),
                 Job::Trim(trim) => {
                     let _ = trim.reply.send(Err(ReadError(super::BUSY.into())));
                 }
-                Job::Close => self.closing = true,
             }
-            if drafts >= DRAFTS_PER_TRANSACTION {
-                break;
-            }
-            next = match jobs.try_recv() {
-                Err(TryRecvError::Empty) if drafts < self.crowd && waits < LATECOMERS_MAX => {
-                    waits += 1;
-                    jobs.recv_timeout(LATECOMER_WAIT).ok()
-                }
-                job => job.ok(),
-            };
         }
-        self.crowd = drafts;
         appends
     }
 
     fn append(&mut self, appends: Vec<Append>) {
-        if appends.is_empty() {
-            return;
-        }
         let batches: Vec<_> = appends.iter().flat_map(|append| &append.batches).collect();
         let mut answers = self.answers(&batches).into_iter();
         for Append { batches, reply, .. } in appends {
