@@ -56,6 +56,17 @@ impl Script {
         self.events.iter().filter(|event| matches!(event, Event::Line(..))).count()
     }
 
+    /// Cuts off what a real log does not have: connections that are cut again and again never
+    /// carry it.
+    fn shorten_lines(&mut self) {
+        for event in &mut self.events {
+            match event {
+                Event::Line(_, text) => text.truncate(text.floor_char_boundary(LINE_BYTES)),
+                Event::Join(_) | Event::Leave(_) => {}
+            }
+        }
+    }
+
     fn read(&mut self, line: &str) {
         if let Some(notice) = line.strip_prefix("=== ") {
             let (nick, what) = notice.split_once(' ').unwrap_or((notice, ""));
@@ -152,12 +163,17 @@ pub fn script(file: &str) -> Script {
             "NO REAL LOG: `{file}` is not here (set CHAT_IRC_DIR); a made-up log is replayed"
         );
         let seed = file.bytes().fold(7, |seed: u64, byte| seed.wrapping_mul(31) ^ u64::from(byte));
-        return Script::parse(&made_up(seed, 150, 1400));
+        let mut script = Script::parse(&made_up(seed, 150, 1400));
+        script.shorten_lines();
+        return script;
     };
     let path: &Path = &directory.join(file);
     let bytes = std::fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     Script::parse(&String::from_utf8_lossy(&bytes))
 }
+
+/// What of the 512 bytes of an IRC message (RFC 1459, 2.3) is left for a text.
+const LINE_BYTES: usize = 400;
 
 /// Makes up a log of the real ones' shape: the same numbers give the same log.
 #[must_use]

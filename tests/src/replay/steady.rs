@@ -85,6 +85,9 @@ pub async fn replay_steadily(
                     client.join(&room).await.expect("it lives");
                 }
                 Event::Leave(speaker) => {
+                    // A client that is asked to leave, come back and leave before it could do
+                    // the first does all of it at once: nobody is told that it came back.
+                    board.until(|state| state.has_left_before(*speaker)).await;
                     let client = clients[*speaker].as_ref().expect("it has joined");
                     client.leave(&room).await.expect("it lives");
                     board.wants_out(*speaker);
@@ -232,6 +235,11 @@ impl State {
         self.outcomes.len() as u64 >= self.figures.lines && self.members.values().all(there)
     }
 
+    /// Whoever is to leave has left as often as it was to before.
+    fn has_left_before(&self, speaker: usize) -> bool {
+        self.members.get(&speaker).is_none_or(|member| member.joins.len() < 2)
+    }
+
     /// And has seen the last line.
     fn is_settled(&self) -> bool {
         let mut wanted = self.members.values().filter(|member| member.wanted);
@@ -301,11 +309,12 @@ impl State {
 async fn read(mut events: Events, speaker: usize, board: Rc<Board>, free: Rc<Semaphore>) {
     while let Some(event) = events.next().await {
         let settles = matches!(event, Delivery::Settled { .. });
+        let leaves = matches!(event, Delivery::Left { .. });
         let mut state = board.0.borrow_mut();
         if let Err(what) = state.take(speaker, event) {
             state.wrong.get_or_insert(format!("speaker {speaker}: {what}"));
         }
-        let wake = state.wrong.is_some() || state.is_present();
+        let wake = leaves || state.wrong.is_some() || state.is_present();
         drop(state);
         if settles {
             free.add_permits(1);
