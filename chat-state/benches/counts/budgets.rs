@@ -11,10 +11,13 @@ use crate::meter::Counted;
 const SLACK_PERCENT: f64 = 3.0;
 
 /// What no renewal may exceed.
-const TARGETS: [(&str, u64); 5] = [
+const TARGETS: [(&str, u64); 8] = [
     ("room of 1000: message, from its frame to the broadcast", 3000),
     ("room of 100000: message, from its frame to the broadcast", 3000),
     ("room of 1000000: message, from its frame to the broadcast", 3000),
+    ("room of 1000: message of a user known by a token", 3000),
+    ("room of 100000: message of a user known by a token", 3000),
+    ("room of 1000000: message of a user known by a token", 3000),
     ("room of 1000: join", 5000),
     ("room of 1000: leave", 5000),
 ];
