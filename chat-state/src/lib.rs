@@ -30,6 +30,10 @@
 //! # Ok::<(), chat_proto::NameError>(())
 //! ```
 //!
+//! The time of [`Hub::poll_timeout`] may be that of the last event: then there are messages for the
+//! log. Whoever hands over everything that has come meanwhile before it calls
+//! [`Hub::handle_timeout`] gets them as one batch for each room, and has one answer to wait for.
+//!
 //! # What is deliberately absent
 //!
 //! There is no IO, no clock, no randomness and no order that comes from hashing. Spelling (JSON,

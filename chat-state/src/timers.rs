@@ -49,40 +49,56 @@ pub(crate) enum Timer {
 
 /// All deadlines, in order.
 #[derive(Debug)]
-pub(crate) struct Timers<T = Timer>(BTreeSet<(Mono, T)>);
+pub(crate) struct Timers<T = Timer> {
+    all: BTreeSet<(Mono, T)>,
+    /// The first deadline: it is asked for far more often than it changes.
+    next: Option<Mono>,
+}
 
 impl<T> Default for Timers<T> {
     fn default() -> Self {
-        Self(BTreeSet::new())
+        Self { all: BTreeSet::new(), next: None }
     }
 }
 
 impl<T: Ord> Timers<T> {
     pub(crate) fn arm(&mut self, at: Mono, timer: T) {
-        self.0.insert((at, timer));
+        if self.next.is_none_or(|next| at < next) {
+            self.next = Some(at);
+        }
+        self.all.insert((at, timer));
     }
 
     pub(crate) fn next(&self) -> Option<Mono> {
-        self.first().map(|(at, _)| *at)
+        self.next
     }
 
     pub(crate) fn first(&self) -> Option<&(Mono, T)> {
-        self.0.first()
+        self.all.first()
     }
 
     /// Takes the first timer that is due.
     pub(crate) fn pop_due(&mut self, now: Mono) -> Option<T> {
-        if self.next()? > now {
+        if self.next? > now {
             return None;
         }
-        self.0.pop_first().map(|(_, timer)| timer)
+        let (_, timer) = self.all.pop_first()?;
+        self.look();
+        Some(timer)
     }
 
     pub(crate) fn disarm(&mut self, at: Mono, timer: T) {
-        self.0.remove(&(at, timer));
+        self.all.remove(&(at, timer));
+        if self.next == Some(at) {
+            self.look();
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.0.len()
+        self.all.len()
+    }
+
+    fn look(&mut self) {
+        self.next = self.all.first().map(|(at, _)| *at);
     }
 }

@@ -366,7 +366,9 @@ fn waiting_requests_are_bounded() {
     world.join(a, &lobby(), 0);
     world.settle();
     world.log.mood = LogMood::Holds;
-    (0..10).for_each(|n| world.say(a, &lobby(), None, &format!("m{n}")));
+    world.say(a, &lobby(), None, "m0");
+    world.settle();
+    (1..10).for_each(|n| world.say(a, &lobby(), None, &format!("m{n}")));
     world.settle();
     assert_eq!((world.conns[a].paused, world.conns[a].input.len()), (true, 6));
     // The first was offered alone, the others wait for its answer.
@@ -393,7 +395,9 @@ fn drafts_of_a_room_are_bounded() {
     world.settle();
     world.log.mood = LogMood::Holds;
     // One is on its way, four wait, and the rest is refused.
-    (0..7).for_each(|n| world.say(a, &lobby(), None, &format!("m{n}")));
+    world.say(a, &lobby(), None, "m0");
+    world.settle();
+    (1..7).for_each(|n| world.say(a, &lobby(), None, &format!("m{n}")));
     world.settle();
     let refused = |line: &&String| *line == "error log_unavailable";
     assert_eq!(world.conns[a].view.lines.iter().filter(refused).count(), 2);

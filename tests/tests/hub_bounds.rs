@@ -291,7 +291,8 @@ fn pings_tell_the_ends_of_many_rooms_in_turn() {
 fn an_append_that_is_answered_too_late_is_shown_all_the_same() {
     let mut test = Test::joined(Limits::default(), 0);
     let say = Request::Message { room: room(), key: None, content: "x".into(), reply_to: None };
-    let offered = test.request(CONN, say);
+    test.request(CONN, say);
+    let offered = test.pass(0);
     let append = offered.iter().find_map(|action| match action {
         Action::Append { token, .. } => Some(*token),
         _ => None,
@@ -329,8 +330,8 @@ fn whoever_is_not_in_a_room_is_told_in_which() {
     assert_eq!((error.code, &error.room), (ErrorCode::NotMember, &Some(other)));
 }
 
-/// Lets a member say so many things of this length at once, and returns how many drafts each batch
-/// has, and its bytes.
+/// Lets a member say so many things of this length in one turn, and returns how many drafts each
+/// batch has, and its bytes.
 fn batches(count: usize, bytes: usize) -> Vec<(usize, usize)> {
     let limits = Limits { messages_per_10s: 0, ..Limits::default() };
     let mut test = Test::joined(limits, 0);
@@ -341,6 +342,7 @@ fn batches(count: usize, bytes: usize) -> Vec<(usize, usize)> {
         let say = Request::Message { room: room(), key: None, content, reply_to: None };
         offered.extend(test.request(CONN, say));
     }
+    offered.extend(test.pass(0));
     let (mut batches, mut last) = (Vec::new(), 0);
     while let Some(action) = offered.pop_front() {
         let Action::Append { token, drafts, .. } = action else { continue };
@@ -349,14 +351,15 @@ fn batches(count: usize, bytes: usize) -> Vec<(usize, usize)> {
         let outcomes = places.map(|n| Outcome::New { seq: seq(n) }).collect();
         last += drafts.len() as u64;
         let result = Ok(Appended { epoch: page(0, 0..0).head.epoch, outcomes });
-        offered.extend(test.handle(Event::Appended { token, result }));
+        test.handle(Event::Appended { token, result });
+        offered.extend(test.pass(0));
     }
     batches
 }
 
 #[test]
 fn what_waits_for_the_log_is_offered_together_but_not_too_much_of_it() {
-    assert_eq!(batches(3, 10), [(1, 10), (2, 20)]);
+    assert_eq!(batches(3, 10), [(3, 30)]);
     // Many short ones.
     let short = batches(1000, 1);
     assert!(short.len() <= 6 && short.iter().all(|(count, _)| *count <= 256), "{short:?}");
@@ -364,6 +367,23 @@ fn what_waits_for_the_log_is_offered_together_but_not_too_much_of_it() {
     let long = batches(400, 8192);
     assert_eq!(long.iter().map(|(count, _)| count).sum::<usize>(), 400);
     assert!(long.len() <= 6 && long.iter().all(|(_, bytes)| *bytes <= 1 << 20), "{long:?}");
+}
+
+#[test]
+fn a_whole_batch_does_not_wait_for_the_end_of_the_turn() {
+    let limits = Limits { room_drafts: 4, messages_per_10s: 0, ..Limits::default() };
+    let mut test = Test::joined(limits, 0);
+    let mut says = |n: usize| {
+        let say = Request::Message { room: room(), key: None, content: "x".into(), reply_to: None };
+        let actions = test.request(CONN, say);
+        let offered = |action: &Action| matches!(action, Action::Append { .. });
+        let refused = |action: &Action| matches!(action, Action::Send { .. });
+        assert_eq!(actions.iter().any(offered), n == 4, "{n}: {actions:?}");
+        actions.iter().any(refused)
+    };
+    // Four on their way, four that wait, and no more.
+    let refused: Vec<_> = (1..=9).map(&mut says).collect();
+    assert_eq!(refused, [[false; 8].as_slice(), &[true]].concat());
 }
 
 #[test]

@@ -251,6 +251,7 @@ fn a_drain_takes_a_day_if_there_is_one_and_no_longer() {
         "a: welcome a
          b: welcome b
          a: bye draining 0
+         a: closed 4100 draining
          b: bye draining 20160666",
     );
     story(
@@ -259,6 +260,7 @@ fn a_drain_takes_a_day_if_there_is_one_and_no_longer() {
          b: welcome b
          c: welcome c
          a: bye draining 0
+         a: closed 4100 draining
          b: bye draining 20160666
          c: bye draining 40321333",
     );
@@ -272,9 +274,9 @@ fn a_drain_leaves_the_last_part_for_late_answers() {
          b: welcome b
          c: welcome c
          a: bye draining 0
+         a: closed 4100 draining
          b: bye draining 899
          c: bye draining 1799
-         a: closed 4100 draining
          b: closed 4100 draining
          c: closed 4100 draining",
     );
@@ -331,6 +333,7 @@ fn nobody_enters_a_room_of_a_server_that_leaves_service() {
          b: welcome b
          b: joined attic at 0 with 1(b)
          a: bye draining 0
+         a: closed 4100 draining
          b: bye draining 4500
          b: error draining
          b: error draining",

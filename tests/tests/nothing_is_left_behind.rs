@@ -29,6 +29,13 @@ fn handle(hub: &mut Hub, ms: u64, event: Event) -> VecDeque<Action> {
     actions
 }
 
+/// The same of an event that is alone in its turn.
+fn alone(hub: &mut Hub, event: Event) -> VecDeque<Action> {
+    let mut actions = handle(hub, 0, event);
+    hub.handle_timeout(at(0), &mut actions);
+    actions
+}
+
 fn basic(conn: ConnId, request: BasicRequest) -> Event {
     Event::Received { conn, frame: ClientFrame::Basic(request) }
 }
@@ -71,7 +78,7 @@ fn answered_appends_leave_no_timers() {
     let head = join(&mut hub, conn(1));
     let before = hub.stats();
     for n in 1..=1000 {
-        let actions = handle(&mut hub, 0, said(conn(1), "hi"));
+        let actions = alone(&mut hub, said(conn(1), "hi"));
         let Some(Action::Append { token, .. }) = actions.front() else { panic!("{actions:?}") };
         let outcomes = vec![Outcome::New { seq: chat_proto::Seq::new(n).expect("a plain value") }];
         let result = Ok(Appended { epoch: head.epoch.clone(), outcomes });
@@ -185,7 +192,7 @@ fn thousands_can_say_farewell_while_the_log_is_slow() {
     for slot in 0..MANY {
         connect(&mut hub, peer(slot), Dialect::Basic);
         head = Some(join(&mut hub, peer(slot)));
-        asked.extend(handle(&mut hub, 0, said(peer(slot), "farewell")));
+        asked.extend(alone(&mut hub, said(peer(slot), "farewell")));
     }
     for slot in 0..MANY {
         let why = LeaveReason::Disconnected;
@@ -200,7 +207,7 @@ fn thousands_can_say_farewell_while_the_log_is_slow() {
         seq += drafts.len() as u64;
         let epoch = head.as_ref().expect("a plain value").epoch.clone();
         let result = Ok(Appended { epoch, outcomes });
-        asked.extend(handle(&mut hub, 0, Event::Appended { token, result }));
+        asked.extend(alone(&mut hub, Event::Appended { token, result }));
     }
     assert_eq!(seq, u64::from(MANY));
     assert_eq!(hub.stats(), Stats::default());

@@ -90,8 +90,8 @@ impl World {
         self.perform();
     }
 
-    /// The first member says something: from the frame to the append, and from the log's answer to
-    /// the broadcast.
+    /// The first member says something: from the frame to the append at the end of the turn, and
+    /// from the log's answer to the broadcast.
     pub(crate) fn message(&mut self, meter: Meter<'_>) {
         self.message_of(member(0), meter);
     }
@@ -110,6 +110,7 @@ impl World {
             reply_to: None,
         };
         self.handle(request(conn, message), meter);
+        self.handle_timeout(meter);
         let appended = self.out.drain(..).find_map(|action| match action {
             Action::Append { token, .. } => Some(token),
             _ => None,
@@ -156,8 +157,7 @@ impl World {
     /// The time of everybody's heartbeat comes.
     pub(crate) fn heartbeat(&mut self, meter: Meter<'_>) {
         self.now.mono = self.now.mono.plus(25_000);
-        let (hub, out, now) = (&mut self.hub, &mut self.out, self.now);
-        meter(&mut || hub.handle_timeout(now, out));
+        self.handle_timeout(meter);
         assert!(self.out.len() >= self.slots as usize, "everybody was asked");
         self.perform();
         for slot in 0..self.slots {
@@ -170,8 +170,8 @@ impl World {
     fn connect(&mut self, identity: Identity) -> ConnId {
         let conn = member(self.slots);
         self.slots += 1;
-        // Their heartbeats are not all due at the same time.
-        self.now.mono = self.now.mono.plus(u64::from(self.slots.is_multiple_of(8)));
+        // Their heartbeats are not all due at the same time, nor before a million has come.
+        self.now.mono = self.now.mono.plus(u64::from(self.slots.is_multiple_of(64)));
         let connected = Event::Connected {
             conn,
             session: session(conn.slot),
@@ -192,6 +192,11 @@ impl World {
                 hub.handle(now, event, out);
             }
         });
+    }
+
+    fn handle_timeout(&mut self, meter: Meter<'_>) {
+        let (hub, out, now) = (&mut self.hub, &mut self.out, self.now);
+        meter(&mut || hub.handle_timeout(now, out));
     }
 
     /// Does what was asked for: a room's log is empty when it is opened, all credentials are of the

@@ -29,7 +29,7 @@ enum TooEarly {
 }
 
 impl Hub {
-    /// Takes a message of a member and offers it to the log when the room's turn comes.
+    /// Takes a message of a member, to be offered to the log with what else is said in this turn.
     pub(super) fn say(
         &mut self,
         now: Now,
@@ -61,7 +61,13 @@ impl Hub {
         if let Some(what) = too_early {
             Self::say_too_early(what, room, (conn, &draft, &id), out);
         }
+        let idle = room.in_flight.is_none();
+        if idle && room.drafts.is_empty() {
+            self.to_offer.push(at);
+        }
         room.queue(Queued { draft, conn, id });
+        // There is no point in waiting for more.
+        let whole = room.drafts.len() >= BATCH_DRAFTS.min(limits.room_drafts as usize);
         if slow {
             // The dialect can't be told, so the frame that was read counts and no more are.
             room.stalled.insert(conn);
@@ -70,7 +76,9 @@ impl Hub {
         if many {
             self.pause(conn, Reason::InFlight, out);
         }
-        self.offer_drafts(now.mono, at, out);
+        if (idle && whole) || self.bug(Bug::TwoBatches) {
+            self.offer_drafts(now.mono, at, out);
+        }
     }
 
     /// Tells what is done before the log has answered, by mistake.
@@ -99,8 +107,25 @@ impl Hub {
         Self::reply(conn, frame, out);
     }
 
+    /// Notes that a room may have drafts that nothing keeps from being offered any more.
+    pub(super) fn may_offer(&mut self, at: RoomId) {
+        if self.rooms.get(at).is_some_and(|room| !room.drafts.is_empty()) {
+            self.to_offer.push(at);
+        }
+    }
+
+    /// Offers what has come together since the last time: one batch for each room.
+    pub(super) fn offer_all(&mut self, now: Mono, out: &mut Actions) {
+        let mut next = 0;
+        while let Some(at) = self.to_offer.get(next).copied() {
+            self.offer_drafts(now, at, out);
+            next += 1;
+        }
+        self.to_offer.clear();
+    }
+
     /// Offers the next batch, if the room is open and the log has answered the one before.
-    pub(super) fn offer_drafts(&mut self, now: Mono, at: RoomId, out: &mut Actions) {
+    fn offer_drafts(&mut self, now: Mono, at: RoomId, out: &mut Actions) {
         let two = self.bug(Bug::TwoBatches);
         let Some(room) = self.rooms.get_mut(at) else { return };
         let busy = room.in_flight.is_some() && !two;
@@ -108,7 +133,7 @@ impl Hub {
             return;
         }
         let count = batch_len(&room.drafts);
-        let mut batch = core::mem::take(&mut self.batch);
+        let mut batch = self.batch.take().unwrap_or_default();
         if count == room.drafts.len() {
             core::mem::swap(&mut batch, &mut room.drafts);
         } else {
@@ -154,7 +179,7 @@ impl Hub {
         let Some(room) = self.rooms.get(at) else { return };
         let (departing, deserted) = (!room.departing.is_empty(), room.live.is_empty());
         if !room.drafts.is_empty() {
-            self.offer_drafts(now, at, out);
+            self.to_offer.push(at);
         }
         if departing {
             self.announce_departures(at, out);
@@ -174,18 +199,19 @@ impl Hub {
     ) {
         let Appended { epoch, outcomes } = appended;
         debug_assert_eq!(outcomes.len(), batch.len());
-        let mut entries = core::mem::take(&mut self.made);
+        let mut entries = self.made.take().unwrap_or_default();
         for outcome in outcomes {
             let Some(Queued { draft, conn, id }) = batch.pop_front() else { break };
-            self.settle(now, at, (conn, id, draft.ts), *outcome, out);
-            if let Outcome::New { seq } = outcome
-                && let Some(room) = self.rooms.get(at)
-            {
-                entries.push(Arc::new(draft.into_entry(room.name.clone(), *seq)));
+            let Some(room) = self.rooms.get_mut(at) else { break };
+            room.answered(conn);
+            let room = room.name.clone();
+            self.settle(now, &room, (conn, id, draft.ts), *outcome, out);
+            if let Outcome::New { seq } = outcome {
+                entries.push(Arc::new(draft.into_entry(room, *seq)));
             }
         }
         batch.clear();
-        self.batch = batch;
+        self.batch = Some(batch);
         self.commit_own(now, at, epoch, &entries, out);
         // A duplicate's first send may have been missed here; an entry of this batch was not.
         let whole = self.rooms.get(at).is_some_and(Room::is_open);
@@ -193,26 +219,20 @@ impl Hub {
             self.grown(now, at, epoch, last_place(outcomes), out);
         }
         entries.clear();
-        self.made = entries;
+        self.made = Some(entries);
     }
 
     fn settle(
         &mut self,
         now: Mono,
-        at: RoomId,
+        room: &RoomName,
         (conn, id, taken): (ConnId, Option<RequestId>, Timestamp),
         outcome: Outcome,
         out: &mut Actions,
     ) {
-        if let Some(room) = self.rooms.get_mut(at) {
-            room.answered(conn);
-        }
-        self.ended(now, conn, out);
-        let Some(session) = self.sessions.get(conn) else { return };
-        if session.dialect == Dialect::Basic {
+        if self.ended(now, conn, out) != Some(Dialect::V1) {
             return;
         }
-        let Some(room) = self.rooms.get(at) else { return };
         let (seq, ts, duplicate) = match outcome {
             Outcome::New { seq } => (seq, taken, false),
             Outcome::Duplicate { seq, ts } => (seq, ts, true),
@@ -224,7 +244,7 @@ impl Hub {
         };
         let frame = ServerFrame::Ack {
             id,
-            room: room.name.clone(),
+            room: room.clone(),
             seq: Some(if self.bug(Bug::AckWrongPlace) { seq.next() } else { seq }),
             ts: Some(ts),
             duplicate,
@@ -257,8 +277,7 @@ impl Hub {
             if let Some(room) = self.rooms.get_mut(at) {
                 room.answered(conn);
             }
-            self.ended(now, conn, out);
-            match self.sessions.get(conn).map(|s| s.dialect) {
+            match self.ended(now, conn, out) {
                 Some(Dialect::V1) if self.bug(Bug::DropRefusal) => {}
                 Some(Dialect::V1) => Self::refuse(conn, id, code, why, out),
                 // The dialect has no errors, and a message must not vanish in silence.
@@ -268,7 +287,6 @@ impl Hub {
                 None => {}
             }
         }
-        self.offer_drafts(now, at, out);
     }
 
     /// The log may have taken entries that no Hub has seen: asks where it ends, and tells others.
@@ -316,6 +334,7 @@ impl Hub {
         let Some(in_flight) = room.in_flight.take() else { return };
         let error = AppendError::Unknown("no answer".into());
         self.fail_batch(now, at, in_flight.batch, &error, out);
+        self.may_offer(at);
         self.announce_departures(at, out);
         self.forget_if_idle(at, out);
     }

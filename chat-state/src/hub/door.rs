@@ -14,7 +14,7 @@ use crate::event::{Action, Recipients, Signal, SignalTo};
 use crate::ids::{Mono, Token};
 use crate::log::{Keep, LogHead, LogPage, ReadError, ReadRange};
 use crate::recent::Bounds;
-use crate::room::{Early, HeadAsk, Hole, LogState, RoomId};
+use crate::room::{Early, HeadAsk, Hole, LogState, Room, RoomId};
 use crate::timers::Timer;
 
 /// Entries held for one room; what is beyond is read from the log in its turn.
@@ -98,7 +98,8 @@ impl Hub {
     }
 
     fn offer(&mut self, at: RoomId, entry: &Arc<Entry>, out: &mut Actions) {
-        let skips = self.bug(Bug::SkipCursorCheck);
+        let (skips, repeats) = (self.bug(Bug::SkipCursorCheck), self.bug(Bug::RepeatOldEntry));
+        let (bounds, shown) = (self.bounds_of_recent(), !self.is_left_out(at, entry));
         let Some(room) = self.rooms.get_mut(at) else { return };
         room.known = room.known.max(entry.seq);
         if let LogState::Open { cursor, .. } = &mut room.log
@@ -114,20 +115,20 @@ impl Hub {
             return;
         }
         if entry.seq < expected {
-            if self.bug(Bug::RepeatOldEntry) {
-                self.show(at, entry, out);
+            if repeats {
+                Self::show(room, entry, out);
             }
             return;
         }
-        let others_wait = !room.held.is_empty();
-        self.deliver(at, entry, out);
-        if others_wait {
+        Self::deliver(room, bounds, (entry, shown), out);
+        if !room.held.is_empty() {
             self.release_held(at, out);
         }
     }
 
     /// Delivers the held entries whose turn has come, and drops those that were delivered.
     fn release_held(&mut self, at: RoomId, out: &mut Actions) {
+        let bounds = self.bounds_of_recent();
         while let Some(room) = self.rooms.get_mut(at) {
             let expected = room.cursor().next();
             match room.held.first_key_value() {
@@ -136,23 +137,31 @@ impl Hub {
             }
             let Some((seq, entry)) = room.held.pop_first() else { return };
             if seq == expected {
-                self.deliver(at, &entry, out);
+                let shown = !self.is_left_out(at, &entry);
+                let Some(room) = self.rooms.get_mut(at) else { return };
+                Self::deliver(room, bounds, (&entry, shown), out);
             }
         }
     }
 
-    /// The only place that moves a room's cursor over an entry.
-    fn deliver(&mut self, at: RoomId, entry: &Arc<Entry>, out: &mut Actions) {
+    fn bounds_of_recent(&self) -> Bounds {
         let limits = &self.config.limits;
-        let bounds =
-            Bounds { entries: limits.recent_entries as usize, bytes: limits.recent_bytes as usize };
-        let Some(room) = self.rooms.get_mut(at) else { return };
+        Bounds { entries: limits.recent_entries as usize, bytes: limits.recent_bytes as usize }
+    }
+
+    /// The only place that moves a room's cursor over an entry.
+    fn deliver(
+        room: &mut Room,
+        bounds: Bounds,
+        (entry, shown): (&Arc<Entry>, bool),
+        out: &mut Actions,
+    ) {
         let LogState::Open { cursor, .. } = &mut room.log else { return };
         assert_eq!(entry.seq, cursor.next(), "the door lets entries through in order");
         *cursor = entry.seq;
         room.recent.push(entry.clone(), bounds);
-        if !self.is_left_out(at, entry) {
-            self.show(at, entry, out);
+        if shown {
+            Self::show(room, entry, out);
         }
     }
 
@@ -166,8 +175,7 @@ impl Hub {
         room.recent.range(Seq::ZERO, entry.seq.minus(1)).any(again)
     }
 
-    fn show(&self, at: RoomId, entry: &Arc<Entry>, out: &mut Actions) {
-        let Some(room) = self.rooms.get(at) else { return };
+    fn show(room: &Room, entry: &Arc<Entry>, out: &mut Actions) {
         if !room.live.is_empty() {
             let to = Recipients::All(room.live.roster().clone());
             out.push_back(Action::Send { to, frame: ServerFrame::Entry(entry.clone()) });
@@ -271,6 +279,7 @@ impl Hub {
         result: Result<LogPage, ReadError>,
         out: &mut Actions,
     ) {
+        let bounds = self.bounds_of_recent();
         let Some(room) = self.rooms.get_mut(at) else { return };
         let Ok(LogPage { head, entries }) = result else {
             self.turn_away(now, at, out);
@@ -280,10 +289,6 @@ impl Hub {
                 self.timers.arm(now.plus(self.config.times.retry_ms), Timer::Open(at));
             }
             return;
-        };
-        let bounds = Bounds {
-            entries: self.config.limits.recent_entries as usize,
-            bytes: self.config.limits.recent_bytes as usize,
         };
         let LogHead { room: name, epoch, first, last } = head;
         match core::mem::replace(&mut room.early, Early::None) {
@@ -302,7 +307,7 @@ impl Hub {
         self.release_held(at, out);
         self.let_in(at, out);
         self.check_hole(now, at, out);
-        self.offer_drafts(now, at, out);
+        self.may_offer(at);
         self.forget_if_idle(at, out);
         if doubt || self.rooms.get(at).is_some_and(|room| room.untold) {
             self.ask_head(at, out);

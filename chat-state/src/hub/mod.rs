@@ -89,10 +89,12 @@ pub struct Hub {
     pending: Questions,
     /// When the appends among them are given up.
     patience: Patience,
+    /// Rooms that may have a batch for the log, once what comes together has been handled.
+    to_offer: Vec<RoomId>,
     /// An empty batch, to be filled again.
-    batch: VecDeque<Queued>,
-    /// The entries of an answer while it is handled; empty otherwise.
-    made: Vec<Arc<Entry>>,
+    batch: Option<VecDeque<Queued>>,
+    /// An empty place for the entries of an answer.
+    made: Option<Vec<Arc<Entry>>>,
     /// Counts membership changes; a new room's version begins here, above any it had before.
     changes: u64,
     directory: Directory,
@@ -152,8 +154,9 @@ impl Hub {
             rooms: Rooms::default(),
             pending: Questions::default(),
             patience: Patience::default(),
-            batch: VecDeque::new(),
-            made: Vec::new(),
+            to_offer: Vec::new(),
+            batch: None,
+            made: None,
             changes: 0,
             directory: Directory::default(),
             census: BTreeSet::new(),
@@ -201,9 +204,20 @@ impl Hub {
         self.report_drained(out);
     }
 
-    /// Fires the timers that are due. A call too many changes nothing.
+    /// Fires the timers that are due, and offers to the log what was said since the last call. A
+    /// call too many changes nothing.
     pub fn handle_timeout(&mut self, now: Now, out: &mut Actions) {
         self.now = now.mono;
+        if self.next_timer().is_some_and(|due| due <= now.mono) {
+            self.fire_due(now, out);
+            self.arm_census(now.mono);
+            self.arm_poll(now.mono);
+            self.report_drained(out);
+        }
+        self.offer_all(now.mono, out);
+    }
+
+    fn fire_due(&mut self, now: Now, out: &mut Actions) {
         while let Some(timer) = self.pop_due(now.mono) {
             match timer {
                 Timer::Hello(conn) => self.hello_due(now, conn, out),
@@ -227,14 +241,20 @@ impl Hub {
                 Timer::Poll => self.poll_due(out),
             }
         }
-        self.arm_census(now.mono);
-        self.arm_poll(now.mono);
-        self.report_drained(out);
     }
 
-    /// Returns when [`Hub::handle_timeout`] wants to be called.
+    /// Returns when [`Hub::handle_timeout`] wants to be called. That may be at once: messages wait
+    /// to be offered to the log together. Whoever first hands over the other events that are there
+    /// already gets fewer and larger batches, and members get what is in one batch together.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Mono> {
+        if !self.to_offer.is_empty() {
+            return Some(self.now);
+        }
+        self.next_timer()
+    }
+
+    fn next_timer(&self) -> Option<Mono> {
         let append = self.patience.first().map(|(due, _)| due);
         [append, self.timers.next()].into_iter().flatten().min()
     }
@@ -260,7 +280,7 @@ impl Hub {
             away: self.away.len(),
             rooms: self.rooms.len(),
             pending: self.pending.len(),
-            timers: self.timers.len() + self.patience.len(),
+            timers: self.timers.len() + self.patience.len() + self.to_offer.len(),
             budgets: self.budgets.len(),
             users: self.tally.len(),
             elsewhere: self.directory.len(),
@@ -442,7 +462,7 @@ pub struct Stats {
     pub rooms: usize,
     /// Answers of the log that are due.
     pub pending: usize,
-    /// Timers that are armed.
+    /// Timers that are armed, and rooms with messages to be offered at once.
     pub timers: usize,
     /// Budgets of users and addresses that are here, or were and have not got all of it back.
     pub budgets: usize,

@@ -1,4 +1,6 @@
 //! Why a connection is not read, and when it is again.
+use chat_proto::Dialect;
+
 use super::{Actions, Hub};
 use crate::bug::Bug;
 use crate::event::Action;
@@ -25,15 +27,18 @@ impl Hub {
         }
     }
 
-    /// Counts a request whose reply was given.
-    pub(super) fn ended(&mut self, now: Mono, conn: ConnId, out: &mut Actions) {
+    /// Counts a request whose reply is known, and tells in which dialect it is to be given; `None`
+    /// if nobody waits for it any more.
+    pub(super) fn ended(&mut self, now: Mono, conn: ConnId, out: &mut Actions) -> Option<Dialect> {
         let limit = self.config.limits.in_flight;
-        let Some(session) = self.sessions.get_mut(conn) else { return };
+        let session = self.sessions.get_mut(conn)?;
+        let dialect = session.dialect;
         debug_assert!(session.in_flight > 0, "a reply without a request");
         session.in_flight = session.in_flight.saturating_sub(1);
         if session.paused.in_flight && session.in_flight <= limit / 2 {
             self.unpause(now, conn, Reason::InFlight, out);
         }
+        Some(dialect)
     }
 
     pub(super) fn pause(&mut self, conn: ConnId, reason: Reason, out: &mut Actions) {

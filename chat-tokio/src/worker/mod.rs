@@ -217,7 +217,6 @@ impl Worker {
         while let Some(action) = self.actions.pop_front() {
             self.perform(action);
         }
-        self.timer.expect(self.hub.poll_timeout());
         self.turn.raise();
     }
 

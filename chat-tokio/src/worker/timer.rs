@@ -43,7 +43,7 @@ pub(super) async fn run(worker: Rc<RefCell<Worker>>) {
 fn poll(worker: &RefCell<Worker>, sleep: &mut Pin<Box<Sleep>>, cx: &mut Context<'_>) -> Poll<()> {
     let mut worker = worker.borrow_mut();
     loop {
-        worker.fire();
+        worker.ring();
         let next = worker.timer.due;
         worker.timer.armed = next;
         worker.timer.waker = Some(cx.waker().clone());
@@ -64,14 +64,24 @@ fn far_off(worker: &Worker) -> Instant {
 }
 
 impl Worker {
-    /// Fires what is due and notes what is next.
-    fn fire(&mut self) {
+    /// Fires what is due in the Hub. What is next is expected at the end of the turn.
+    pub(super) fn fire(&mut self) {
+        let Some(due) = self.hub.poll_timeout() else { return };
+        let now = self.clock.now();
+        if due <= now.mono {
+            self.hub.handle_timeout(now, &mut self.actions);
+            self.perform_all();
+        }
+    }
+
+    /// Fires all that is due.
+    fn ring(&mut self) {
         let now = self.clock.now();
         if self.timer.due.is_some_and(|due| due <= now.mono) {
             self.timer.due = None;
-            self.hub.handle_timeout(now, &mut self.actions);
-            self.perform_all();
+            self.fire();
             self.drop_overdue();
+            self.timer.expect(self.hub.poll_timeout());
         }
     }
 }

@@ -46,6 +46,7 @@ impl Worker {
             self.push_rest();
             if self.is_settled() && !self.slots.has_dirty() {
                 self.turn.set = false;
+                self.timer.expect(self.hub.poll_timeout());
                 return Left::Nothing;
             }
             self.flush_all();
@@ -67,19 +68,19 @@ impl Worker {
         }
     }
 
-    /// Offers this turn's drafts to the log and handles what comes back at once.
+    /// Handles what has come out of this turn's work, fires what is due and offers the turn's
+    /// drafts to the log, until nothing more comes of it.
     fn settle(&mut self) {
         loop {
+            while let Some(event) = self.results.pop_front() {
+                self.handle(event);
+            }
+            self.fire();
             if !self.appends.is_empty() {
                 self.offer();
+            } else if self.results.is_empty() {
+                return;
             }
-            let Some(event) = self.results.pop_front() else {
-                if self.appends.is_empty() {
-                    return;
-                }
-                continue;
-            };
-            self.handle(event);
         }
     }
 

@@ -115,11 +115,18 @@ impl World {
         loop {
             if let Some((hub, event)) = self.queue.pop_front() {
                 self.handle(hub, event);
-            } else if !self.take_input() {
+            } else if !self.take_input() && !self.end_turn() {
                 break;
             }
         }
         self.late_events_change_nothing();
+    }
+
+    /// The Hubs that want to be called at once are.
+    fn end_turn(&mut self) -> bool {
+        let wants = |hub: &Hub| hub.poll_timeout().is_some_and(|at| at <= self.now.mono);
+        let hub = self.hubs.iter().position(wants);
+        hub.inspect(|hub| self.fire(*hub)).is_some()
     }
 
     /// Lets time pass, timer by timer.
