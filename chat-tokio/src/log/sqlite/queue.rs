@@ -168,11 +168,14 @@ mod tests {
     use std::thread;
 
     use chat_proto::{Body, DisplayName, RoomName, Seq, Timestamp, UserId};
+    use rusqlite::Connection;
     use tokio::sync::oneshot;
     use tokio::sync::oneshot::error::TryRecvError;
 
     use super::super::super::RoomBatch;
-    use super::super::writer::Trim;
+    use super::super::super::epochs::{Epochs, MetRooms};
+    use super::super::SqliteAccess;
+    use super::super::writer::{self, Settings, Trim};
     use super::*;
 
     /// Longer than any test may take.
@@ -271,6 +274,20 @@ mod tests {
         queue.put(append).unwrap();
         assert_eq!(answers.try_recv(), Err(TryRecvError::Empty));
         queue.end();
+        assert_eq!(answers.try_recv(), Err(TryRecvError::Closed));
+        assert_eq!(offer(&queue, 1), Err(CLOSED));
+    }
+
+    #[test]
+    fn a_writer_that_ends_by_itself_keeps_nobody_waiting() {
+        let queue = Queue::default();
+        let (append, mut answers) = call(1, 2);
+        queue.put(append).unwrap();
+        // Without tables it can't begin.
+        let empty = Connection::open_in_memory().unwrap();
+        let settings = Settings { keys_per_user: 1, access: SqliteAccess::Exclusive };
+        let epochs = Epochs::draw().unwrap();
+        writer::run(empty, settings, &Mutex::new(MetRooms::new(1, epochs)), &queue);
         assert_eq!(answers.try_recv(), Err(TryRecvError::Closed));
         assert_eq!(offer(&queue, 1), Err(CLOSED));
     }

@@ -64,6 +64,25 @@ async fn a_new_file_bears_its_version_and_opening_it_again_changes_nothing() {
     assert_eq!(std::fs::read(&path).unwrap(), before);
 }
 
+#[tokio::test]
+async fn many_pages_are_written_back_at_a_time() {
+    const MIB: u64 = 1 << 20;
+    let (_folder, path) = folder();
+    let log = open(&path);
+    let length = || std::fs::metadata(&path).unwrap().len();
+    let content = "x".repeat(MIB as usize);
+    for n in 0..8 {
+        let answer = log.append(vec![batch("den", &format!("k{n}"), &content)]).await.remove(0);
+        answer.unwrap();
+    }
+    assert!(length() < MIB, "{} bytes", length());
+    for n in 8..18 {
+        let answer = log.append(vec![batch("den", &format!("k{n}"), &content)]).await.remove(0);
+        answer.unwrap();
+    }
+    assert!(length() > 8 * MIB, "{} bytes", length());
+}
+
 #[test]
 fn a_newer_version_is_refused_by_both_numbers() {
     let (_folder, path) = folder();
