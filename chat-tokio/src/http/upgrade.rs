@@ -17,7 +17,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use super::{HttpState, Identify, credentials, later, text, too_many};
 use crate::accept::{Client, Stream};
 use crate::server::attach::NewConnection;
-use crate::transport::{Transport, WebSocket};
+use crate::transport::{Eager, Transport, WebSocket};
 
 /// The name of those who bring none.
 const ANONYMOUS: &str = "anonymous";
@@ -174,7 +174,7 @@ fn transport(upgraded: Upgraded, frame_bytes: u32) -> Box<dyn Transport> {
         Ok(parts) => {
             let read = &parts.read_buf;
             return match parts.io.into_inner() {
-                Stream::Plain(tcp) => Box::new(WebSocket::new(tcp, read, frame_bytes)),
+                Stream::Plain(tcp) => Box::new(WebSocket::new(Eager::new(tcp), read, frame_bytes)),
                 #[cfg(feature = "tls")]
                 Stream::Tls(tls) => Box::new(WebSocket::new(*tls, read, frame_bytes)),
             };
@@ -182,7 +182,10 @@ fn transport(upgraded: Upgraded, frame_bytes: u32) -> Box<dyn Transport> {
         Err(upgraded) => upgraded,
     };
     match upgraded.downcast::<TokioIo<TcpStream>>() {
-        Ok(parts) => Box::new(WebSocket::new(parts.io.into_inner(), &parts.read_buf, frame_bytes)),
+        Ok(parts) => {
+            let tcp = Eager::new(parts.io.into_inner());
+            Box::new(WebSocket::new(tcp, &parts.read_buf, frame_bytes))
+        }
         Err(upgraded) => Box::new(WebSocket::new(TokioIo::new(upgraded), &[], frame_bytes)),
     }
 }

@@ -10,11 +10,13 @@ pub use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use crate::outbox::Outbox;
 
+mod eager;
 mod io;
 pub mod lines;
 pub mod memory;
 pub mod websocket;
 
+pub(crate) use eager::Eager;
 pub use lines::Lines;
 pub use websocket::WebSocket;
 
