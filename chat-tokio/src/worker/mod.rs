@@ -1,10 +1,10 @@
 //! One thread's Hub, its connections and their outboxes.
 //!
 //! A turn: events go into the Hub, its actions come out, frames are encoded once and pushed to
-//! outboxes, each marked dirty once. At the end of the turn (`turn.rs`) one pass flushes every
-//! dirty outbox, all of its frames in one write. All tasks of a worker run on one thread, and
-//! those that are ready run before the turn's end: a loaded worker batches by itself, an idle one
-//! adds no latency.
+//! outboxes, each marked dirty once. At the end of the turn (`turn.rs`) what was said in it is
+//! offered to the log, and one pass flushes every dirty outbox, all of its frames in one write.
+//! All tasks of a worker run on one thread, and those that are ready run before the turn's end: a
+//! loaded worker batches by itself, an idle one adds no latency.
 //!
 //! *Invariant:* nothing waits between an event and the end of its actions.
 mod connection;
