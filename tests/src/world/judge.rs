@@ -77,9 +77,15 @@ pub fn repeats_get_the_first_reply(world: &World) {
 /// # Panics
 /// If one is.
 pub(super) fn older_ones_are_fenced(world: &World) {
-    // One whose resume was refused, for want of a budget, may have begun anew.
-    let goes_on = |line: &String| line.starts_with("welcome ") && line.contains(" again");
+    // One whose resume was refused, for want of a budget, may have begun anew: then it has a
+    // session of its own, which nobody goes on with.
+    let welcome = |line: &&String| line.starts_with("welcome ");
+    let goes_on = |line: &String| welcome(&line) && line.contains(" again");
     for (index, conn) in world.conns.iter().enumerate() {
+        let first = conn.view.lines.iter().find(welcome);
+        if index != conn.root && first.is_some_and(|line| !goes_on(line)) {
+            continue;
+        }
         let newer = world.conns[index + 1..].iter();
         let mut newer = newer.filter(|other| other.root == conn.root && other.hub == conn.hub);
         let fenced = newer.any(|other| other.view.lines.iter().any(goes_on));
