@@ -5,12 +5,10 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker, ready};
 
-use chat_proto::{BasicRequest, CloseCode, Dialect, Limits, RoomName, Seq};
-use chat_state::{AppendError, Appended, LogHead, LogPage, ReadError, ReadRange};
+use chat_proto::{BasicRequest, CloseCode, Dialect, Limits, RoomName};
+use chat_tests::scrape::Scrape;
 use chat_tests::wait::eventually;
-use chat_tokio::log::{
-    Capabilities, LogFuture, MemoryLog, RoomBatch, RoomLog, SqliteLog, SqliteOptions,
-};
+use chat_tokio::log::{SqliteLog, SqliteOptions};
 use chat_tokio::server::attach::{Attach, NewConnection};
 use chat_tokio::transport::{Framing, Inbound, Properties, Transport};
 use chat_tokio::{Outbox, Server};
@@ -105,51 +103,22 @@ async fn a_burst_to_more_members_than_a_task_has_operations_cuts_nobody_off() {
     }
 }
 
-/// A log that notes how many drafts each batch has.
-#[derive(Default)]
-struct Noting {
-    log: MemoryLog,
-    batches: Mutex<Vec<usize>>,
-}
-
-impl RoomLog for Noting {
-    fn capabilities(&self) -> Capabilities {
-        self.log.capabilities()
-    }
-
-    fn append(&self, batches: Vec<RoomBatch>) -> LogFuture<Vec<Result<Appended, AppendError>>> {
-        let sizes = batches.iter().map(|batch| batch.drafts.len());
-        self.batches.lock().expect("nobody panics with it").extend(sizes);
-        self.log.append(batches)
-    }
-
-    fn head(&self, room: RoomName) -> LogFuture<Result<LogHead, ReadError>> {
-        self.log.head(room)
-    }
-
-    fn read(&self, room: RoomName, range: ReadRange) -> LogFuture<Result<LogPage, ReadError>> {
-        self.log.read(room, range)
-    }
-
-    fn trim(&self, room: RoomName, before: Seq) -> LogFuture<Result<Seq, ReadError>> {
-        self.log.trim(room, before)
-    }
-}
-
 #[tokio::test]
 async fn messages_that_come_together_are_one_batch_for_the_log() {
-    let log = Arc::new(Noting::default());
-    let server = Server::builder().log(log.clone()).start().expect("a server without listeners");
-    let peer = Arc::default();
+    let server = Server::builder().start().expect("a server without listeners");
+    let peer: Arc<Mutex<Peer>> = Arc::default();
     join(&server, &peer).await;
+    let before = peer.lock().expect("nobody panics with it").taken;
     let contents: Vec<_> = (0..8).map(|n| format!("m{n}")).collect();
     peer.lock().expect("nobody panics with it").say(&contents);
     eventually("all messages", async || {
-        let log = log.batches.lock().expect("nobody panics with it");
-        (log.iter().sum::<usize>() == contents.len()).then_some(())
+        (peer.lock().expect("nobody panics with it").taken >= before + 8).then_some(())
     })
     .await;
-    assert_eq!(*log.batches.lock().expect("nobody panics with it"), [contents.len()]);
+    let text = server.metrics().snapshot().await.encode();
+    let metrics = Scrape::parse(&text).expect("well formed");
+    let batches = metrics.value(r#"chat_log_appends_total{result="ok"}"#);
+    assert_eq!((batches, metrics.value("chat_log_drafts_total")), (1.0, 8.0));
 }
 
 /// Brings a member into the room.
