@@ -48,7 +48,6 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
-mod bug;
 pub mod client;
 mod config;
 mod crowd;
@@ -69,9 +68,6 @@ mod roster;
 mod session;
 mod timers;
 
-#[cfg(feature = "deliberate-bugs")]
-#[doc(hidden)]
-pub use bug::Bug;
 pub use config::{Config, Peers, Times};
 pub use event::{Action, Event, Identity, Probe, Recipients, Signal, SignalTo, Spender};
 pub use grant::{
