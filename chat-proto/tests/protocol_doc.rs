@@ -183,7 +183,7 @@ fn each_guarantee_names_its_test() {
         let (text, tests) = clause.split_once("\nTest: ").expect(clause);
         assert!(!text.contains("Test") && !tests.contains("Test: "), "{number} has one list");
         let tests = named_tests(tests);
-        assert_eq!(tests[0], ("tests/tests/guarantees.rs", name), "{number}");
+        assert_eq!(tests[0], ("tests/simulation/tests/guarantees.rs", name), "{number}");
         tests.iter().for_each(|(file, test)| is_a_test(file, test));
     }
     assert!(!TEXT.contains("exactly once"));

@@ -60,7 +60,7 @@ fn every_frame_has_a_file_and_every_file_a_frame() {
             if path.is_dir() {
                 folders.push(path);
             } else if path.parent().is_some_and(|folder| folder.ends_with("scenarios")) {
-                // They are about behaviour: `tests/tests/client_scenarios.rs` runs them.
+                // They are about behaviour: `tests/simulation/tests/client_scenarios.rs` runs them.
                 assert!(path.extension().is_some_and(|ending| ending == "json"), "{path:?}");
             } else {
                 let path = path.strip_prefix(folder()).unwrap().to_str().unwrap().to_owned();

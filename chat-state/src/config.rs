@@ -16,10 +16,6 @@ pub struct Config {
     pub limits: Limits,
     /// The times.
     pub times: Times,
-    /// What is done wrong on purpose.
-    #[cfg(feature = "deliberate-bugs")]
-    #[doc(hidden)]
-    pub bug: Option<crate::bug::Bug>,
 }
 
 impl Default for Config {
@@ -30,8 +26,6 @@ impl Default for Config {
             durability: Durability::Memory,
             limits: Limits::default(),
             times: Times::default(),
-            #[cfg(feature = "deliberate-bugs")]
-            bug: None,
         }
     }
 }

@@ -48,10 +48,6 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
-#[cfg_attr(not(test), expect(dead_code, reason = "the Hub is yet to be built on it"))]
-#[path = "room/audience/mod.rs"]
-mod audience;
-mod bug;
 pub mod client;
 mod config;
 mod crowd;
@@ -72,9 +68,6 @@ mod roster;
 mod session;
 mod timers;
 
-#[cfg(feature = "deliberate-bugs")]
-#[doc(hidden)]
-pub use bug::Bug;
 pub use config::{Config, Peers, Times};
 pub use event::{Action, Event, Identity, Probe, Recipients, Signal, SignalTo, Spender};
 pub use grant::{

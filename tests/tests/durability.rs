@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use chat_proto::{Epoch, Joined, RequestId, Seq, ServerFrame};
+use chat_simulation::history_check::{Logged, Outcome, Run, Send, Shown, check};
 use chat_tests::client::{V1Client, message};
-use chat_tests::history_check::{Logged, Outcome, Run, Send, Shown, check};
 use chat_tests::irc::Dice;
 use chat_tests::process::{Home, Log, Server, Spec};
 use chat_tests::wait::within;

@@ -2,8 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a test ends at what it did not expect")]
 
 use chat_proto::{Body, DisplayName, Key, RoomName, Seq, Timestamp, UserId};
+use chat_simulation::world::story;
 use chat_state::{Draft, Outcome};
-use chat_tests::world::story;
 use chat_tokio::log::{MemoryLog, RoomBatch, RoomLog, SqliteLog, SqliteOptions};
 
 #[test]

@@ -1,7 +1,7 @@
 //! Limits and refusals of `chat.v1` on the wire, and how a server leaves service.
 use chat_proto::{ErrorCode, Limits, Request, ServerFrame};
+use chat_simulation::history_check::Logged;
 use chat_tests::client::{BasicClient, Ending, LinesClient, Shape, V1Client, message, name};
-use chat_tests::history_check::Logged;
 use chat_tests::process::{Home, Log, Server, Spec};
 use chat_tests::wait::within;
 use serde_json::{Value, json};

@@ -3,8 +3,8 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use chat_proto::DisplayName;
+use chat_simulation::history_check::{Logged, Outcome, Run, Send, Shown, check};
 use chat_tests::client::{V1Client, name};
-use chat_tests::history_check::{Logged, Outcome, Run, Send, Shown, check};
 use chat_tests::process::{Home, Log, Server, Spec};
 use chat_tests::wait::within;
 use chat_tokio::client::{Acked, Client, Delivery, Events, Times};

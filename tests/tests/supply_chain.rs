@@ -142,7 +142,7 @@ fn everything_comes_from_the_registry_with_a_checksum() {
         assert!(registries.contains(registry), "{name} comes from {source}");
         assert!(package.get("checksum").is_some(), "{name} has no checksum");
     }
-    let crates = [&SHIPPED[..], &["chat-fuzz", "chat-tests"]].concat();
+    let crates = [&SHIPPED[..], &["chat-fuzz", "chat-simulation", "chat-tests"]].concat();
     assert_eq!(ours, crates.into_iter().collect(), "only ours have no source");
     assert!(packages.len() > 200, "{} packages only", packages.len());
 }

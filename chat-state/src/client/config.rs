@@ -4,8 +4,6 @@ use alloc::vec::Vec;
 
 use chat_proto::{DisplayName, Resume, Token};
 
-use crate::bug::Bug;
-
 /// Settings of a Client.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -37,25 +35,6 @@ pub struct Config {
     pub held_bytes: u32,
     /// The times.
     pub times: Times,
-    /// What is done wrong on purpose.
-    #[cfg(feature = "deliberate-bugs")]
-    #[doc(hidden)]
-    pub bug: Option<Bug>,
-}
-
-impl Config {
-    /// Tells whether this is done wrong on purpose.
-    #[cfg(feature = "deliberate-bugs")]
-    pub(super) fn bug(&self, bug: Bug) -> bool {
-        self.bug == Some(bug)
-    }
-
-    /// Tells whether this is done wrong on purpose: never.
-    #[cfg(not(feature = "deliberate-bugs"))]
-    #[expect(clippy::unused_self, reason = "with the feature it has a meaning")]
-    pub(super) const fn bug(&self, _: Bug) -> bool {
-        false
-    }
 }
 
 impl Default for Config {
@@ -74,8 +53,6 @@ impl Default for Config {
             held_entries: 256,
             held_bytes: 262_144,
             times: Times::default(),
-            #[cfg(feature = "deliberate-bugs")]
-            bug: None,
         }
     }
 }

@@ -2,9 +2,7 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use chat_proto::{
-    Advice, CloseCode, ErrorBody, LostReason, Recovery, Request, RoomName, Token, Welcome,
-};
+use chat_proto::{CloseCode, ErrorBody, LostReason, Recovery, Request, RoomName, Token, Welcome};
 
 use super::backoff::{self, Bye, Cause, Next};
 use super::event::{Action, Delivery, LeftReason, LinkId, State, StopReason};
@@ -14,7 +12,6 @@ use super::room::Stage;
 use super::session::Session;
 use super::timers::Timer;
 use super::{Client, Turn};
-use crate::bug::Bug;
 use crate::ids::Mono;
 
 /// The connection, and what was learned from those before it.
@@ -170,11 +167,7 @@ impl Client {
         let mut positions = Vec::new();
         for (name, room) in &self.rooms {
             if let Some(place) = &room.place {
-                let mut position = place.position();
-                if self.bug(Bug::ResumeTooFar) {
-                    position.seq = position.seq.next();
-                }
-                positions.push((name.clone(), position));
+                positions.push((name.clone(), place.position()));
             }
         }
         let hello = self.session.hello(&self.config, positions.into_iter());
@@ -207,15 +200,11 @@ impl Client {
 
     /// Takes a room's part of the `welcome`.
     fn resumed(&mut self, name: &RoomName, recovery: Option<&Recovery>, turn: &mut Turn<'_>) {
-        let (rejoins, pages) = (!self.bug(Bug::NeverRejoin), !self.bug(Bug::NeverPage));
-        let keeps = self.bug(Bug::KeepOldLog);
         let Some(room) = self.rooms.get_mut(name) else { return };
         if room.stage != Stage::Resuming {
             return;
         }
-        if rejoins {
-            room.stage = Stage::Out;
-        }
+        room.stage = Stage::Out;
         match (&mut room.place, recovery) {
             (Some(place), Some(Recovery::Recovered(position)))
                 if *place.epoch() == position.epoch =>
@@ -229,12 +218,10 @@ impl Client {
                     has_more_before: false,
                 });
                 room.enter();
-                if pages {
-                    room.review(turn.now.mono, &self.config, (Moved::No, Evidence::Claim));
-                }
+                room.review(turn.now.mono, &self.config, (Moved::No, Evidence::Claim));
             }
             // Another log, or the same one with its end cut off.
-            (place, Some(Recovery::Lost(LostReason::EpochChanged))) if !keeps => {
+            (place, Some(Recovery::Lost(LostReason::EpochChanged))) => {
                 *place = None;
                 room.renounced = true;
             }
@@ -295,17 +282,10 @@ impl Client {
         }
         let losses = self.connection.losses;
         self.connection.losses = losses.saturating_add(1);
-        let bye = self.connection.bye.take().filter(|_| !self.bug(Bug::IgnoreBye));
+        let bye = self.connection.bye.take();
         let next = backoff::after(cause, bye.as_ref(), losses, &self.config.times, turn.random);
         self.let_go(turn);
-        let (base_ms, advice) = (self.config.times.backoff_base_ms, Advice::StayAway);
         let phase = match next {
-            Next::Wait(_) if self.bug(Bug::NeverBackOff) => Phase::Waiting(turn.now.mono),
-            Next::Stop(StopReason::Closed { advice: told, .. })
-                if told == advice && self.bug(Bug::ComeBackUnasked) =>
-            {
-                Phase::Waiting(turn.now.mono.plus(base_ms))
-            }
             Next::Wait(ms) => Phase::Waiting(turn.now.mono.plus(ms)),
             Next::Token if self.connection.token_replaced => {
                 Phase::Stopped(StopReason::Unauthorized)
@@ -335,18 +315,10 @@ impl Client {
         let names: Vec<RoomName> = self.rooms.keys().cloned().collect();
         for name in names {
             self.timers.clear(&Timer::Room(name.clone()));
-            let forgets = self.bug(Bug::ForgetPositions);
             if let Some(room) = self.rooms.get_mut(&name) {
                 room.cut();
-                room.place = room.place.take().filter(|_| !forgets);
-            }
-            if self.bug(Bug::ForgetOutbox) || self.bug(Bug::ExpireTooEarly) {
-                self.give_up_sends(&name, turn);
             }
             self.finish(&name, turn);
-        }
-        if self.bug(Bug::ForgetRoom) {
-            self.rooms.pop_first();
         }
     }
 

@@ -13,7 +13,6 @@ use super::place::{Offer, Passed, Place};
 use super::requests::Purpose;
 use super::room::Stage;
 use super::{Client, Turn};
-use crate::bug::Bug;
 
 impl Client {
     /// Returns where a room is, if entries come from it.
@@ -23,17 +22,13 @@ impl Client {
     }
 
     pub(super) fn entry(&mut self, entry: &Arc<Entry>, turn: &mut Turn<'_>) {
-        let (bounds, again) = (self.bounds(), self.bug(Bug::DeliverAgain));
-        let hurries = self.bug(Bug::DeliverOutOfOrder);
+        let bounds = self.bounds();
         let Some(place) = self.place(&entry.room) else { return };
         let mut passed = Vec::new();
         let offer = place.offer(entry, bounds, &mut passed);
-        if (offer == Offer::Old && again) || (offer == Offer::Beyond && hurries) {
-            passed.push(Passed::Entry(entry.clone()));
-        }
         let evidence = match offer {
-            Offer::Old if !again => return,
-            Offer::Old | Offer::Passed => Evidence::Claim,
+            Offer::Old => return,
+            Offer::Passed => Evidence::Claim,
             Offer::Beyond => Evidence::Proof,
         };
         self.let_pass(&entry.room, passed, evidence, turn);
@@ -63,12 +58,8 @@ impl Client {
 
     /// The server says where a room ends.
     pub(super) fn head(&mut self, name: &RoomName, head: &Position, turn: &mut Turn<'_>) {
-        if self.bug(Bug::IgnoreHeads) {
-            return;
-        }
-        let takes_any = self.bug(Bug::TakeHeadsOfAnotherLog);
         let Some(place) = self.place(name) else { return };
-        if takes_any || *place.epoch() == head.epoch {
+        if *place.epoch() == head.epoch {
             place.expect(head.seq);
             return self.let_pass(name, Vec::new(), Evidence::Claim, turn);
         }
@@ -104,7 +95,7 @@ impl Client {
         page: &Page,
         turn: &mut Turn<'_>,
     ) {
-        let (bounds, again) = (self.bounds(), self.bug(Bug::DeliverAgain));
+        let bounds = self.bounds();
         let Some(room) = self.rooms.get_mut(name) else { return };
         let Some(after) = room.heal.answered(request) else { return };
         let Some(place) = self.place(name) else { return };
@@ -114,9 +105,7 @@ impl Client {
         let mut passed = Vec::new();
         for entry in page.events.iter().filter(|entry| entry.room == *name) {
             place.skip(entry.seq.minus(1), &mut passed);
-            if place.offer(entry, bounds, &mut passed) == Offer::Old && again {
-                passed.push(Passed::Entry(entry.clone()));
-            }
+            place.offer(entry, bounds, &mut passed);
         }
         let helped = place.cursor() > after || !place.is_behind();
         self.let_pass(name, passed, Evidence::Proof, turn);
@@ -210,22 +199,18 @@ impl Client {
                     turn.deliver(Delivery::Entry(entry.clone()));
                     self.settle_own(name, &entry, turn);
                 }
-                Passed::Lost { .. } if self.bug(Bug::HideLost) => {}
                 Passed::Lost { from, to } => {
                     turn.deliver(Delivery::Lost { room: name.clone(), from, to });
                 }
             }
         }
-        let pages = !self.bug(Bug::NeverPage);
         let Some(room) = self.rooms.get_mut(name) else { return };
-        if pages {
-            room.review(turn.now.mono, &self.config, (moved, evidence));
-        }
+        room.review(turn.now.mono, &self.config, (moved, evidence));
         self.touch(name, turn);
     }
 
     fn settle_own(&mut self, name: &RoomName, entry: &Entry, turn: &mut Turn<'_>) {
-        let is_own = self.session.is_own(entry) || self.bug(Bug::TakeAnybodysKey);
+        let is_own = self.session.is_own(entry);
         let Some(key) = entry.key.as_ref().filter(|_| is_own) else { return };
         let Some(room) = self.rooms.get(name) else { return };
         if let Some(at) = room.sends.sent_with(key) {

@@ -6,7 +6,6 @@ use super::connection::Phase;
 use super::event::LinkId;
 use super::timers::Timer;
 use super::{Client, Turn};
-use crate::bug::Bug;
 
 impl Client {
     /// Begins to watch a connection.
@@ -38,9 +37,6 @@ impl Client {
     }
 
     pub(super) fn heard_due(&mut self, turn: &mut Turn<'_>) {
-        if self.bug(Bug::TrustSilence) {
-            return;
-        }
         let Some(link) = self.connection.online() else { return };
         let (now, quiet_ms) = (turn.now.mono, self.quiet_ms());
         match self.connection.probe {

@@ -82,7 +82,6 @@ use self::room::{Intent, Room};
 use self::rooms::Ready;
 use self::session::Session;
 use self::timers::{Alarms, Timer};
-use crate::bug::Bug;
 use crate::ids::{Mono, Now};
 
 /// What a Client asks for, first in, first out.
@@ -239,11 +238,6 @@ impl Client {
             held: self.rooms.values().filter_map(|room| Some(room.place.as_ref()?.held())).sum(),
             timers: self.timers.len(),
         }
-    }
-
-    /// Tells whether this is done wrong on purpose.
-    fn bug(&self, bug: Bug) -> bool {
-        self.config.bug(bug)
     }
 
     fn bounds(&self) -> Bounds {

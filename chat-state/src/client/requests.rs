@@ -11,7 +11,6 @@ use super::connection::Phase;
 use super::event::{Action, Delivery, LinkId, Outcome, Ticket};
 use super::timers::Timer;
 use super::{Client, Turn};
-use crate::bug::Bug;
 
 /// Requests whose reply is due at a time, unless the server allows less: more would only wait.
 const IN_FLIGHT_MAX: usize = 32;
@@ -95,9 +94,6 @@ impl Client {
 
     /// A request was not answered in time: what it was for is done again.
     pub(super) fn request_due(&mut self, request: u64, turn: &mut Turn<'_>) {
-        if self.bug(Bug::WaitForEver) {
-            return;
-        }
         match self.requests.take(request) {
             Some(Purpose::Join(room) | Purpose::Leave(room)) => {
                 self.door_refused(&room, request, None, turn);
@@ -232,9 +228,7 @@ impl Client {
     }
 
     pub(super) fn answered(&mut self, request: u64) {
-        if !self.bug(Bug::KeepRequest) {
-            self.requests.take(request);
-        }
+        self.requests.take(request);
         self.timers.clear(&Timer::Request(request));
     }
 

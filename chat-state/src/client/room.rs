@@ -5,7 +5,6 @@ use super::heal::{Evidence, Heal, Moved};
 use super::outbox::{Eligible, Sends};
 use super::place::Place;
 use super::{Config, backoff};
-use crate::bug::Bug;
 use crate::ids::Mono;
 
 /// What a Client knows of a room.
@@ -103,8 +102,7 @@ impl Room {
         if let Some(place) = self.place.as_ref().filter(|_| due.is_some_and(|at| at <= now)) {
             return Next::Page(place.cursor());
         }
-        let window = if config.bug(Bug::SendAhead) { u32::MAX } else { config.window };
-        let send = match self.sends.eligible(now, window, (user, self.is_behind())) {
+        let send = match self.sends.eligible(now, config.window, (user, self.is_behind())) {
             Eligible::Now(at) => return Next::Send(at),
             Eligible::At(at) => Some(at),
             Eligible::None => None,

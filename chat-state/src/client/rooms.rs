@@ -8,12 +8,11 @@ use chat_proto::{ErrorBody, ErrorCode, Joined, Position, Request, RoomName};
 
 use super::event::{Delivery, LeftReason, Outcome};
 use super::heal::{Evidence, Heal};
-use super::place::{Offer, Passed, Place};
+use super::place::Place;
 use super::requests::Purpose;
 use super::room::{Intent, Next, Room, Stage};
 use super::timers::Timer;
 use super::{Client, Turn};
-use crate::bug::Bug;
 
 /// Rooms that may have something to ask for, each once, first come, first served.
 #[derive(Debug, Default)]
@@ -68,9 +67,6 @@ impl Client {
             turn.deliver(Delivery::Left { room: name, why: LeftReason::Asked });
             return;
         };
-        if self.connection.online().is_none() && self.config.bug(Bug::ForgetLeave) {
-            return;
-        }
         room.intent = Intent::Leave;
         self.touch(&name, turn);
     }
@@ -167,15 +163,14 @@ impl Client {
         joined: Joined,
         turn: &mut Turn<'_>,
     ) {
-        let (bounds, again) = (self.bounds(), self.bug(Bug::DeliverAgain));
-        let keeps = self.bug(Bug::KeepOldLog);
+        let bounds = self.bounds();
         let Some(room) = self.rooms.get_mut(name) else { return };
         if room.stage != Stage::Joining(request) {
             return;
         }
         room.enter();
         room.name = joined.room.clone();
-        let known = room.place.as_ref().map(|place| keeps || *place.epoch() == joined.epoch);
+        let known = room.place.as_ref().map(|place| *place.epoch() == joined.epoch);
         if core::mem::take(&mut room.renounced) || known == Some(false) {
             let epoch = joined.epoch.clone();
             turn.deliver(Delivery::Reset { room: joined.room.clone(), epoch });
@@ -203,9 +198,7 @@ impl Client {
                 place.skip(first.map_or(joined.head, |entry| entry.seq.minus(1)), &mut passed);
             }
             for entry in joined.events.iter().filter(|entry| entry.room == *name) {
-                if place.offer(entry, bounds, &mut passed) == Offer::Old && again {
-                    passed.push(Passed::Entry(entry.clone()));
-                }
+                place.offer(entry, bounds, &mut passed);
             }
         }
         self.let_pass(name, passed, Evidence::Proof, turn);

@@ -1,6 +1,5 @@
 //! Takes messages to the log: each under its key, until it is settled.
 use alloc::boxed::Box;
-use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -9,13 +8,11 @@ use chat_proto::{ErrorBody, ErrorCode, Key, Request, RoomName, Seq, Timestamp};
 use super::event::{LinkId, Outcome, Ticket};
 use super::heal::Evidence;
 use super::outbox::{Send, SendState};
-use super::place::Place;
 use super::requests::Purpose;
 use super::room::{Intent, Room, Stage};
 use super::rooms::local_error;
 use super::timers::Timer;
 use super::{Client, Turn, backoff};
-use crate::bug::Bug;
 
 /// How often a message is sent again because the session was not in the room.
 const OUTSIDE_MAX: u32 = 4;
@@ -73,9 +70,6 @@ impl Client {
         at: usize,
         turn: &mut Turn<'_>,
     ) {
-        if self.bug(Bug::SendAgainWithNewKey) {
-            self.renew_key(name, at);
-        }
         let Some(room) = self.rooms.get(name) else { return };
         let Some(send) = room.sends.get(at) else { return };
         let request = send.request(name.clone());
@@ -134,19 +128,12 @@ impl Client {
         turn: &mut Turn<'_>,
     ) {
         let now = turn.now.mono;
-        let is_unknown = error.code == ErrorCode::UnknownOutcome;
-        let gives_up = is_unknown && self.bug(Bug::GiveUpOnUnknown);
-        let believes = is_unknown && self.bug(Bug::UnknownAsAcked);
         let Some(room) = self.rooms.get_mut(name) else { return };
         let Some(at) = room.sends.in_flight(request) else { return };
         let Some(send) = room.sends.get_mut(at) else { return };
-        send.in_doubt |= leaves_doubt(&error) && !gives_up;
+        send.in_doubt |= leaves_doubt(&error);
         send.state = SendState::Ready;
-        if believes {
-            let seq = room.place.as_ref().map_or(Seq::ZERO, Place::cursor).next();
-            let acked = Outcome::Acked { seq, ts: turn.now.wall, duplicate: false };
-            self.settle_at(name, at, acked, turn);
-        } else if error.retryable && !gives_up {
+        if error.retryable {
             let times = &self.config.times;
             let wait = backoff::retry(times, send.tries, error.retry_after_ms, turn.random);
             send.tries = send.tries.saturating_add(1);
@@ -196,18 +183,12 @@ impl Client {
     pub(super) fn settle_send(&mut self, send: &Send, outcome: Outcome, turn: &mut Turn<'_>) {
         self.outbox.remove(send);
         self.arm_expiry();
-        if self.bug(Bug::SettleTwice) {
-            turn.settle(send.ticket, outcome.clone());
-        }
         turn.settle(send.ticket, outcome);
     }
 
     /// Gives up what is too old by either clock.
     pub(super) fn expire(&mut self, turn: &mut Turn<'_>) {
         let Some((mono, wall)) = self.outbox.look else { return };
-        if self.bug(Bug::NeverExpire) {
-            return;
-        }
         if turn.now.mono < mono && turn.now.wall < wall {
             return;
         }
@@ -227,29 +208,6 @@ impl Client {
             self.touch(&name, turn);
         }
         self.arm_expiry();
-    }
-
-    /// Gives what was sent before another key: only done on purpose.
-    fn renew_key(&mut self, name: &RoomName, at: usize) {
-        let send = self.rooms.get_mut(name).and_then(|room| room.sends.get_mut(at));
-        if let Some(send) = send.filter(|send| send.sent_as.is_some())
-            && let Ok(renewed) = Key::new(&format!("{}'", send.key.as_str()))
-        {
-            send.key = renewed;
-        }
-    }
-
-    /// Gives up all that was to be said in a room: only done on purpose.
-    pub(super) fn give_up_sends(&mut self, name: &RoomName, turn: &mut Turn<'_>) {
-        let tells = self.bug(Bug::ExpireTooEarly);
-        let Some(room) = self.rooms.get_mut(name) else { return };
-        for send in room.sends.expired(turn.now, 0) {
-            if tells {
-                self.settle_send(&send, Outcome::Expired, turn);
-            } else {
-                self.outbox.remove(&send);
-            }
-        }
     }
 
     fn arm_expiry(&mut self) {

@@ -7,7 +7,6 @@ use chat_proto::{
 };
 
 use super::config::Config;
-use crate::bug::Bug;
 
 /// User ids that were one's own: a guest may get another with each session.
 const USERS_MAX: usize = 16;
@@ -79,9 +78,7 @@ impl Session {
         config: &Config,
         positions: impl Iterator<Item = (RoomName, Position)>,
     ) -> Request {
-        if !config.bug(Bug::SameAttempt) {
-            self.attempt = SEQ_MAX.min(self.attempt + 1);
-        }
+        self.attempt = SEQ_MAX.min(self.attempt + 1);
         let resume = self.resume(core::iter::empty());
         let mut hello = Request::Hello {
             name: config.name.clone(),

@@ -9,7 +9,6 @@ use chat_proto::{
 
 use super::pause::Reason;
 use super::{Actions, Hub, Pending};
-use crate::bug::Bug;
 use crate::config::Peers;
 use crate::event::{Action, Signal, SignalTo};
 use crate::ids::{ConnId, Mono, Now, Token};
@@ -21,13 +20,6 @@ const BATCH_DRAFTS: usize = 256;
 /// Bytes of the contents of one batch; one draft always fits.
 const BATCH_BYTES: usize = 1 << 20;
 
-/// What must not be done before the log has answered.
-#[derive(Clone, Copy)]
-enum TooEarly {
-    Ack,
-    Show,
-}
-
 impl Hub {
     /// Takes a message of a member, to be offered to the log with what else is said in this turn.
     pub(super) fn say(
@@ -37,7 +29,6 @@ impl Hub {
         (id, key, body): (Option<RequestId>, Option<Key>, Body),
         out: &mut Actions,
     ) {
-        let too_early = self.too_early();
         let limits = &self.config.limits;
         let Some(session) = self.sessions.get_mut(conn) else { return };
         let Some(room) = self.rooms.get_mut(at) else { return };
@@ -58,9 +49,6 @@ impl Hub {
             body,
         };
         let many = session.began(limits.in_flight);
-        if let Some(what) = too_early {
-            Self::say_too_early(what, room, (conn, &draft, &id), out);
-        }
         let idle = room.in_flight.is_none();
         if idle && room.drafts.is_empty() {
             self.to_offer.push(at);
@@ -76,35 +64,9 @@ impl Hub {
         if many {
             self.pause(conn, Reason::InFlight, out);
         }
-        if (idle && whole) || self.bug(Bug::TwoBatches) {
+        if idle && whole {
             self.offer_drafts(now.mono, at, out);
         }
-    }
-
-    /// Tells what is done before the log has answered, by mistake.
-    fn too_early(&self) -> Option<TooEarly> {
-        if self.bug(Bug::AckBeforeAppend) {
-            Some(TooEarly::Ack)
-        } else {
-            self.bug(Bug::ShowBeforeCommit).then_some(TooEarly::Show)
-        }
-    }
-
-    fn say_too_early(
-        what: TooEarly,
-        room: &Room,
-        (conn, draft, id): (ConnId, &Draft, &Option<RequestId>),
-        out: &mut Actions,
-    ) {
-        let (room, seq) = (room.name.clone(), room.cursor().next());
-        let frame = match what {
-            TooEarly::Ack => {
-                let (id, seq, ts) = (id.clone(), Some(seq), Some(draft.ts));
-                ServerFrame::Ack { id, room, seq, ts, duplicate: false }
-            }
-            TooEarly::Show => ServerFrame::Entry(Arc::new(draft.clone().into_entry(room, seq))),
-        };
-        Self::reply(conn, frame, out);
     }
 
     /// Notes that a room may have drafts that nothing keeps from being offered any more.
@@ -126,10 +88,8 @@ impl Hub {
 
     /// Offers the next batch, if the room is open and the log has answered the one before.
     fn offer_drafts(&mut self, now: Mono, at: RoomId, out: &mut Actions) {
-        let two = self.bug(Bug::TwoBatches);
         let Some(room) = self.rooms.get_mut(at) else { return };
-        let busy = room.in_flight.is_some() && !two;
-        if !room.is_open() || busy || room.drafts.is_empty() {
+        if !room.is_open() || room.in_flight.is_some() || room.drafts.is_empty() {
             return;
         }
         let count = batch_len(&room.drafts);
@@ -242,16 +202,8 @@ impl Hub {
                 return Self::refuse(conn, id, code, why, out);
             }
         };
-        let frame = ServerFrame::Ack {
-            id,
-            room: room.clone(),
-            seq: Some(if self.bug(Bug::AckWrongPlace) { seq.next() } else { seq }),
-            ts: Some(ts),
-            duplicate,
-        };
-        if self.bug(Bug::AnswerTwice) {
-            Self::reply(conn, frame.clone(), out);
-        }
+        let frame =
+            ServerFrame::Ack { id, room: room.clone(), seq: Some(seq), ts: Some(ts), duplicate };
         Self::reply(conn, frame, out);
     }
 
@@ -263,7 +215,7 @@ impl Hub {
         error: &AppendError,
         out: &mut Actions,
     ) {
-        let refused = matches!(error, AppendError::Refused(_)) || self.bug(Bug::UnknownAsRefused);
+        let refused = matches!(error, AppendError::Refused(_));
         let (code, why) = if refused {
             (ErrorCode::LogUnavailable, "the log does not take messages at the moment")
         } else {
@@ -278,7 +230,6 @@ impl Hub {
                 room.answered(conn);
             }
             match self.ended(now, conn, out) {
-                Some(Dialect::V1) if self.bug(Bug::DropRefusal) => {}
                 Some(Dialect::V1) => Self::refuse(conn, id, code, why, out),
                 // The dialect has no errors, and a message must not vanish in silence.
                 Some(Dialect::Basic) => {

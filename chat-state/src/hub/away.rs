@@ -6,7 +6,6 @@ use chat_proto::{CloseCode, DisplayName, LeaveReason, Member, SessionId, UserId}
 
 use super::auth::{Auth, Proof};
 use super::{Actions, Hub};
-use crate::bug::Bug;
 use crate::event::Action;
 use crate::ids::{ConnId, MemberId, Mono};
 use crate::rate::Bucket;
@@ -131,9 +130,7 @@ impl Hub {
         };
         self.take_away(session.member_id);
         self.away.insert(session.member_id, kept);
-        if !self.bug(Bug::LeakSession) {
-            self.timers.arm(until, Timer::Away(session.member_id));
-        }
+        self.timers.arm(until, Timer::Away(session.member_id));
     }
 
     /// Takes out what is kept of a session.
@@ -206,9 +203,7 @@ impl Hub {
 
     /// A newer connection has the session: nothing that comes from the older one counts.
     pub(super) fn fence(&mut self, member: MemberId, out: &mut Actions) {
-        if let Some(conn) = self.sessions.of(member).map(|session| session.conn)
-            && !self.bug(Bug::ForgetFencing)
-        {
+        if let Some(conn) = self.sessions.of(member).map(|session| session.conn) {
             out.push_back(Action::Close { conn, code: CloseCode::Superseded });
             self.part(conn, LeaveReason::Disconnected, true, out);
         }

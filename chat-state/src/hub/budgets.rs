@@ -18,7 +18,6 @@ use chat_proto::{
 use super::auth::Auth;
 use super::pause::Reason;
 use super::{Actions, Hub};
-use crate::bug::Bug;
 use crate::config::Peers;
 use crate::event::{Signal, SignalTo, Spender};
 use crate::ids::{ConnId, Mono};
@@ -228,14 +227,13 @@ impl Hub {
         (id, cost): (&Option<RequestId>, Cost),
         out: &mut Actions,
     ) -> bool {
-        let forgets = self.bug(Bug::ForgetSharedBudget);
         let Some(session) = self.sessions.get_mut(conn) else { return false };
         let own = session.auth.as_deref().and_then(Auth::messages_per_10s);
         let per_window = own.unwrap_or(self.config.limits.messages_per_10s);
         let before = session.budget;
         let mut verdict = session.budget.take(now, cost, per_window, "messages_per_10s");
         let shares = session.shares;
-        if shares.any() && verdict == Verdict::Within && !forgets {
+        if shares.any() && verdict == Verdict::Within {
             let per = PerWindow::of(own, &self.config.limits);
             verdict = self.budgets.take(now, cost, shares, per);
             if verdict != Verdict::Within {
@@ -395,15 +393,11 @@ impl Hub {
     pub(super) fn shared_due(&mut self, at: u32) {
         let now = self.now;
         let crowded = self.budgets.len() > 4 * self.config.limits.connections as usize;
-        let leaks = self.bug(Bug::LeakBudget);
         let Some(shared) = self.budgets.get(at).filter(|shared| shared.conns == 0) else { return };
         if let Some(due) = shared.due.take() {
             self.timers.disarm(due, Timer::Shared(at));
         }
         let whole = shared.bucket.whole_at();
-        if leaks {
-            return;
-        }
         if whole <= now || crowded {
             return self.budgets.remove(at);
         }

@@ -2,7 +2,6 @@
 use chat_proto::{CloseCode, Dialect, Entry, LeaveReason, Seq, ServerFrame};
 
 use super::{Actions, Hub, Pending};
-use crate::bug::Bug;
 use crate::event::Action;
 use crate::ids::{ConnId, Mono, Token};
 use crate::log::{Keep, LogPage, ReadError, ReadRange};
@@ -15,15 +14,12 @@ const CATCH_UP_ENTRIES: u32 = 256;
 
 impl Hub {
     /// The outbox is over its mark: whoever can be fed later is taken off the live lists.
-    pub(super) fn congested(&mut self, conn: ConnId, out: &mut Actions) {
+    pub(super) fn congested(&mut self, conn: ConnId) {
         let Some(session) = self.sessions.get_mut(conn) else { return };
         session.outbox = OutboxState::Waiting;
         if session.dialect == Dialect::Basic {
             // Its outbox is the whole of its patience; beyond it the adapter ends it.
             return;
-        }
-        if self.bug(Bug::CloseInsteadOfCatchUp) {
-            return self.close(conn, CloseCode::SlowConsumer, LeaveReason::SlowConsumer, out);
         }
         let Some(session) = self.sessions.get(conn) else { return };
         let rooms: alloc::vec::Vec<RoomId> = session
@@ -134,8 +130,7 @@ impl Hub {
                 reached = entry.seq;
                 Self::reply(conn, ServerFrame::Entry(entry.clone()), out);
             }
-            let skips = self.bug(Bug::CatchUpSkips);
-            self.advance((conn, at), if skips { end } else { reached }, out);
+            self.advance((conn, at), reached, out);
             return;
         }
         let range = ReadRange {
@@ -211,8 +206,7 @@ impl Hub {
                 Self::reply(conn, ServerFrame::Entry(entry), out);
             }
         }
-        let skips = self.bug(Bug::CatchUpSkips);
-        self.advance((conn, at), if skips { end } else { reached }, out);
+        self.advance((conn, at), reached, out);
         // The log does not have what was delivered to others: no use in asking again and again.
         if reached == before && reached < end {
             return self.close(conn, CloseCode::SlowConsumer, LeaveReason::SlowConsumer, out);

@@ -8,7 +8,6 @@ use alloc::vec::Vec;
 use chat_proto::{CloseCode, Dialect, Entry, Epoch, LeaveReason, Seq, ServerFrame};
 
 use super::{Actions, Hub, Pending};
-use crate::bug::Bug;
 use crate::config::Peers;
 use crate::event::{Action, Recipients, Signal, SignalTo};
 use crate::ids::{Mono, Token};
@@ -98,15 +97,9 @@ impl Hub {
     }
 
     fn offer(&mut self, at: RoomId, entry: &Arc<Entry>, out: &mut Actions) {
-        let (skips, repeats) = (self.bug(Bug::SkipCursorCheck), self.bug(Bug::RepeatOldEntry));
-        let (bounds, shown) = (self.bounds_of_recent(), !self.is_left_out(at, entry));
+        let bounds = self.bounds_of_recent();
         let Some(room) = self.rooms.get_mut(at) else { return };
         room.known = room.known.max(entry.seq);
-        if let LogState::Open { cursor, .. } = &mut room.log
-            && skips
-        {
-            *cursor = entry.seq.minus(1).max(*cursor);
-        }
         let expected = room.cursor().next();
         if !room.is_open() || entry.seq > expected {
             if room.held.len() < HELD_MAX {
@@ -115,12 +108,9 @@ impl Hub {
             return;
         }
         if entry.seq < expected {
-            if repeats {
-                Self::show(room, entry, out);
-            }
             return;
         }
-        Self::deliver(room, bounds, (entry, shown), out);
+        Self::deliver(room, bounds, entry, out);
         if !room.held.is_empty() {
             self.release_held(at, out);
         }
@@ -137,9 +127,8 @@ impl Hub {
             }
             let Some((seq, entry)) = room.held.pop_first() else { return };
             if seq == expected {
-                let shown = !self.is_left_out(at, &entry);
                 let Some(room) = self.rooms.get_mut(at) else { return };
-                Self::deliver(room, bounds, (&entry, shown), out);
+                Self::deliver(room, bounds, &entry, out);
             }
         }
     }
@@ -150,29 +139,12 @@ impl Hub {
     }
 
     /// The only place that moves a room's cursor over an entry.
-    fn deliver(
-        room: &mut Room,
-        bounds: Bounds,
-        (entry, shown): (&Arc<Entry>, bool),
-        out: &mut Actions,
-    ) {
+    fn deliver(room: &mut Room, bounds: Bounds, entry: &Arc<Entry>, out: &mut Actions) {
         let LogState::Open { cursor, .. } = &mut room.log else { return };
         assert_eq!(entry.seq, cursor.next(), "the door lets entries through in order");
         *cursor = entry.seq;
         room.recent.push(entry.clone(), bounds);
-        if shown {
-            Self::show(room, entry, out);
-        }
-    }
-
-    /// Tells whether an entry is left out by mistake.
-    fn is_left_out(&self, at: RoomId, entry: &Entry) -> bool {
-        if !self.bug(Bug::DeduplicateByKeyAlone) {
-            return false;
-        }
-        let Some(room) = self.rooms.get(at) else { return false };
-        let again = |before: &Arc<Entry>| before.key == entry.key && entry.key.is_some();
-        room.recent.range(Seq::ZERO, entry.seq.minus(1)).any(again)
+        Self::show(room, entry, out);
     }
 
     fn show(room: &Room, entry: &Arc<Entry>, out: &mut Actions) {
@@ -388,11 +360,8 @@ impl Hub {
         if self.is_doubtful(at, epoch) {
             return;
         }
-        let ignores = self.bug(Bug::IgnoreLastHead);
         let Some(room) = self.rooms.get_mut(at) else { return };
-        if !(ignores && last == room.cursor().next()) {
-            room.known = room.known.max(last);
-        }
+        room.known = room.known.max(last);
         self.check_hole(now, at, out);
     }
 

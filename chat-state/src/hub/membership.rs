@@ -11,7 +11,6 @@ use super::history::HistoryLoad;
 use super::notices::Notice;
 use super::places::Refusal;
 use super::{Actions, Hub, Pending};
-use crate::bug::Bug;
 use crate::event::{Action, Signal, SignalTo};
 use crate::ids::{ConnId, MemberId, Mono};
 use crate::log::{Keep, ReadRange};
@@ -206,8 +205,7 @@ impl Hub {
         let from = cursor.next().minus(wanted).max(first);
         let bytes = self.config.limits.page_bytes;
         if room.recent.covers(from, cursor) {
-            let short = u64::from(self.bug(Bug::HistoryOffByOne));
-            let events = room.recent.newest(from, cursor.minus(short), bytes as usize);
+            let events = room.recent.newest(from, cursor, bytes as usize);
             self.finish_join((conn, at), (cursor, first), events, out);
             return;
         }
@@ -414,7 +412,6 @@ impl Hub {
 
     /// Takes a connection off the list that it is on.
     pub(super) fn take_off(&mut self, conn: ConnId, at: RoomId, state: &State) {
-        let stays = self.bug(Bug::DeliverAfterLeave);
         let Some(room) = self.rooms.get_mut(at) else { return };
         match state {
             // One that joins again is listed as one that lags.
@@ -422,7 +419,6 @@ impl Hub {
                 room.lagging.remove(&conn);
                 room.untold_of.remove(&conn);
             }
-            State::Live(_) if stays => {}
             State::Live(place) => {
                 let sessions = &self.sessions;
                 let member = |conn| sessions.get(conn).map(Session::member);
@@ -439,7 +435,6 @@ impl Hub {
     /// Forgets a room that nobody needs; its log stays.
     pub(super) fn forget_if_idle(&mut self, at: RoomId, out: &mut Actions) {
         if self.rooms.get(at).is_some_and(Room::is_idle)
-            && !self.bug(Bug::LeakEmptyRoom)
             && let Some(room) = self.rooms.remove(at)
         {
             self.directory.closed(&room.name);

@@ -40,7 +40,6 @@ use chat_proto::{
     RoomName, ServerFrame, SessionId,
 };
 
-use crate::bug::Bug;
 use crate::config::{Config, Peers};
 use crate::directory::Directory;
 use crate::event::{Action, Event, Identity, Probe, Recipients, Signal, SignalTo, Spender};
@@ -185,7 +184,7 @@ impl Hub {
                 self.malformed(now.mono, conn, error, dialect, out);
             }
             Event::Alive { conn } => self.heard(now.mono, conn),
-            Event::Congested { conn } => self.congested(conn, out),
+            Event::Congested { conn } => self.congested(conn),
             Event::Drained { conn } => self.drained(now.mono, conn, out),
             Event::Disconnected { conn, why } => self.end(conn, why, out),
             Event::Appended { token, result } => self.appended(now.mono, token, result, out),
@@ -359,19 +358,6 @@ impl Hub {
             }
         }
         self.config.limits = limits;
-    }
-
-    /// Tells whether this is done wrong on purpose.
-    #[cfg(feature = "deliberate-bugs")]
-    fn bug(&self, bug: Bug) -> bool {
-        self.config.bug == Some(bug)
-    }
-
-    /// Tells whether this is done wrong on purpose: never.
-    #[cfg(not(feature = "deliberate-bugs"))]
-    #[expect(clippy::unused_self, reason = "with the feature it has a meaning")]
-    const fn bug(&self, _: Bug) -> bool {
-        false
     }
 
     /// Takes note that a transport is gone. Whoever closed it on purpose does not come back.

@@ -8,7 +8,6 @@ use alloc::boxed::Box;
 use chat_proto::{LeaveReason, Member, ServerFrame};
 
 use super::{Actions, Hub};
-use crate::bug::Bug;
 use crate::crowd::{Crowd, Several};
 use crate::event::{Action, Recipients};
 use crate::ids::ConnId;
@@ -158,9 +157,6 @@ impl Hub {
     /// Returns who is in a room, as an event. A list that is whole replaces what was known, so it
     /// does not matter what came between.
     fn presence(&self, at: RoomId) -> Option<(ServerFrame, u64)> {
-        if self.bug(Bug::ForgetCrowd) {
-            return None;
-        }
         let room = self.rooms.get(at)?.name.clone();
         let view = self.members_view(at)?;
         let count = view.count;

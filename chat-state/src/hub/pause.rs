@@ -2,7 +2,6 @@
 use chat_proto::Dialect;
 
 use super::{Actions, Hub};
-use crate::bug::Bug;
 use crate::event::Action;
 use crate::ids::{ConnId, Mono};
 use crate::room::RoomId;
@@ -51,9 +50,6 @@ impl Hub {
     }
 
     pub(super) fn unpause(&mut self, now: Mono, conn: ConnId, reason: Reason, out: &mut Actions) {
-        if self.bug(Bug::NeverUnpause) {
-            return;
-        }
         let Some(session) = self.sessions.get_mut(conn) else { return };
         let before = session.paused.any();
         *flag(&mut session.paused, reason) = false;

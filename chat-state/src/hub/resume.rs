@@ -16,7 +16,6 @@ use chat_proto::{
 };
 
 use super::{Actions, Hub, auth};
-use crate::bug::Bug;
 use crate::event::{Signal, SignalTo};
 use crate::ids::{ConnId, Mono};
 use crate::room::{LogState, RoomId};
@@ -105,7 +104,6 @@ impl Hub {
 
     /// Decides about one room, or waits for the log if it does not know the position.
     pub(super) fn recover(&mut self, (conn, at): (ConnId, RoomId), out: &mut Actions) {
-        let trusts = self.bug(Bug::TrustAnyPosition);
         let Some(room) = self.rooms.get_mut(at) else { return };
         let LogState::Open { epoch, first, cursor } = &room.log else { return };
         let (first, cursor) = (*first, *cursor);
@@ -113,7 +111,7 @@ impl Hub {
         let Some(recovering) = subscription.and_then(Subscription::recovering) else { return };
         let Recovering { position, asked, answered } = recovering;
         let other_log = position.epoch != *epoch;
-        let unknown = position.seq > room.known.max(cursor) && !trusts;
+        let unknown = position.seq > room.known.max(cursor);
         if (other_log || unknown) && !*answered {
             // Another Hub may have seen more than this one: only the log can say.
             let ask = !core::mem::replace(asked, true);
@@ -127,7 +125,7 @@ impl Hub {
         let from = position.seq;
         if other_log || unknown {
             self.not_recovered((conn, at), LostReason::EpochChanged, out);
-        } else if from > cursor && !trusts {
+        } else if from > cursor {
             // The missing entries are being fetched.
             room.ahead.insert(conn);
         } else if from.next() < first {
@@ -142,7 +140,6 @@ impl Hub {
     fn recovered(&mut self, (conn, at): (ConnId, RoomId), from: Seq, out: &mut Actions) {
         let Some(id) = self.sessions.get(conn).map(|session| session.member_id) else { return };
         let back = self.is_back(id, at);
-        let partial = self.bug(Bug::ResumePartially);
         let Some(room) = self.rooms.get_mut(at) else { return };
         let LogState::Open { epoch, cursor, .. } = &room.log else { return };
         let head = Position { epoch: epoch.clone(), seq: *cursor };
@@ -153,8 +150,7 @@ impl Hub {
         let Some(session) = self.sessions.get_mut(conn) else { return };
         let member = session.member();
         if let Some(subscription) = session.subscription(at) {
-            let cursor = if partial { head.seq } else { from };
-            subscription.state = State::Lagging { cursor, feed: Feed::Ready };
+            subscription.state = State::Lagging { cursor: from, feed: Feed::Ready };
         }
         if !back {
             self.announce_came(conn, at, (name.clone(), member), out);

@@ -8,7 +8,8 @@ mod socket;
 mod v1;
 
 pub use api::{Answer, ApiClient, JSON};
-pub use basic::{BasicClient, Shape};
+pub use basic::BasicClient;
+pub use chat_simulation::shape::Shape;
 pub use lines::LinesClient;
 pub use socket::{Ending, Socket};
 pub use v1::{V1Client, message, name};

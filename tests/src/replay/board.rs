@@ -9,7 +9,7 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::{ROOM, Shared};
 use crate::client::Shape;
-use crate::history_check::{Run, Shown};
+use chat_simulation::history_check::{Run, Shown};
 
 /// A frame, read once for all who got the same text.
 #[derive(Debug)]

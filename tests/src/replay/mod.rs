@@ -20,9 +20,9 @@ use self::board::Board;
 use self::member::Member;
 pub use self::steady::{Figures, replay_steadily};
 use crate::client::V1Client;
-use crate::history_check::{Logged, Outcome, Send, check};
 use crate::irc::{Event, Script};
 use crate::wait::within;
+use chat_simulation::history_check::{Logged, Outcome, Send, check};
 
 /// The room in which it all happens.
 pub const ROOM: &str = "#ubuntu";

@@ -17,9 +17,9 @@ use tokio::task::spawn_local;
 
 use super::{ROOM, read_back};
 use crate::client::name;
-use crate::history_check::{Logged, Run, Send, Shown, check};
 use crate::irc::{Event, Script};
 use crate::wait::within_time;
+use chat_simulation::history_check::{Logged, Run, Send, Shown, check};
 
 /// Lines that are on their way at a time.
 const IN_FLIGHT: usize = 64;
@@ -202,7 +202,9 @@ impl Board {
         let state = self.0.borrow();
         let one = |(speaker, ticket, content): &(usize, Ticket, String)| {
             let outcome = match &state.outcomes[&(*speaker, *ticket)] {
-                Outcome::Acked { seq, .. } => crate::history_check::Outcome::Acked(seq.get()),
+                Outcome::Acked { seq, .. } => {
+                    chat_simulation::history_check::Outcome::Acked(seq.get())
+                }
                 other => {
                     panic!("{} has not said {content:?}: {other:?}", script.speakers[*speaker])
                 }

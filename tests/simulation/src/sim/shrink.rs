@@ -26,12 +26,19 @@ pub fn failure(plan: &Plan) -> Option<String> {
     Some(text.unwrap_or("a panic without words").to_owned())
 }
 
-/// Leaves out as many steps of a plan that fails as it can: ever smaller parts (Zeller,
+/// Removes as many steps as possible from a plan that fails, by delta debugging (Zeller,
 /// Hildebrandt: Simplifying and Isolating Failure-Inducing Input, 2002). Any failure counts.
 ///
 /// Returns `None` if the plan does not fail.
 #[must_use]
 pub fn shrink(plan: &Plan) -> Option<Failure> {
+    shrink_with(plan, failure)
+}
+
+/// Shrinks a plan as [`shrink`] does, with a judge of the caller's own: it returns what goes wrong
+/// with a plan, or `None` if nothing does.
+#[must_use]
+pub fn shrink_with(plan: &Plan, failure: impl Fn(&Plan) -> Option<String>) -> Option<Failure> {
     let mut best = Failure { keep: (0..plan.steps.len()).collect(), what: failure(plan)? };
     let mut tries = 0;
     let mut size = best.keep.len().div_ceil(2).max(1);

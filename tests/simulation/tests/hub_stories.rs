@@ -1,6 +1,6 @@
 //! What a Hub knows by itself, and how it learns what it has missed: of the log, and of other Hubs.
 use chat_proto::Limits;
-use chat_tests::world::{Preset, Setup, World, story, story_with};
+use chat_simulation::world::{Preset, Setup, World, story, story_with};
 
 fn with(limits: Limits) -> World {
     World::with_limits(Setup { hubs: 1, preset: Preset::Default }, limits)

@@ -7,8 +7,7 @@ use chat_proto::{
     BasicRequest, ClientFrame, Dialect, Limits, Request, RoomName, ServerFrame, Timestamp,
 };
 use chat_state::{
-    Action, Actions, AddressKey, Bug, ConnId, Event, Hub, Mono, Now, Recipients, Signal, SignalTo,
-    Token,
+    Action, Actions, AddressKey, ConnId, Event, Hub, Mono, Now, Recipients, Signal, SignalTo, Token,
 };
 
 use super::broker::Broker;
@@ -69,15 +68,6 @@ impl World {
     #[must_use]
     pub fn new(setup: Setup) -> Self {
         Self::with_limits(setup, setup.preset.limits())
-    }
-
-    /// Makes a world whose Hubs do something wrong on purpose.
-    #[must_use]
-    pub fn with_bug(setup: Setup, bug: Bug) -> Self {
-        let mut world = Self::new(setup);
-        let config = |hub| chat_state::Config { bug: Some(bug), ..setup.config(hub) };
-        world.hubs = (0..setup.hubs).map(|hub| Hub::new(config(hub))).collect();
-        world
     }
 
     /// Makes a world with limits of its own.

@@ -1,6 +1,6 @@
 //! Limits and edges: what is just within them, and what is just beyond.
 use chat_proto::Limits;
-use chat_tests::world::{Preset, Setup, World, story, story_with};
+use chat_simulation::world::{Preset, Setup, World, story, story_with};
 
 fn with(limits: Limits) -> World {
     World::with_limits(Setup { hubs: 1, preset: Preset::Default }, limits)

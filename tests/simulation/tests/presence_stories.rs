@@ -1,6 +1,6 @@
 //! Comings and goings: each by itself in a small room, all together in a large one.
 use chat_proto::{LeaveReason, Limits, RoomName, ServerFrame};
-use chat_tests::world::{Kind, Preset, Setup, World, story_with};
+use chat_simulation::world::{Kind, Preset, Setup, World, story_with};
 
 fn with(hubs: usize, limits: Limits) -> World {
     World::with_limits(Setup { hubs, preset: Preset::Default }, limits)

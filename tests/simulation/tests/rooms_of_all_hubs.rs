@@ -5,11 +5,11 @@ use chat_proto::{
     ClientFrame, Dialect, Epoch, ErrorCode, Limits, Request, RoomName, Seq, ServerFrame, SessionId,
     Timestamp,
 };
+use chat_simulation::world::{Preset, Setup, World, story_with};
 use chat_state::{
     Action, Config, ConnId, Event, Hub, HubId, Identity, LogHead, LogPage, Mono, Now, Peers, Probe,
     Signal, SignalTo, guest,
 };
-use chat_tests::world::{Preset, Setup, World, story_with};
 
 const CONN: ConnId = ConnId { slot: 0, generation: 0 };
 const OTHER: HubId = HubId(7);

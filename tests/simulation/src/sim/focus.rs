@@ -65,7 +65,6 @@ impl Focus {
             plain: random.index(3),
             rooms: 1 + random.index(3),
             preset,
-            bug: None,
         };
         let mut steps = beginning(&setup, &mut random);
         let span = 20_000 + random.below(100_000);

@@ -47,7 +47,7 @@ pub use self::focus::Focus;
 pub use self::log::Disk;
 pub use self::plan::{Plan, Setup, Step, What};
 pub use self::random::Random;
-pub use self::shrink::{Failure, failure, shrink};
+pub use self::shrink::{Failure, failure, shrink, shrink_with};
 
 /// When the story of every simulation begins, for people.
 const WALL_MS: i64 = 1_700_000_000_000;

@@ -90,7 +90,7 @@ impl Sim {
         let id = HubId(self.hubs_ever);
         let peers = if self.setup.nodes > 1 { Peers::Some } else { Peers::None };
         let limits = self.limits.clone();
-        let config = Config { hub: id, peers, limits, bug: self.setup.bug, ..Config::default() };
+        let config = Config { hub: id, peers, limits, ..Config::default() };
         let this = &mut self.nodes[node];
         this.hub = Some(Hub::new(config));
         (this.id, this.life, this.drains, this.drained) = (id, this.life + 1, None, 0);

@@ -2,7 +2,7 @@
 use std::collections::BTreeSet;
 
 use chat_proto::{Body, Dialect, Entry, LeaveReason, Request, RoomName, ServerFrame};
-use chat_state::{AddressKey, Bug, Event, Stats};
+use chat_state::{AddressKey, Event, Stats};
 
 use super::broker::BrokerMood;
 use super::check::Want;
@@ -21,11 +21,6 @@ const FORGET_MS: u64 = 130_000;
 /// Plays a script to its end and beyond.
 pub fn run(script: &Script) -> World {
     run_in(World::new(script.setup), script)
-}
-
-/// Plays a script with Hubs that do something wrong on purpose.
-pub fn run_with(bug: Bug, script: &Script) -> World {
-    run_in(World::with_bug(script.setup, bug), script)
 }
 
 fn run_in(mut world: World, script: &Script) -> World {

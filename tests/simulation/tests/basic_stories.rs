@@ -2,7 +2,7 @@
 use std::fmt::Write;
 
 use chat_proto::Limits;
-use chat_tests::world::{Preset, Setup, World, story, story_with};
+use chat_simulation::world::{Preset, Setup, World, story, story_with};
 
 fn small(limits: Limits) -> World {
     World::with_limits(Setup { hubs: 1, preset: Preset::Default }, limits)

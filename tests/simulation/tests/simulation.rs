@@ -6,8 +6,7 @@ use std::env::var;
 use std::io::{Write, stderr};
 use std::time::Instant;
 
-use chat_state::Bug;
-use chat_tests::sim::{Focus, Plan, failure, run, shrink, trace};
+use chat_simulation::sim::{Focus, Plan, What, failure, run, shrink, shrink_with, trace};
 
 /// Plans of each kind, if nothing else is asked for.
 const SEEDS: u64 = 1000;
@@ -57,7 +56,7 @@ fn give_up(plan: &Plan) -> ! {
     let keep: Vec<String> = found.keep.iter().map(ToString::to_string).collect();
     panic!(
         "{name} seed {seed}: {}\n\n{short:#?}\n\nCHAT_FOCUS={name} CHAT_SEED={seed} CHAT_KEEP={} \
-         cargo test -p chat-tests --test simulation again -- --nocapture\n",
+         cargo test -p chat-simulation --test simulation again -- --nocapture\n",
         found.what,
         keep.join(",")
     );
@@ -78,19 +77,21 @@ fn again() {
         plan = plan.only(&keep);
     }
     if let Ok(file) = var("CHAT_TRACE") {
-        chat_tests::sim::trace_to(&plan, file.as_ref());
+        chat_simulation::sim::trace_to(&plan, file.as_ref());
     }
     assert_eq!(failure(&plan), None, "{plan:#?}");
 }
 
 #[test]
 fn a_failure_is_made_short() {
-    let plan = Focus::Once.plan(3).with_bug(Bug::SettleTwice);
-    let found = shrink(&plan).expect("it fails");
-    assert!(found.keep.len() < plan.steps.len() / 4, "{:?} of {}", found.keep, plan.steps.len());
-    let short = plan.only(&found.keep);
-    assert_eq!(failure(&short), Some(found.what));
-    assert!(shrink(&Focus::Once.plan(3)).is_none(), "a plan that holds is not made short");
+    let plan = Focus::Once.plan(3);
+    let says = |plan: &Plan| plan.steps.iter().any(|s| matches!(s.what, What::Say { .. }));
+    let joins = |plan: &Plan| plan.steps.iter().any(|s| matches!(s.what, What::Join { .. }));
+    let judge = |plan: &Plan| (says(plan) && joins(plan)).then(|| "joins and says".to_owned());
+    let found = shrink_with(&plan, judge).expect("the plan fails by this judge");
+    assert_eq!(found.keep.len(), 2, "one step of each kind is enough");
+    assert_eq!(judge(&plan.only(&found.keep)), Some(found.what));
+    assert!(shrink(&plan).is_none(), "a plan that holds is not made short");
 }
 
 #[test]

@@ -7,11 +7,11 @@ use std::collections::BTreeSet;
 use chat_proto::{
     Body, CloseCode, Dialect, HistoryRange, LeaveReason, Limits, RoomName, Seq, ServerFrame,
 };
-use chat_state::Stats;
-use chat_tests::world::{
+use chat_simulation::world::{
     BrokerMood, Kind, Link, LogMood, Preset, Script, Setup, Step, World, closes_have_causes,
     repeats_get_the_first_reply, run, story_with,
 };
+use chat_state::Stats;
 use proptest::prelude::*;
 
 fn config() -> ProptestConfig {

@@ -1,6 +1,6 @@
 //! Going on with a session: what everybody is told.
 use chat_proto::{Limits, RoomName};
-use chat_tests::world::{Kind, Preset, Setup, Step, World, story, story_with};
+use chat_simulation::world::{Kind, Preset, Setup, Step, World, story, story_with};
 
 fn world(limits: Limits) -> World {
     World::with_limits(Setup { hubs: 2, preset: Preset::Default }, limits)

@@ -9,7 +9,7 @@ use chat_proto::{
 use super::log::SimLog;
 use super::render;
 use super::setup::Preset;
-use crate::client::Shape;
+use crate::shape::Shape;
 
 /// The reply that a request wants, and what the reply is judged by.
 #[derive(Clone, Debug, PartialEq, Eq)]

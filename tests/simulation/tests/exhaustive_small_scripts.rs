@@ -1,6 +1,6 @@
 //! Every script of up to five steps of two peers and a room, held against the model.
 use chat_proto::{Dialect, LeaveReason, RoomName};
-use chat_tests::world::{Kind, Model, Preset, Setup, World};
+use chat_simulation::world::{Kind, Model, Preset, Setup, World};
 
 const STEPS: usize = 5;
 

@@ -25,7 +25,7 @@ pub use check::{Sub, View, Want};
 pub use conn::{Conn, Link};
 pub use driver::World;
 pub use fuzzing::run_bytes;
-pub use heal::{run, run_with};
+pub use heal::run;
 pub use judge::{closes_have_causes, repeats_get_the_first_reply};
 pub use log::{LogMood, Question, RoomLog, SimLog};
 pub use model::Model;

@@ -1,6 +1,6 @@
 //! What a client of `chat.v1` may rely on, one behaviour at a time.
 use chat_proto::Limits;
-use chat_tests::world::{Preset, Setup, World, story, story_with};
+use chat_simulation::world::{Preset, Setup, World, story, story_with};
 
 fn with(limits: Limits) -> World {
     World::with_limits(Setup { hubs: 1, preset: Preset::Default }, limits)

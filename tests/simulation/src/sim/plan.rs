@@ -1,5 +1,4 @@
 //! What a simulation does: data, made from a seed, that can be made smaller.
-use chat_state::Bug;
 
 use super::broker::Carriage;
 use super::focus::Focus;
@@ -19,8 +18,6 @@ pub struct Setup {
     pub rooms: usize,
     /// The Hubs' limits.
     pub preset: Preset,
-    /// What is done wrong on purpose.
-    pub bug: Option<Bug>,
 }
 
 /// What happens at a time, to whom. Numbers choose by `n % count`, so any part of a plan is a plan.
@@ -109,12 +106,5 @@ impl Plan {
     pub fn only(&self, keep: &[usize]) -> Self {
         let steps = keep.iter().filter_map(|index| self.steps.get(*index).cloned()).collect();
         Self { steps, ..self.clone() }
-    }
-
-    /// Returns the same with something done wrong on purpose.
-    #[must_use]
-    pub fn with_bug(mut self, bug: Bug) -> Self {
-        self.setup.bug = Some(bug);
-        self
     }
 }

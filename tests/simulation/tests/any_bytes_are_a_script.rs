@@ -1,5 +1,5 @@
 //! What the fuzz target plays, over random bytes.
-use chat_tests::world::run_bytes;
+use chat_simulation::world::run_bytes;
 use proptest::prelude::*;
 
 proptest! {

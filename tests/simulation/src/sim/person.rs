@@ -140,7 +140,6 @@ impl Sim {
             features: vec!["typing".into()],
             history: 5,
             resume: self.people[who].saved.take(),
-            bug: self.setup.bug,
             ..Config::default()
         };
         let person = &mut self.people[who];
