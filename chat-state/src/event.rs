@@ -12,7 +12,7 @@ use crate::grant::{AuthError, Grant, Revoke};
 use crate::ids::{AddressKey, ConnId, HubId, MemberId, Mono, Token};
 use crate::log::{AppendError, Appended, Draft, LogHead, LogPage, ReadError, ReadRange};
 use crate::operator::Order;
-use crate::roster::Roster;
+use crate::room::Roster;
 
 /// Something that happened.
 #[derive(Clone, Debug)]

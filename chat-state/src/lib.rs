@@ -50,21 +50,17 @@ extern crate std;
 
 pub mod client;
 mod config;
-mod crowd;
 mod directory;
 mod event;
 mod grant;
 mod hub;
 mod identity;
 mod ids;
-mod live;
 mod log;
 mod operator;
-mod presence;
 mod rate;
 mod recent;
 mod room;
-mod roster;
 mod session;
 mod timers;
 
@@ -81,4 +77,4 @@ pub use log::{
     AppendError, Appended, Draft, Keep, LogHead, LogPage, Outcome, ReadError, ReadRange,
 };
 pub use operator::{BANS_MAX, Order, RoomView, SessionView, Which, Whom};
-pub use roster::Roster;
+pub use room::Roster;

@@ -8,6 +8,7 @@ use crate::hub::{Auth, Resuming, Shares};
 use crate::ids::{ConnId, MemberId, Mono, Token};
 use crate::rate::Bucket;
 use crate::room::RoomId;
+use crate::room::audience::Spot;
 
 /// What the Hub knows of a connection.
 #[derive(Debug)]
@@ -131,12 +132,19 @@ pub(crate) enum State {
 }
 
 impl State {
-    /// Tells whether others know the member.
-    pub(crate) fn is_known(&self) -> bool {
+    /// Returns where the member stands in the room's audience; `None` if it is not in it yet.
+    pub(crate) fn spot(&self) -> Option<Spot> {
         match self {
-            Self::Joining(joining) => joining.before.is_some(),
-            Self::Live(_) | Self::Lagging { .. } => true,
+            // A member that joins again is behind.
+            Self::Joining(joining) => joining.before.map(|_| Spot::Behind),
+            Self::Live(place) => Some(Spot::Live(*place)),
+            Self::Lagging { .. } => Some(Spot::Behind),
         }
+    }
+
+    /// Returns whether the session is a member of the room.
+    pub(crate) fn is_known(&self) -> bool {
+        self.spot().is_some()
     }
 }
 

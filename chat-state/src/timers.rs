@@ -1,7 +1,7 @@
 //! Which rule wants to be called when.
 use alloc::collections::BTreeSet;
 
-use crate::ids::{ConnId, HubId, MemberId, Mono, Token};
+use crate::ids::{ConnId, MemberId, Mono, Token};
 use crate::room::RoomId;
 
 /// A rule that waits. Whatever it finds when it is called, a call too many changes nothing.
@@ -37,10 +37,8 @@ pub(crate) enum Timer {
     Linger(MemberId),
     /// A session that has no connection is forgotten.
     Away(MemberId),
-    /// The members of a Hub that has left service are gone.
-    Left(RoomId, HubId),
-    /// The comings and goings of a large room are to be told.
-    Presence(RoomId),
+    /// A room's members have to be told who comes and goes.
+    Audience(RoomId),
     /// Room counts are to be told.
     Census,
     /// Some rooms' heads are to be asked for, in case the signal of their last entry was lost.

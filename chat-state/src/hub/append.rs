@@ -137,7 +137,8 @@ impl Hub {
             Err(error) => self.fail_batch(now, at, in_flight.batch, &error, out),
         }
         let Some(room) = self.rooms.get(at) else { return };
-        let (departing, deserted) = (!room.departing.is_empty(), room.live.is_empty());
+        let (departing, deserted) =
+            (room.audience.has_departing(), room.audience.live().is_empty());
         if !room.drafts.is_empty() {
             self.to_offer.push(at);
         }

@@ -14,7 +14,7 @@ const CATCH_UP_ENTRIES: u32 = 256;
 
 impl Hub {
     /// The outbox is over its mark: whoever can be fed later is taken off the live lists.
-    pub(super) fn congested(&mut self, conn: ConnId) {
+    pub(super) fn congested(&mut self, conn: ConnId, out: &mut Actions) {
         let Some(session) = self.sessions.get_mut(conn) else { return };
         session.outbox = OutboxState::Waiting;
         if session.dialect == Dialect::Basic {
@@ -29,21 +29,7 @@ impl Hub {
             .map(|s| s.room)
             .collect();
         for at in rooms {
-            self.fall_behind(conn, at);
-        }
-    }
-
-    /// From now on the subscription has a cursor of its own.
-    fn fall_behind(&mut self, conn: ConnId, at: RoomId) {
-        let Some(room) = self.rooms.get(at) else { return };
-        let cursor = room.cursor();
-        let Some(session) = self.sessions.get_mut(conn) else { return };
-        let Some(subscription) = session.subscription(at) else { return };
-        let lagging = State::Lagging { cursor, feed: Feed::Ready };
-        let before = core::mem::replace(&mut subscription.state, lagging);
-        self.take_off(conn, at, &before);
-        if let Some(room) = self.rooms.get_mut(at) {
-            room.lagging.insert(conn);
+            self.fall_behind(conn, at, out);
         }
     }
 
@@ -153,17 +139,12 @@ impl Hub {
 
     /// Moves a lagging subscription's cursor; at the room's own it goes back to the live list.
     fn advance(&mut self, (conn, at): (ConnId, RoomId), reached: Seq, out: &mut Actions) {
-        let Some(room) = self.rooms.get_mut(at) else { return };
-        let Some(session) = self.sessions.get_mut(conn) else { return };
-        let member = session.member();
-        let Some(subscription) = session.subscription(at) else { return };
+        let Some(room) = self.rooms.get(at) else { return };
         if reached < room.cursor() {
-            subscription.state = State::Lagging { cursor: reached, feed: Feed::Ready };
+            self.set_state(conn, at, State::Lagging { cursor: reached, feed: Feed::Ready });
         } else {
-            room.lagging.remove(&conn);
             self.catch_ups += 1;
-            subscription.state = State::Live(room.live.push(conn, || member));
-            self.tell_presence(conn, at, out);
+            self.go_live(conn, at, out);
         }
     }
 

@@ -148,8 +148,8 @@ impl Hub {
     }
 
     fn show(room: &Room, entry: &Arc<Entry>, out: &mut Actions) {
-        if !room.live.is_empty() {
-            let to = Recipients::All(room.live.roster().clone());
+        if !room.audience.live().is_empty() {
+            let to = Recipients::All(room.audience.live().clone());
             out.push_back(Action::Send { to, frame: ServerFrame::Entry(entry.clone()) });
         }
     }
@@ -233,7 +233,7 @@ impl Hub {
         *cursor = to;
         room.recent.clear();
         let frame = ServerFrame::Hole { room: room.name.clone(), from, to };
-        let live = room.live.roster().clone();
+        let live = room.audience.live().clone();
         out.push_back(Action::Send { to: Recipients::All(live.clone()), frame });
         // The dialect has no such frame, and nothing may be missing in silence.
         for conn in live.iter() {
@@ -377,8 +377,7 @@ impl Hub {
     /// come anew. What was said and is not in the log yet goes to the new one.
     pub(super) fn log_replaced(&mut self, at: RoomId, out: &mut Actions) {
         let Some(room) = self.rooms.get(at) else { return };
-        let mut conns: Vec<_> = room.live.iter().collect();
-        conns.extend(room.lagging.iter().chain(&room.joining));
+        let conns: Vec<_> = room.audience.conns().chain(room.joining.iter().copied()).collect();
         for conn in conns {
             self.close(conn, CloseCode::LogReplaced, LeaveReason::Disconnected, out);
         }

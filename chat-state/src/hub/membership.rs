@@ -3,19 +3,19 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use chat_proto::{
-    CloseCode, Dialect, Entry, ErrorCode, Joined, LeaveReason, LostReason, Member, MembersView,
-    RoomName, Seq, ServerFrame,
+    CloseCode, Dialect, Entry, ErrorCode, Joined, LeaveReason, LostReason, RoomName, Seq,
+    ServerFrame,
 };
 
 use super::history::HistoryLoad;
-use super::notices::Notice;
 use super::places::Refusal;
 use super::{Actions, Hub, Pending};
 use crate::event::{Action, Signal, SignalTo};
-use crate::ids::{ConnId, MemberId, Mono};
+use crate::ids::{ConnId, Mono};
 use crate::log::{Keep, ReadRange};
-use crate::room::{Departure, LogState, Queued, Room, RoomId};
-use crate::session::{Feed, Joining, OutboxState, Session, State};
+use crate::room::audience::{Attendee, Audience, Told};
+use crate::room::{LogState, Queued, Room, RoomId};
+use crate::session::{Feed, Joining, OutboxState, Session, State, Subscription};
 use crate::timers::Timer;
 
 impl Hub {
@@ -57,19 +57,13 @@ impl Hub {
     ) {
         let Some(session) = self.sessions.get_mut(conn) else { return };
         let Some(room) = self.rooms.get_mut(at) else { return };
-        // A leave that was not told yet is told before the new join.
-        let earlier = room.departing.iter().position(|d| d.id == session.member_id);
-        let earlier = earlier.map(|i| room.departing.remove(i));
         room.joining.insert(conn);
         session.subscribe(at, State::Joining(joining.into()));
-        if let Some(departure) = earlier {
-            self.announce_went(at, departure, out);
-        }
         self.go_on_joining(conn, at, out);
     }
 
-    /// A member joins again: it is taken off the live list and comes back by the same way. Where an
-    /// earlier join is not done yet, the later one takes its place: it has waited too long.
+    /// Begins another join of a member, which is off the live list until the reply. A join that is
+    /// not done yet is replaced: it has waited too long.
     fn rejoin(
         &mut self,
         (conn, at): (ConnId, RoomId),
@@ -94,21 +88,20 @@ impl Hub {
             State::Live(_) => end,
             State::Lagging { cursor, .. } => *cursor,
         };
-        let joining = Joining { before: Some(reached), ..joining };
-        let before = core::mem::replace(&mut subscription.state, State::Joining(joining.into()));
-        self.take_off(conn, at, &before);
-        if let Some(room) = self.rooms.get_mut(at) {
-            room.lagging.insert(conn);
+        if matches!(subscription.state, State::Live(_)) {
+            self.fall_behind(conn, at, out);
         }
+        let joining = Joining { before: Some(reached), ..joining };
+        self.set_state(conn, at, State::Joining(joining.into()));
         self.go_on_joining(conn, at, out);
         Ok(())
     }
 
-    /// Makes a room and asks the log for its end and its newest entries. Other Hubs are told from
-    /// which version on to count this part of the roster.
+    /// Makes a room and asks the log for its end and its newest entries. Other Hubs are told that
+    /// nobody is in it here yet.
     pub(super) fn open(&mut self, name: RoomName, out: &mut Actions) -> RoomId {
-        let mut room = Room::new(name.clone(), self.config.limits.members_listed as usize);
-        room.version = self.changes;
+        let listed = self.config.limits.members_listed as usize;
+        let room = Room::new(name.clone(), listed, self.changes);
         let at = self.rooms.insert(room);
         self.directory.opened(&name);
         out.push_back(Action::Follow { room: name.clone() });
@@ -228,81 +221,45 @@ impl Hub {
         events: Vec<Arc<Entry>>,
         out: &mut Actions,
     ) {
-        let Some(id) = self.sessions.get(conn).map(|session| session.member_id) else { return };
-        let back = self.is_back(id, at);
         let Some(room) = self.rooms.get_mut(at) else { return };
         let LogState::Open { epoch, cursor, .. } = &room.log else { return };
         let (epoch, cursor) = (epoch.clone(), *cursor);
         let Some(session) = self.sessions.get_mut(conn) else { return };
-        let (dialect, member, outbox) = (session.dialect, session.member(), session.outbox);
+        let (dialect, attendee, outbox) = (session.dialect, session.attendee(), session.outbox);
         let Some(subscription) = session.subscription(at) else { return };
         let State::Joining(joining) = &subscription.state else { return };
-        let (id, known) = (joining.id.clone(), back || joining.before.is_some());
+        let (id, again) = (joining.id.clone(), joining.before.is_some());
         room.joining.remove(&conn);
-        room.untold_of.remove(&conn);
-        // One that takes nothing at the moment is fed once it does. (`basic` can't be.)
-        let open = outbox == OutboxState::Open || dialect == Dialect::Basic;
-        subscription.state = if head == cursor && open {
-            room.lagging.remove(&conn);
-            State::Live(room.live.push(conn, || member.clone()))
-        } else {
-            room.lagging.insert(conn);
-            State::Lagging { cursor: head, feed: Feed::Ready }
-        };
         let name = room.name.clone();
-        let mut told = None;
+        subscription.state = State::Lagging { cursor: head, feed: Feed::Ready };
+        let member = attendee.member.clone();
+        if again {
+            room.audience.note_told(conn);
+        } else {
+            self.audience(at, out, |audience, cx| audience.enter(cx, attendee, Told::View));
+        }
+        // A congested connection is fed once it has drained. `basic` can't be fed.
+        let open = outbox == OutboxState::Open || dialect == Dialect::Basic;
+        if head == cursor && open {
+            self.go_live(conn, at, out);
+        }
         match dialect {
             Dialect::Basic => {
-                let frame = ServerFrame::Join { room: name.clone(), member: member.clone() };
-                Self::reply(conn, frame, out);
+                Self::reply(conn, ServerFrame::Join { room: name, member }, out);
             }
             Dialect::V1 => {
                 let has_more_before = match events.first() {
                     Some(oldest) => oldest.seq > first,
                     None => head >= first,
                 };
-                let Some(members) = self.members_view(at) else { return };
-                told = Some(members.count);
-                let room = name.clone();
+                let (room, members) = (name, self.members_view(at));
                 let joined = Joined { id, room, epoch, head, members, events, has_more_before };
                 Self::reply(conn, ServerFrame::Joined(joined.into()), out);
             }
         }
-        if !known {
-            self.announce_came(conn, at, (name, member), out);
-        }
-        if let Some(count) = told {
-            self.one_was_told(at, count);
-        }
         if head != cursor {
             self.catch_up(conn, out);
         }
-    }
-
-    /// Tells others of a new member, unless they have never seen it go.
-    pub(super) fn announce_came(
-        &mut self,
-        conn: ConnId,
-        at: RoomId,
-        (name, member): (RoomName, Member),
-        out: &mut Actions,
-    ) {
-        let Some(id) = self.sessions.get(conn).map(|session| session.member_id) else { return };
-        let Some(room) = self.rooms.get_mut(at).filter(|room| room.has_roster()) else { return };
-        let moved = room.is_elsewhere(id, None);
-        room.has_moved_here(id);
-        room.version += 1;
-        self.changes = self.changes.max(room.version);
-        let version = room.version;
-        if moved {
-            self.reconcile(at);
-        } else {
-            self.notice(at, Notice::Came(member.clone(), Some(conn)), out);
-        }
-        let to = SignalTo::Followers(name.clone());
-        let room = name.clone();
-        self.signal(to, || Signal::Came { room, id, member, version }, out);
-        self.count_changed(name);
     }
 
     /// Takes a member out of a room and tells the others.
@@ -315,184 +272,54 @@ impl Hub {
     ) {
         let Some(session) = self.sessions.get_mut(conn) else { return };
         let Some(subscription) = session.unsubscribe(at) else { return };
-        let (dialect, member) = (session.dialect, session.member());
-        let id = session.member_id;
+        let (dialect, attendee) = (session.dialect, session.attendee());
         if let (Dialect::V1, State::Joining(joining)) = (dialect, &subscription.state) {
             let why = "the room was left before the join was done";
             Self::refuse(conn, joining.id.clone(), ErrorCode::NotMember, why, out);
         }
-        self.depart((conn, at), &subscription.state, (id, member), reason, out);
+        self.depart(at, attendee, &subscription.state, reason, out);
     }
 
     /// Takes a session that is gone out of all its rooms.
     pub(super) fn leave_all(&mut self, session: Session, why: LeaveReason, out: &mut Actions) {
-        let (conn, id, member) = (session.conn, session.member_id, session.member());
-        for subscription in session.subscriptions {
-            let place = (conn, subscription.room);
-            self.depart(place, &subscription.state, (id, member.clone()), why, out);
+        let attendee = session.attendee();
+        for Subscription { room, state, .. } in session.subscriptions {
+            self.depart(room, attendee.clone(), &state, why, out);
         }
     }
 
+    /// Takes a session that has unsubscribed out of a room.
     pub(super) fn depart(
         &mut self,
-        (conn, at): (ConnId, RoomId),
+        at: RoomId,
+        attendee: Attendee,
         state: &State,
-        (id, member): (MemberId, Member),
         reason: LeaveReason,
         out: &mut Actions,
     ) {
-        self.take_off(conn, at, state);
-        let Some(room) = self.rooms.get_mut(at) else { return };
+        let conn = attendee.conn;
+        let room = self.rooms.get_mut(at).expect("a room outlives its subscriptions");
         room.joining.remove(&conn);
         room.ahead.remove(&conn);
-        let known = state.is_known();
-        if known {
-            self.say_farewell(at, Departure { conn, id, member, reason }, out);
+        let farewell = room.farewell(conn, reason);
+        if let Some(spot) = state.spot() {
+            self.audience(at, out, |audience, cx| audience.leave(cx, attendee, spot, farewell));
         }
         self.forget_if_idle(at, out);
     }
 
-    /// Tells of one who has left, once the log has answered all that it said before.
-    pub(super) fn say_farewell(&mut self, at: RoomId, departure: Departure, out: &mut Actions) {
-        let Some(room) = self.rooms.get_mut(at).filter(|room| room.has_roster()) else { return };
-        if departure.reason == LeaveReason::Draining {
-            // Whoever is cut off by a drain comes back at once: others need not see it go.
-            room.left_in_silence = true;
-        } else if room.has_drafts_of(departure.conn) {
-            room.departing.push(departure);
-        } else {
-            self.announce_went(at, departure, out);
-        }
-    }
-
-    /// Tells of those who have left, each once the log has answered all that it said before.
-    pub(super) fn announce_departures(&mut self, at: RoomId, out: &mut Actions) {
-        let Some(room) = self.rooms.get_mut(at) else { return };
-        if room.departing.is_empty() {
+    /// Drops a room that nobody needs. Its log stays.
+    pub(super) fn forget_if_idle(&mut self, at: RoomId, out: &mut Actions) {
+        if !self.rooms.get(at).is_some_and(Room::is_idle) {
             return;
         }
-        let departing = core::mem::take(&mut room.departing);
-        let (still, gone) = departing.into_iter().partition(|d| room.has_drafts_of(d.conn));
-        room.departing = still;
-        for departure in gone {
-            self.announce_went(at, departure, out);
+        self.audience(at, out, Audience::close);
+        let room = self.rooms.remove(at).expect("it was found above");
+        self.directory.closed(&room.name);
+        if let Some(due) = room.audience.deadline() {
+            self.timers.disarm(due, Timer::Audience(at));
         }
-    }
-
-    /// Tells others that a member is gone from here, unless it is known to be elsewhere.
-    pub(super) fn announce_went(&mut self, at: RoomId, departure: Departure, out: &mut Actions) {
-        let elsewhere = |room: &Room| room.is_elsewhere(departure.id, None);
-        let shown = !self.rooms.get(at).is_some_and(elsewhere);
-        self.count_out(at, departure, shown, out);
-    }
-
-    /// Takes a member out of this Hub's part of a roster.
-    pub(super) fn count_out(
-        &mut self,
-        at: RoomId,
-        departure: Departure,
-        shown: bool,
-        out: &mut Actions,
-    ) {
-        let Departure { conn, id, member, reason } = departure;
-        let Some(room) = self.rooms.get_mut(at) else { return };
-        room.version += 1;
-        self.changes = self.changes.max(room.version);
-        let (name, version) = (room.name.clone(), room.version);
-        if shown {
-            self.notice(at, Notice::Went(member.clone(), reason, Some(conn)), out);
-        } else {
-            self.reconcile(at);
-        }
-        let to = SignalTo::Followers(name.clone());
-        let room = name.clone();
-        self.signal(to, || Signal::Went { room, id, member, reason, version }, out);
-        self.count_changed(name);
-    }
-
-    /// Takes a connection off the list that it is on.
-    pub(super) fn take_off(&mut self, conn: ConnId, at: RoomId, state: &State) {
-        let Some(room) = self.rooms.get_mut(at) else { return };
-        match state {
-            // One that joins again is listed as one that lags.
-            State::Joining(_) | State::Lagging { .. } => {
-                room.lagging.remove(&conn);
-                room.untold_of.remove(&conn);
-            }
-            State::Live(place) => {
-                let sessions = &self.sessions;
-                let member = |conn| sessions.get(conn).map(Session::member);
-                let Some(moved) = room.live.swap_remove(*place, member) else { return };
-                let Some(session) = self.sessions.get_mut(moved) else { return };
-                if let Some(subscription) = session.subscription(at) {
-                    debug_assert!(matches!(subscription.state, State::Live(_)));
-                    subscription.state = State::Live(*place);
-                }
-            }
-        }
-    }
-
-    /// Forgets a room that nobody needs; its log stays.
-    pub(super) fn forget_if_idle(&mut self, at: RoomId, out: &mut Actions) {
-        if self.rooms.get(at).is_some_and(Room::is_idle)
-            && let Some(room) = self.rooms.remove(at)
-        {
-            self.directory.closed(&room.name);
-            if room.left_in_silence {
-                self.tell_empty(&room, out);
-            }
-            if let Some(crowd) = &room.crowd {
-                self.timers.disarm(crowd.due, Timer::Presence(at));
-            }
-            if room.has_roster() {
-                self.count_changed(room.name.clone());
-            }
-            out.push_back(Action::Unfollow { room: room.name });
-        }
-    }
-
-    /// Lists a room's members: those here first, then those of other Hubs. Whoever has just moved
-    /// from one Hub to another counts once. An inbox shows nobody.
-    pub(super) fn members_view(&self, at: RoomId) -> Option<MembersView> {
-        let room = self.rooms.get(at)?;
-        if !room.has_roster() {
-            return Some(MembersView { count: 0, members: Arc::default() });
-        }
-        let listed = self.config.limits.members_listed as usize;
-        let mut members = self.listed_here(room, listed);
-        let mut count = room.members();
-        for (hub, part) in &room.remote {
-            for (id, member) in &part.members {
-                let before = room.remote.range(..hub);
-                let twice = self.is_here(*id, at)
-                    || before.into_iter().any(|(_, part)| part.members.contains_key(id));
-                if twice {
-                    count = count.saturating_sub(1);
-                } else if members.len() < listed {
-                    Arc::make_mut(&mut members).push(member.clone());
-                }
-            }
-        }
-        Some(MembersView { count, members })
-    }
-
-    fn listed_here(&self, room: &Room, listed: usize) -> Arc<Vec<Member>> {
-        let others = !room.lagging.is_empty() || !room.away.is_empty();
-        if let Some(known) = room.live.listed(listed)
-            && (known.len() == listed || !others)
-        {
-            return known.clone();
-        }
-        let here = room.live.iter().chain(room.lagging.iter().copied());
-        let here = here.filter_map(|conn| self.sessions.get(conn).map(Session::member));
-        let here = here.chain(room.away.values().cloned());
-        Arc::new(here.take(listed).collect())
-    }
-
-    /// Tells whether a member is in a room on this Hub.
-    pub(super) fn is_here(&self, id: MemberId, at: RoomId) -> bool {
-        self.rooms.get(at).is_some_and(|room| room.away.contains_key(&id))
-            || self.sessions.of(id).is_some_and(|session| session.is_in(at))
+        out.push_back(Action::Unfollow { room: room.name });
     }
 
     /// Takes back a join whose history can't be read; a member stays what it was.
@@ -507,8 +334,7 @@ impl Hub {
         }
         let Some(session) = self.sessions.get_mut(conn) else { return };
         let Some(subscription) = session.unsubscribe(at) else { return };
-        let member = (session.member_id, session.member());
-        let reason = LeaveReason::Left;
-        self.depart((conn, at), &subscription.state, member, reason, out);
+        let attendee = session.attendee();
+        self.depart(at, attendee, &subscription.state, LeaveReason::Left, out);
     }
 }

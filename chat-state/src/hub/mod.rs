@@ -9,6 +9,7 @@
 //! does what an operator orders, `places` tells whether there is one in a room, `view` shows what
 //! there is, `stats` counts it.
 mod append;
+mod audience;
 mod auth;
 mod away;
 mod budgets;
@@ -18,7 +19,6 @@ mod drain;
 mod heartbeat;
 mod history;
 mod membership;
-mod notices;
 mod operate;
 mod patience;
 mod pause;
@@ -26,6 +26,7 @@ mod places;
 mod questions;
 mod requests;
 mod resume;
+mod rosters;
 mod signals;
 mod stats;
 mod tally;
@@ -51,7 +52,7 @@ use crate::session::{OutboxState, Paused, Session, Stage};
 use crate::timers::{Timer, Timers};
 
 pub(crate) use self::auth::Auth;
-use self::away::{Away, Lingering};
+use self::away::{Away, LingeringSessions};
 use self::budgets::Budgets;
 pub(crate) use self::budgets::Shares;
 use self::drain::Draining;
@@ -83,7 +84,7 @@ pub struct Hub {
     /// Sessions that have lost their connection.
     away: Away,
     /// Members that others do not see leave yet.
-    lingering: BTreeMap<MemberId, Lingering>,
+    lingering: LingeringSessions,
     rooms: Rooms,
     pending: Questions,
     /// When the appends among them are given up.
@@ -149,7 +150,7 @@ impl Hub {
             budgets: Budgets::default(),
             tally: Tally::default(),
             away: Away::default(),
-            lingering: BTreeMap::new(),
+            lingering: LingeringSessions::default(),
             rooms: Rooms::default(),
             pending: Questions::default(),
             patience: Patience::default(),
@@ -184,7 +185,7 @@ impl Hub {
                 self.malformed(now.mono, conn, error, dialect, out);
             }
             Event::Alive { conn } => self.heard(now.mono, conn),
-            Event::Congested { conn } => self.congested(conn),
+            Event::Congested { conn } => self.congested(conn, out),
             Event::Drained { conn } => self.drained(now.mono, conn, out),
             Event::Disconnected { conn, why } => self.end(conn, why, out),
             Event::Appended { token, result } => self.appended(now.mono, token, result, out),
@@ -234,8 +235,7 @@ impl Hub {
                 Timer::Resume(conn) => self.resume_due(now.mono, conn, out),
                 Timer::Linger(member) => self.linger_due(member, out),
                 Timer::Away(member) => self.away.forget(member),
-                Timer::Left(room, hub) => self.left_due(room, hub, out),
-                Timer::Presence(room) => self.presence_due(room, out),
+                Timer::Audience(room) => self.audience_due(room, out),
                 Timer::Census => self.census_due(out),
                 Timer::Poll => self.poll_due(out),
             }
@@ -351,9 +351,9 @@ impl Hub {
         if limits.members_listed != self.config.limits.members_listed {
             for at in self.rooms.ids() {
                 let sessions = &self.sessions;
-                let member = |conn| sessions.get(conn).map(Session::member);
+                let member = |conn| sessions.get(conn).expect("a member has a session").member();
                 if let Some(room) = self.rooms.get_mut(at) {
-                    room.live.relist(listed_max, member);
+                    room.audience.relist(listed_max, member);
                 }
             }
         }

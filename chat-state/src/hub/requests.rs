@@ -190,7 +190,7 @@ impl Hub {
             }
             Request::Members { room } => {
                 let Some(at) = self.member_room(conn, &room, &id, out) else { return };
-                let Some(view) = self.members_view(at) else { return };
+                let view = self.members_view(at);
                 let Some(room) = self.rooms.get(at).map(|r| r.name.clone()) else { return };
                 Self::reply(conn, ServerFrame::Members { id, room, view }, out);
             }
@@ -377,7 +377,7 @@ impl Hub {
     /// Lists rooms that somebody is in, here or on other Hubs, after a name.
     fn list_rooms(&self, after: Option<&RoomName>) -> (Vec<RoomSummary>, bool) {
         let limit = self.config.limits.rooms_listed as usize;
-        let mut here = self.rooms.after(after).filter(|r| r.members_here() > 0).peekable();
+        let mut here = self.rooms.after(after).filter(|r| r.audience.count_here() > 0).peekable();
         let mut there = self.directory.after(after).peekable();
         let mut rooms = Vec::new();
         while rooms.len() <= limit {
@@ -390,7 +390,7 @@ impl Hub {
             };
             let mut members = self.directory.count(&room);
             if let Some(own) = here.next_if(|r| r.name == room) {
-                members += own.members_here();
+                members += own.audience.count_here();
             }
             let _ = there.next_if(|name| **name == room);
             rooms.push(RoomSummary { room, members });
@@ -421,7 +421,7 @@ impl Hub {
             (true, None) => true,
             (false, last) => last.is_some_and(|last| last.active),
         };
-        if !due || room.members() > u64::from(self.config.limits.typing_members) {
+        if !due || room.audience.count() > u64::from(self.config.limits.typing_members) {
             return;
         }
         // That it has ended does not make the next beginning come sooner.
@@ -429,7 +429,7 @@ impl Hub {
         subscription.typing = Some(Typing { at, active });
         let name = room.name.clone();
         out.push_back(Action::Send {
-            to: Recipients::AllBut(room.live.roster().clone(), conn),
+            to: Recipients::AllBut(room.audience.live().clone(), conn),
             frame: ServerFrame::Typing { room: name.clone(), member: member.clone(), active },
         });
         let to = SignalTo::Followers(name.clone());

@@ -12,12 +12,13 @@ use alloc::vec::Vec;
 
 use chat_proto::{
     CloseCode, DisplayName, LeaveReason, LostReason, Position, Recovery, RequestId, Resume,
-    RoomName, Seq, ServerFrame,
+    RoomName, Seq,
 };
 
 use super::{Actions, Hub, auth};
 use crate::event::{Signal, SignalTo};
 use crate::ids::{ConnId, Mono};
+use crate::room::audience::Told;
 use crate::room::{LogState, RoomId};
 use crate::session::{Feed, Joining, Recovering, Stage, State, Subscription};
 use crate::timers::Timer;
@@ -91,7 +92,7 @@ impl Hub {
         let found = self.rooms.find(&name);
         let lingers = found
             .and_then(|at| self.rooms.get(at))
-            .is_some_and(|room| room.away.contains_key(&member));
+            .is_some_and(|room| room.audience.is_away(member));
         let may = auth::allows(session, &name)
             && !self.keeps_out(&session.user, Some(&name))
             && (lingers || self.has_place(&name).is_ok());
@@ -138,23 +139,16 @@ impl Hub {
     }
 
     fn recovered(&mut self, (conn, at): (ConnId, RoomId), from: Seq, out: &mut Actions) {
-        let Some(id) = self.sessions.get(conn).map(|session| session.member_id) else { return };
-        let back = self.is_back(id, at);
         let Some(room) = self.rooms.get_mut(at) else { return };
         let LogState::Open { epoch, cursor, .. } = &room.log else { return };
         let head = Position { epoch: epoch.clone(), seq: *cursor };
         room.joining.remove(&conn);
         room.ahead.remove(&conn);
-        room.lagging.insert(conn);
         let name = room.name.clone();
         let Some(session) = self.sessions.get_mut(conn) else { return };
-        let member = session.member();
-        if let Some(subscription) = session.subscription(at) {
-            subscription.state = State::Lagging { cursor: from, feed: Feed::Ready };
-        }
-        if !back {
-            self.announce_came(conn, at, (name.clone(), member), out);
-        }
+        let attendee = session.attendee();
+        self.set_state(conn, at, State::Lagging { cursor: from, feed: Feed::Ready });
+        self.audience(at, out, |audience, cx| audience.enter(cx, attendee, Told::Nothing));
         self.decide(conn, &name, Recovery::Recovered(head));
     }
 
@@ -168,8 +162,8 @@ impl Hub {
         let Some(name) = self.rooms.get(at).map(|room| room.name.clone()) else { return };
         let Some(session) = self.sessions.get_mut(conn) else { return };
         let Some(subscription) = session.unsubscribe(at) else { return };
-        let member = (session.member_id, session.member());
-        self.depart((conn, at), &subscription.state, member, LeaveReason::Left, out);
+        let attendee = session.attendee();
+        self.depart(at, attendee, &subscription.state, LeaveReason::Left, out);
         self.decide(conn, &name, Recovery::Lost(reason));
         self.finish_resume(conn, out);
     }
@@ -230,15 +224,8 @@ impl Hub {
         self.welcome(conn, (id, &features), Some(rooms), out);
         // An inbox has nobody to be told of.
         for room in recovered.into_iter().filter(|room| !room.is_inbox()) {
-            let Some(at) = self.rooms.find(&room) else { continue };
-            if let Some(room) = self.rooms.get_mut(at) {
-                room.untold_of.remove(&conn);
-            }
-            if let Some(view) = self.members_view(at) {
-                let count = view.count;
-                Self::reply(conn, ServerFrame::Members { id: None, room, view }, out);
-                self.one_was_told(at, count);
-            }
+            let at = self.rooms.find(&room).expect("a room outlives its members");
+            self.tell_members(conn, at, out);
         }
         self.catch_up(conn, out);
     }

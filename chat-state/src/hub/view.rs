@@ -13,7 +13,7 @@ impl Hub {
     /// at most `limit`. Inboxes are not listed.
     #[must_use]
     pub fn rooms_view(&self, after: Option<&RoomName>, limit: usize) -> Vec<RoomView> {
-        let rooms = self.rooms.after(after).filter(|room| room.members_here() > 0);
+        let rooms = self.rooms.after(after).filter(|room| room.audience.count_here() > 0);
         rooms.take(limit).map(view).collect()
     }
 
@@ -21,7 +21,7 @@ impl Hub {
     #[must_use]
     pub fn room_view(&self, name: &RoomName) -> Option<RoomView> {
         let room = self.rooms.find(name).and_then(|at| self.rooms.get(at))?;
-        (room.members_here() > 0).then(|| view(room))
+        (room.audience.count_here() > 0).then(|| view(room))
     }
 
     /// Returns the sessions that are wanted among the connections of `count` slots from `slot` on,
@@ -71,5 +71,5 @@ fn view(room: &Room) -> RoomView {
         LogState::Opening => None,
         LogState::Open { epoch, cursor, .. } => Some((epoch.clone(), *cursor)),
     };
-    RoomView { room: room.name.clone(), members: room.members_here(), position }
+    RoomView { room: room.name.clone(), members: room.audience.count_here(), position }
 }

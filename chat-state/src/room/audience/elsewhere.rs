@@ -208,7 +208,14 @@ impl Elsewhere {
         self.replace(peer, Part { version, count, members }, own)
     }
 
+    /// Empties the parts of all peers.
+    pub(super) fn clear_all(&mut self) -> Union {
+        let peers: Vec<_> = self.parts.keys().copied().collect();
+        peers.into_iter().fold(Union::Same, |union, peer| union.and(self.clear(peer)))
+    }
+
     /// Forgets a peer with everything that it has reported.
+    #[cfg_attr(not(test), expect(dead_code, reason = "peers have no leases yet"))]
     pub(super) fn end(&mut self, peer: PeerSlot) -> Union {
         let union = self.clear(peer);
         self.parts.remove(&peer);

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use chat_proto::Member;
 
 use crate::ids::ConnId;
-use crate::roster::Roster;
+use crate::room::Roster;
 
 /// The live members of a room, with the list of the first of them.
 ///

@@ -40,7 +40,7 @@ pub(crate) use self::types::{
     Visibility,
 };
 use crate::ids::{ConnId, MemberId};
-use crate::roster::Roster;
+use crate::room::Roster;
 
 /// Everybody in one room.
 #[derive(Debug)]

@@ -29,7 +29,7 @@ enum Step {
     PeerPart(u32, u8, u8),
     PeerLeaving(u32),
     PeerEnded(u32),
-    PeerDoubted(u32),
+    PeersDoubted,
     /// The last report of a peer comes again.
     PeerRepeats(u32),
     Pass(u64),
@@ -54,7 +54,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         (p.clone(), any::<u8>(), 0..4_u8).prop_map(|(p, bits, more)| Step::PeerPart(p, bits, more)),
         p.clone().prop_map(Step::PeerLeaving),
         p.clone().prop_map(Step::PeerEnded),
-        p.clone().prop_map(Step::PeerDoubted),
+        Just(Step::PeersDoubted),
         p.prop_map(Step::PeerRepeats),
         (0..2000_u64).prop_map(Step::Pass),
     ];
@@ -253,10 +253,11 @@ impl Play {
                 stage.call(|audience, cx| audience.end_peer(cx, PeerSlot(p)));
                 model.peers.remove(&p);
             }
-            Step::PeerDoubted(p) => {
-                stage.call(|audience, cx| audience.doubt_peer(cx, PeerSlot(p)));
-                let peer = model.peer(p);
-                *peer = PeerModel { version: peer.version, ..PeerModel::default() };
+            Step::PeersDoubted => {
+                stage.call(Audience::doubt_peers);
+                for peer in model.peers.values_mut() {
+                    *peer = PeerModel { version: peer.version, ..PeerModel::default() };
+                }
             }
             Step::PeerRepeats(p) => {
                 if let Some(version) = model.peers.get(&p).map(|peer| peer.version) {

@@ -129,12 +129,12 @@ fn what_a_peer_reported_ends_with_it() {
 }
 
 #[test]
-fn a_peer_in_doubt_that_reports_the_same_again_is_told_at_most_once() {
+fn peers_in_doubt_that_report_the_same_again_is_told_at_most_once() {
     let mut stage = Stage::new(RULES);
     stage.join(1);
     stage.reported(PEER, part(3, &[2, 3]));
     stage.forget_told();
-    stage.call(|audience, cx| audience.doubt_peer(cx, PEER));
+    stage.call(Audience::doubt_peers);
     stage.reported(PEER, part(3, &[2, 3]));
     stage.rest();
     assert_eq!(stage.told(1), ["members 3(U1,U2,U3)"]);
