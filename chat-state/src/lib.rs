@@ -51,6 +51,7 @@ extern crate std;
 pub mod client;
 mod config;
 mod crowd;
+mod delivery;
 mod directory;
 mod event;
 mod grant;

@@ -7,15 +7,15 @@ use chat_proto::{
     RoomName, Seq, ServerFrame,
 };
 
-use super::history::HistoryLoad;
 use super::notices::Notice;
 use super::places::Refusal;
 use super::{Actions, Hub, Pending};
+use crate::delivery::wire;
 use crate::event::{Action, Signal, SignalTo};
 use crate::ids::{ConnId, MemberId, Mono};
 use crate::log::{Keep, ReadRange};
 use crate::room::{Departure, LogState, Queued, Room, RoomId};
-use crate::session::{Feed, Joining, OutboxState, Session, State};
+use crate::session::{Bulk, Joining, Message, Session, State};
 use crate::timers::Timer;
 
 impl Hub {
@@ -77,6 +77,7 @@ impl Hub {
         out: &mut Actions,
     ) -> Result<(), Refusal> {
         let Some(end) = self.rooms.get(at).map(Room::cursor) else { return Ok(()) };
+        self.drop_work(conn, at, out);
         let Some(session) = self.sessions.get_mut(conn) else { return Ok(()) };
         let dialect = session.dialect;
         let Some(subscription) = session.subscription(at) else { return Ok(()) };
@@ -85,14 +86,13 @@ impl Hub {
             State::Joining(earlier) => {
                 let id = core::mem::replace(&mut earlier.id, joining.id);
                 earlier.history = joining.history;
-                earlier.load = None;
                 let why = "a later join of the same room has taken its place";
                 Self::refuse(conn, id, ErrorCode::LogUnavailable, why, out);
                 self.go_on_joining(conn, at, out);
                 return Ok(());
             }
             State::Live(_) => end,
-            State::Lagging { cursor, .. } => *cursor,
+            State::Lagging { cursor } => *cursor,
         };
         let joining = Joining { before: Some(reached), ..joining };
         let before = core::mem::replace(&mut subscription.state, State::Joining(joining.into()));
@@ -190,17 +190,32 @@ impl Hub {
         }
     }
 
-    /// Answers a join from the recent entries, or asks the log for older ones first.
+    /// Goes on with a join once its room is open: a `chat.v1` session is answered by its feed.
     pub(super) fn go_on_joining(&mut self, conn: ConnId, at: RoomId, out: &mut Actions) {
-        let Some(room) = self.rooms.get(at) else { return };
-        let LogState::Open { first, cursor, .. } = room.log else { return };
+        if !self.rooms.get(at).is_some_and(Room::is_open) {
+            return;
+        }
         let Some(session) = self.sessions.get_mut(conn) else { return };
+        let dialect = session.dialect;
         let Some(subscription) = session.subscription(at) else { return };
         let State::Joining(joining) = &subscription.state else { return };
         if joining.resume.is_some() {
             self.recover((conn, at), out);
             return self.finish_resume(conn, out);
         }
+        match dialect {
+            Dialect::Basic => self.serve_join(conn, at, out),
+            Dialect::V1 => self.want(conn, Bulk::Join(at), out),
+        }
+    }
+
+    /// Answers a join from the recent entries, or asks the log for older ones first.
+    pub(super) fn serve_join(&mut self, conn: ConnId, at: RoomId, out: &mut Actions) {
+        let Some(room) = self.rooms.get(at) else { return };
+        let LogState::Open { first, cursor, .. } = room.log else { return };
+        let Some(session) = self.sessions.get_mut(conn) else { return };
+        let Some(subscription) = session.subscription(at) else { return };
+        let State::Joining(joining) = &subscription.state else { return };
         let wanted = u64::from(joining.history.min(self.config.limits.history));
         let from = cursor.next().minus(wanted).max(first);
         let bytes = self.config.limits.page_bytes;
@@ -211,13 +226,7 @@ impl Hub {
         }
         let limit = wanted as u32;
         let range = ReadRange { from, to: cursor, limit, bytes, keep: Keep::Newest };
-        let pending = Pending::Join(conn, at, HistoryLoad { id: joining.id.clone(), range });
-        let token = self.load(room.name.clone(), range, pending, out);
-        if let Some(subscription) = self.sessions.get_mut(conn).and_then(|s| s.subscription(at))
-            && let State::Joining(joining) = &mut subscription.state
-        {
-            joining.load = Some(token);
-        }
+        self.read_for(conn, Bulk::Join(at), room.name.clone(), range, out);
     }
 
     /// Answers a join. Live events begin directly after `head`.
@@ -234,21 +243,25 @@ impl Hub {
         let LogState::Open { epoch, cursor, .. } = &room.log else { return };
         let (epoch, cursor) = (epoch.clone(), *cursor);
         let Some(session) = self.sessions.get_mut(conn) else { return };
-        let (dialect, member, outbox) = (session.dialect, session.member(), session.outbox);
+        let (dialect, member) = (session.dialect, session.member());
+        // A `chat.v1` connection that takes nothing at the moment is fed once it does.
+        let open = session.feed.is_open() || dialect == Dialect::Basic;
         let Some(subscription) = session.subscription(at) else { return };
-        let State::Joining(joining) = &subscription.state else { return };
+        let State::Joining(joining) = &mut subscription.state else { return };
+        let held = core::mem::take(&mut joining.held);
         let (id, known) = (joining.id.clone(), back || joining.before.is_some());
         room.joining.remove(&conn);
         room.untold_of.remove(&conn);
-        // One that takes nothing at the moment is fed once it does. (`basic` can't be.)
-        let open = outbox == OutboxState::Open || dialect == Dialect::Basic;
         subscription.state = if head == cursor && open {
             room.lagging.remove(&conn);
             State::Live(room.live.push(conn, || member.clone()))
         } else {
             room.lagging.insert(conn);
-            State::Lagging { cursor: head, feed: Feed::Ready }
+            State::Lagging { cursor: head }
         };
+        if matches!(subscription.state, State::Lagging { .. }) {
+            session.feed.want(Bulk::CatchUp(at));
+        }
         let name = room.name.clone();
         let mut told = None;
         match dialect {
@@ -263,6 +276,9 @@ impl Hub {
                 };
                 let Some(members) = self.members_view(at) else { return };
                 told = Some(members.count);
+                let bytes = events.iter().map(|entry| wire::entry(entry));
+                let bytes = bytes.fold(wire::members(members.members.len()), u32::saturating_add);
+                self.spend(conn, bytes);
                 let room = name.clone();
                 let joined = Joined { id, room, epoch, head, members, events, has_more_before };
                 Self::reply(conn, ServerFrame::Joined(joined.into()), out);
@@ -274,8 +290,11 @@ impl Hub {
         if let Some(count) = told {
             self.one_was_told(at, count);
         }
-        if head != cursor {
-            self.catch_up(conn, out);
+        for message in held {
+            self.queue_message(self.now, (conn, at), message, out);
+        }
+        if dialect == Dialect::V1 {
+            self.serve(conn, out);
         }
     }
 
@@ -314,13 +333,18 @@ impl Hub {
         out: &mut Actions,
     ) {
         let Some(session) = self.sessions.get_mut(conn) else { return };
-        let Some(subscription) = session.unsubscribe(at) else { return };
+        let Some(mut subscription) = session.unsubscribe(at) else { return };
         let (dialect, member) = (session.dialect, session.member());
         let id = session.member_id;
-        if let (Dialect::V1, State::Joining(joining)) = (dialect, &subscription.state) {
+        if let State::Joining(joining) = &mut subscription.state {
             let why = "the room was left before the join was done";
-            Self::refuse(conn, joining.id.clone(), ErrorCode::NotMember, why, out);
+            let held = core::mem::take(&mut joining.held);
+            if dialect == Dialect::V1 {
+                Self::refuse(conn, joining.id.clone(), ErrorCode::NotMember, why, out);
+            }
+            self.refuse_held(conn, held, out);
         }
+        self.drop_work(conn, at, out);
         self.depart((conn, at), &subscription.state, (id, member), reason, out);
     }
 
@@ -489,6 +513,15 @@ impl Hub {
         Arc::new(here.take(listed).collect())
     }
 
+    /// Refuses what was said behind a join that has failed.
+    fn refuse_held(&mut self, conn: ConnId, held: Vec<Message>, out: &mut Actions) {
+        for Message { id, .. } in held {
+            self.ended(self.now, conn, out);
+            let why = "the join that this message followed has failed";
+            Self::refuse(conn, id, ErrorCode::NotMember, why, out);
+        }
+    }
+
     /// Tells whether a member is in a room on this Hub.
     pub(super) fn is_here(&self, id: MemberId, at: RoomId) -> bool {
         self.rooms.get(at).is_some_and(|room| room.away.contains_key(&id))
@@ -502,12 +535,17 @@ impl Hub {
             && let State::Joining(joining) = &subscription.state
             && let Some(cursor) = joining.before
         {
-            subscription.state = State::Lagging { cursor, feed: Feed::Ready };
-            return self.catch_up(conn, out);
+            subscription.state = State::Lagging { cursor };
+            return self.want(conn, Bulk::CatchUp(at), out);
         }
         let Some(session) = self.sessions.get_mut(conn) else { return };
-        let Some(subscription) = session.unsubscribe(at) else { return };
+        let Some(mut subscription) = session.unsubscribe(at) else { return };
         let member = (session.member_id, session.member());
+        if let State::Joining(joining) = &mut subscription.state {
+            let held = core::mem::take(&mut joining.held);
+            self.refuse_held(conn, held, out);
+        }
+        self.drop_work(conn, at, out);
         let reason = LeaveReason::Left;
         self.depart((conn, at), &subscription.state, member, reason, out);
     }

@@ -156,7 +156,7 @@ impl Hub {
 
     /// Returns who is in a room, as an event. A list that is whole replaces what was known, so it
     /// does not matter what came between.
-    fn presence(&self, at: RoomId) -> Option<(ServerFrame, u64)> {
+    pub(super) fn presence(&self, at: RoomId) -> Option<(ServerFrame, u64)> {
         let room = self.rooms.get(at)?.name.clone();
         let view = self.members_view(at)?;
         let count = view.count;

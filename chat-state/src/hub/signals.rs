@@ -6,7 +6,7 @@ use chat_proto::{Member, RoomName, ServerFrame};
 use super::notices::Notice;
 use super::{Actions, Hub};
 use crate::config::Peers;
-use crate::event::{Action, Recipients, Signal, SignalTo};
+use crate::event::{Signal, SignalTo};
 use crate::ids::{HubId, MemberId, Mono};
 use crate::presence::Change;
 use crate::room::{Room, RoomId};
@@ -79,9 +79,8 @@ impl Hub {
                 let Some(room) = self.rooms.find(&room).and_then(|at| self.rooms.get(at)) else {
                     return;
                 };
-                let to = Recipients::All(room.live.roster().clone());
                 let frame = ServerFrame::Typing { room: room.name.clone(), member, active };
-                out.push_back(Action::Send { to, frame });
+                self.show_typing(room, None, frame, out);
             }
         }
     }
