@@ -59,6 +59,8 @@ pub struct Times {
     pub basic_dead_ms: u64,
     /// An append that is not answered by then has an unknown outcome.
     pub append_ms: u64,
+    /// How long the log may take to answer a read; then the read has failed.
+    pub read_ms: u64,
     /// How long a missing entry may take to come by a signal before the log is asked.
     pub hole_ms: u64,
     /// How long to wait before a failed read of the log is tried again.
@@ -95,6 +97,7 @@ impl Default for Times {
             basic_heartbeat_ms: 54_000,
             basic_dead_ms: 60_000,
             append_ms: 30_000,
+            read_ms: 10_000,
             hole_ms: 20,
             retry_ms: 500,
             census_ms: 1000,

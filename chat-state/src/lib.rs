@@ -50,6 +50,7 @@ extern crate std;
 
 pub mod client;
 mod config;
+mod delivery;
 mod directory;
 mod event;
 mod grant;

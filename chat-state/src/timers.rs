@@ -29,8 +29,10 @@ pub(crate) enum Timer {
     Head(RoomId),
     /// Opening a room has failed and may be tried again.
     Open(RoomId),
-    /// Feeding a lagging connection has failed and may be tried again.
+    /// A read for a connection has failed and may be tried again.
     CatchUp(ConnId),
+    /// The log has not answered a read for a connection.
+    Read(ConnId),
     /// A resume has waited long enough for the log.
     Resume(ConnId),
     /// A session that has lost its connection leaves its rooms.

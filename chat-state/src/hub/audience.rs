@@ -1,7 +1,7 @@
 //! Calls the audiences of rooms, and does what they ask for.
 use alloc::vec::Vec;
 
-use chat_proto::{LeaveReason, Member, MembersView, ServerFrame};
+use chat_proto::{LeaveReason, Member, MembersView};
 
 use super::{Actions, Hub, Sessions};
 use crate::config::Config;
@@ -9,7 +9,7 @@ use crate::event::{Action, Signal, SignalTo};
 use crate::ids::{ConnId, MemberId};
 use crate::room::audience::{Attendee, Audience, Context, Drafts, Effect, Farewell, Rules, Say};
 use crate::room::{Room, RoomId};
-use crate::session::{Feed, Session, State};
+use crate::session::{Session, State};
 use crate::timers::Timer;
 
 /// Why a room is there: whoever calls its audience has found it, or is a member of it.
@@ -101,13 +101,17 @@ impl Hub {
         self.set_state(conn, at, State::Live(place));
     }
 
-    /// Takes a live member off the live list. From now on it has a cursor of its own.
-    pub(super) fn fall_behind(&mut self, conn: ConnId, at: RoomId, out: &mut Actions) {
-        let cursor = self.rooms.get(at).expect(FOUND).cursor();
-        let lagging = State::Lagging { cursor, feed: Feed::Ready };
-        let before = self.set_state(conn, at, lagging);
-        let State::Live(place) = before else { panic!("{conn:?} is not live in {at:?}") };
-        self.audience(at, out, |audience, cx| audience.fall_behind(cx, conn, place));
+    /// Takes a member off the live list, if it is there. The member is behind from now on.
+    pub(super) fn stand_behind(
+        &mut self,
+        conn: ConnId,
+        at: RoomId,
+        state: State,
+        out: &mut Actions,
+    ) {
+        if let State::Live(place) = self.set_state(conn, at, state) {
+            self.audience(at, out, |audience, cx| audience.fall_behind(cx, conn, place));
+        }
     }
 
     /// Sets the state of a subscription and returns the one before.
@@ -115,15 +119,6 @@ impl Hub {
         let session = self.sessions.get_mut(conn).expect("a member has a session");
         let subscription = session.subscription(at).expect("a member is subscribed");
         core::mem::replace(&mut subscription.state, state)
-    }
-
-    /// Tells a member who is in the room, as an event.
-    pub(super) fn tell_members(&mut self, conn: ConnId, at: RoomId, out: &mut Actions) {
-        let room = self.rooms.get_mut(at).expect(FOUND);
-        room.audience.note_told(conn);
-        let room = room.name.clone();
-        let view = self.members_view(at);
-        Self::reply(conn, ServerFrame::Members { id: None, room, view }, out);
     }
 
     /// Tells of the members that have left a room and whose drafts the log has answered.

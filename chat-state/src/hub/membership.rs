@@ -7,15 +7,15 @@ use chat_proto::{
     ServerFrame,
 };
 
-use super::history::HistoryLoad;
 use super::places::Refusal;
 use super::{Actions, Hub, Pending};
+use crate::delivery::wire;
 use crate::event::{Action, Signal, SignalTo};
 use crate::ids::{ConnId, Mono};
 use crate::log::{Keep, ReadRange};
 use crate::room::audience::{Attendee, Audience, Told};
 use crate::room::{LogState, Queued, Room, RoomId};
-use crate::session::{Feed, Joining, OutboxState, Session, State, Subscription};
+use crate::session::{Bulk, Joining, Message, Session, State, Subscription};
 use crate::timers::Timer;
 
 impl Hub {
@@ -71,6 +71,7 @@ impl Hub {
         out: &mut Actions,
     ) -> Result<(), Refusal> {
         let Some(end) = self.rooms.get(at).map(Room::cursor) else { return Ok(()) };
+        self.drop_work(conn, at, out);
         let Some(session) = self.sessions.get_mut(conn) else { return Ok(()) };
         let dialect = session.dialect;
         let Some(subscription) = session.subscription(at) else { return Ok(()) };
@@ -79,20 +80,16 @@ impl Hub {
             State::Joining(earlier) => {
                 let id = core::mem::replace(&mut earlier.id, joining.id);
                 earlier.history = joining.history;
-                earlier.load = None;
                 let why = "a later join of the same room has taken its place";
                 Self::refuse(conn, id, ErrorCode::LogUnavailable, why, out);
                 self.go_on_joining(conn, at, out);
                 return Ok(());
             }
             State::Live(_) => end,
-            State::Lagging { cursor, .. } => *cursor,
+            State::Lagging { cursor } => *cursor,
         };
-        if matches!(subscription.state, State::Live(_)) {
-            self.fall_behind(conn, at, out);
-        }
         let joining = Joining { before: Some(reached), ..joining };
-        self.set_state(conn, at, State::Joining(joining.into()));
+        self.stand_behind(conn, at, State::Joining(joining.into()), out);
         self.go_on_joining(conn, at, out);
         Ok(())
     }
@@ -183,17 +180,32 @@ impl Hub {
         }
     }
 
-    /// Answers a join from the recent entries, or asks the log for older ones first.
+    /// Goes on with a join once its room is open: a `chat.v1` session is answered by its feed.
     pub(super) fn go_on_joining(&mut self, conn: ConnId, at: RoomId, out: &mut Actions) {
-        let Some(room) = self.rooms.get(at) else { return };
-        let LogState::Open { first, cursor, .. } = room.log else { return };
+        if !self.rooms.get(at).is_some_and(Room::is_open) {
+            return;
+        }
         let Some(session) = self.sessions.get_mut(conn) else { return };
+        let dialect = session.dialect;
         let Some(subscription) = session.subscription(at) else { return };
         let State::Joining(joining) = &subscription.state else { return };
         if joining.resume.is_some() {
             self.recover((conn, at), out);
             return self.finish_resume(conn, out);
         }
+        match dialect {
+            Dialect::Basic => self.serve_join(conn, at, out),
+            Dialect::V1 => self.want(conn, Bulk::Join(at), out),
+        }
+    }
+
+    /// Answers a join from the recent entries, or asks the log for older ones first.
+    pub(super) fn serve_join(&mut self, conn: ConnId, at: RoomId, out: &mut Actions) {
+        let Some(room) = self.rooms.get(at) else { return };
+        let LogState::Open { first, cursor, .. } = room.log else { return };
+        let Some(session) = self.sessions.get_mut(conn) else { return };
+        let Some(subscription) = session.subscription(at) else { return };
+        let State::Joining(joining) = &subscription.state else { return };
         let wanted = u64::from(joining.history.min(self.config.limits.history));
         let from = cursor.next().minus(wanted).max(first);
         let bytes = self.config.limits.page_bytes;
@@ -204,13 +216,7 @@ impl Hub {
         }
         let limit = wanted as u32;
         let range = ReadRange { from, to: cursor, limit, bytes, keep: Keep::Newest };
-        let pending = Pending::Join(conn, at, HistoryLoad { id: joining.id.clone(), range });
-        let token = self.load(room.name.clone(), range, pending, out);
-        if let Some(subscription) = self.sessions.get_mut(conn).and_then(|s| s.subscription(at))
-            && let State::Joining(joining) = &mut subscription.state
-        {
-            joining.load = Some(token);
-        }
+        self.read_for(conn, Bulk::Join(at), room.name.clone(), range, out);
     }
 
     /// Answers a join. Live events begin directly after `head`.
@@ -225,23 +231,25 @@ impl Hub {
         let LogState::Open { epoch, cursor, .. } = &room.log else { return };
         let (epoch, cursor) = (epoch.clone(), *cursor);
         let Some(session) = self.sessions.get_mut(conn) else { return };
-        let (dialect, attendee, outbox) = (session.dialect, session.attendee(), session.outbox);
+        let (dialect, attendee) = (session.dialect, session.attendee());
+        // A `chat.v1` connection that takes nothing at the moment is fed once it does.
+        let open = session.feed.is_open() || dialect == Dialect::Basic;
         let Some(subscription) = session.subscription(at) else { return };
-        let State::Joining(joining) = &subscription.state else { return };
+        let State::Joining(joining) = &mut subscription.state else { return };
+        let held = core::mem::take(&mut joining.held);
         let (id, again) = (joining.id.clone(), joining.before.is_some());
+        subscription.state = State::Lagging { cursor: head };
+        let (name, member) = (room.name.clone(), attendee.member.clone());
         room.joining.remove(&conn);
-        let name = room.name.clone();
-        subscription.state = State::Lagging { cursor: head, feed: Feed::Ready };
-        let member = attendee.member.clone();
         if again {
             room.audience.note_told(conn);
         } else {
             self.audience(at, out, |audience, cx| audience.enter(cx, attendee, Told::View));
         }
-        // A congested connection is fed once it has drained. `basic` can't be fed.
-        let open = outbox == OutboxState::Open || dialect == Dialect::Basic;
         if head == cursor && open {
             self.go_live(conn, at, out);
+        } else if let Some(session) = self.sessions.get_mut(conn) {
+            session.feed.want(Bulk::CatchUp(at));
         }
         match dialect {
             Dialect::Basic => {
@@ -253,12 +261,18 @@ impl Hub {
                     None => head >= first,
                 };
                 let (room, members) = (name, self.members_view(at));
+                let bytes = events.iter().map(|entry| wire::entry(entry));
+                let bytes = bytes.fold(wire::members(members.members.len()), u32::saturating_add);
+                self.spend(conn, bytes);
                 let joined = Joined { id, room, epoch, head, members, events, has_more_before };
                 Self::reply(conn, ServerFrame::Joined(joined.into()), out);
             }
         }
-        if head != cursor {
-            self.catch_up(conn, out);
+        for message in held {
+            self.queue_message(self.now, (conn, at), message, out);
+        }
+        if dialect == Dialect::V1 {
+            self.serve(conn, out);
         }
     }
 
@@ -271,12 +285,17 @@ impl Hub {
         out: &mut Actions,
     ) {
         let Some(session) = self.sessions.get_mut(conn) else { return };
-        let Some(subscription) = session.unsubscribe(at) else { return };
+        let Some(mut subscription) = session.unsubscribe(at) else { return };
         let (dialect, attendee) = (session.dialect, session.attendee());
-        if let (Dialect::V1, State::Joining(joining)) = (dialect, &subscription.state) {
+        if let State::Joining(joining) = &mut subscription.state {
             let why = "the room was left before the join was done";
-            Self::refuse(conn, joining.id.clone(), ErrorCode::NotMember, why, out);
+            let held = core::mem::take(&mut joining.held);
+            if dialect == Dialect::V1 {
+                Self::refuse(conn, joining.id.clone(), ErrorCode::NotMember, why, out);
+            }
+            self.refuse_held(conn, held, out);
         }
+        self.drop_work(conn, at, out);
         self.depart(at, attendee, &subscription.state, reason, out);
     }
 
@@ -322,6 +341,15 @@ impl Hub {
         out.push_back(Action::Unfollow { room: room.name });
     }
 
+    /// Refuses what was said behind a join that has failed.
+    fn refuse_held(&mut self, conn: ConnId, held: Vec<Message>, out: &mut Actions) {
+        for Message { id, .. } in held {
+            self.ended(self.now, conn, out);
+            let why = "the join that this message followed has failed";
+            Self::refuse(conn, id, ErrorCode::NotMember, why, out);
+        }
+    }
+
     /// Takes back a join whose history can't be read; a member stays what it was.
     pub(super) fn give_up_joining(&mut self, conn: ConnId, at: RoomId, out: &mut Actions) {
         let Some(session) = self.sessions.get_mut(conn) else { return };
@@ -329,12 +357,17 @@ impl Hub {
             && let State::Joining(joining) = &subscription.state
             && let Some(cursor) = joining.before
         {
-            subscription.state = State::Lagging { cursor, feed: Feed::Ready };
-            return self.catch_up(conn, out);
+            subscription.state = State::Lagging { cursor };
+            return self.want(conn, Bulk::CatchUp(at), out);
         }
         let Some(session) = self.sessions.get_mut(conn) else { return };
-        let Some(subscription) = session.unsubscribe(at) else { return };
+        let Some(mut subscription) = session.unsubscribe(at) else { return };
         let attendee = session.attendee();
+        if let State::Joining(joining) = &mut subscription.state {
+            let held = core::mem::take(&mut joining.held);
+            self.refuse_held(conn, held, out);
+        }
+        self.drop_work(conn, at, out);
         self.depart(at, attendee, &subscription.state, LeaveReason::Left, out);
     }
 }

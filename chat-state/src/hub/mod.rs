@@ -42,13 +42,14 @@ use chat_proto::{
 };
 
 use crate::config::{Config, Peers};
+use crate::delivery::Feed;
 use crate::directory::Directory;
 use crate::event::{Action, Event, Identity, Probe, Recipients, Signal, SignalTo, Spender};
 use crate::identity;
 use crate::ids::{AddressKey, ConnId, MemberId, Mono, Now, Token};
 use crate::log::ReadRange;
 use crate::room::{Queued, RoomId, Rooms};
-use crate::session::{OutboxState, Paused, Session, Stage};
+use crate::session::{Features, Paused, Session, Stage};
 use crate::timers::{Timer, Timers};
 
 pub(crate) use self::auth::Auth;
@@ -56,7 +57,6 @@ use self::away::{Away, LingeringSessions};
 use self::budgets::Budgets;
 pub(crate) use self::budgets::Shares;
 use self::drain::Draining;
-use self::history::HistoryLoad;
 use self::operate::Bans;
 use self::patience::Patience;
 use self::questions::Questions;
@@ -126,14 +126,10 @@ enum Pending {
     Head(RoomId),
     /// The entries after the cursor.
     Hole(RoomId),
-    /// The next entries for one who lags.
-    CatchUp(ConnId, RoomId),
-    /// The history of a join.
-    Join(ConnId, RoomId, HistoryLoad),
+    /// Entries for the feed of a connection.
+    Feed(ConnId, ReadRange),
     /// Who a connection is.
     Auth(ConnId),
-    /// A page.
-    Page(ConnId, RoomId, HistoryLoad),
 }
 
 impl Hub {
@@ -231,7 +227,8 @@ impl Hub {
                 Timer::Hole(room) => self.hole_due(room, out),
                 Timer::Head(room) => self.head_due(room, out),
                 Timer::Open(room) => self.load_open(room, out),
-                Timer::CatchUp(conn) => self.catch_up_due(conn, out),
+                Timer::CatchUp(conn) => self.retry_feed(conn, out),
+                Timer::Read(conn) => self.read_due(now.mono, conn, out),
                 Timer::Resume(conn) => self.resume_due(now.mono, conn, out),
                 Timer::Linger(member) => self.linger_due(member, out),
                 Timer::Away(member) => self.away.forget(member),
@@ -333,7 +330,8 @@ impl Hub {
             budget_at: None,
             in_flight: 0,
             paused: Paused::default(),
-            outbox: OutboxState::Open,
+            feed: Feed::default(),
+            features: Features::default(),
             auth,
             resuming: None,
         };
@@ -387,6 +385,9 @@ impl Hub {
             if let Some(at) = at {
                 self.timers.disarm(at, timer);
             }
+        }
+        if let Some(reading) = session.feed.in_flight() {
+            self.forget_read(conn, reading);
         }
         let greeted = matches!(session.stage, Stage::Resuming | Stage::Active);
         let lasting = session.dialect == Dialect::V1 && greeted;

@@ -17,12 +17,24 @@ use super::{Actions, Hub, auth};
 use crate::event::{Action, Recipients, Signal, SignalTo};
 use crate::ids::{ConnId, Mono, Now};
 use crate::rate;
-use crate::room::RoomId;
-use crate::session::{Joining, Session, Stage, Typing};
+use crate::room::{Room, RoomId, Roster};
+use crate::session::{BulkReply, Features, Joining, Message, Session, Stage, Typing};
 use crate::timers::Timer;
 
-/// Optional parts of the protocol that this server has.
-const FEATURES: &[&str] = &["typing"];
+/// The optional part of the protocol that shows who is typing.
+const TYPING: &str = "typing";
+
+/// Whether a `hello` asked to go on with a session, for its `welcome`.
+#[derive(Debug)]
+pub(super) enum Resumed {
+    Fresh,
+    Asked {
+        /// The server still knew the session.
+        known: bool,
+        /// What became of each room that was named.
+        rooms: BTreeMap<RoomName, Recovery>,
+    },
+}
 
 impl Hub {
     pub(super) fn received(
@@ -133,7 +145,8 @@ impl Hub {
                     self.close(conn, CloseCode::TooBig, LeaveReason::Disconnected, out);
                 } else if !content.contains('\0') {
                     let body = Body::Message { content, reply_to: None };
-                    self.say(now, (conn, current), (None, None, body), out);
+                    let message = Message { id: None, key: None, ts: now.wall, body };
+                    self.say(now.mono, (conn, current), message, out);
                 }
             }
         }
@@ -176,7 +189,8 @@ impl Hub {
                     return Self::refuse(conn, id, code, why, out);
                 }
                 let body = Body::Message { content, reply_to };
-                self.say(now, (conn, room), (id, key, body), out);
+                let message = Message { id, key, ts: now.wall, body };
+                self.say(now.mono, (conn, room), message, out);
             }
             Request::History { room, range, limit } => {
                 let Some(room) = self.member_room(conn, &room, &id, out) else { return };
@@ -189,14 +203,11 @@ impl Hub {
                 self.history(conn, room, (id, range, limit), out);
             }
             Request::Members { room } => {
-                let Some(at) = self.member_room(conn, &room, &id, out) else { return };
-                let view = self.members_view(at);
-                let Some(room) = self.rooms.get(at).map(|r| r.name.clone()) else { return };
-                Self::reply(conn, ServerFrame::Members { id, room, view }, out);
+                let Some(room) = self.member_room(conn, &room, &id, out) else { return };
+                self.want_reply(conn, id, BulkReply::Members { room }, out);
             }
             Request::Rooms { after } => {
-                let (rooms, has_more) = self.list_rooms(after.as_ref());
-                Self::reply(conn, ServerFrame::Rooms { id, rooms, has_more }, out);
+                self.want_reply(conn, id, BulkReply::Rooms { after }, out);
             }
             Request::Typing { room, active } => {
                 let Some(room) = self.room_to_speak(session, &room, &id, out) else { return };
@@ -262,28 +273,33 @@ impl Hub {
         if let Some(at) = session.hello_at.take() {
             self.timers.disarm(at, Timer::Hello(conn));
         }
+        session.features = Features { typing: features.iter().any(|asked| asked == TYPING) };
         if let Some(resume) = resume {
-            return self.resume(conn, (id, features, name), *resume, out);
+            return self.resume(conn, (id, name), *resume, out);
         }
         if let Some(name) = name {
             session.name = name;
         }
         let member = session.member_id;
         self.sessions.name(member, conn);
-        self.welcome(conn, (id, &features), None, out);
+        self.welcome(conn, id, Resumed::Fresh, out);
     }
 
     /// Answers `hello`, with what became of the rooms if it asked to resume.
     pub(super) fn welcome(
         &mut self,
         conn: ConnId,
-        (id, features): (Option<RequestId>, &[String]),
-        rooms: Option<BTreeMap<RoomName, Recovery>>,
+        id: Option<RequestId>,
+        resumed: Resumed,
         out: &mut Actions,
     ) {
         let Some(session) = self.sessions.get_mut(conn) else { return };
         session.stage = Stage::Active;
-        let known = |f: &&str| features.iter().any(|asked| asked == f);
+        let features = session.features.typing.then(|| String::from(TYPING));
+        let (resumed, rooms) = match resumed {
+            Resumed::Fresh => (false, BTreeMap::new()),
+            Resumed::Asked { known, rooms } => (known, rooms),
+        };
         let mut limits = self.config.limits.clone();
         if let Some(own) = session.auth.as_deref().and_then(Auth::messages_per_10s) {
             limits.messages_per_10s = own;
@@ -293,12 +309,12 @@ impl Hub {
             session: session.id.clone(),
             user: session.user.clone(),
             name: session.name.clone(),
-            resumed: rooms.is_some(),
+            resumed,
             durability: self.config.durability,
             heartbeat_ms: self.config.times.heartbeat_ms,
             limits,
-            features: FEATURES.iter().copied().filter(known).map(String::from).collect(),
-            rooms: rooms.unwrap_or_default(),
+            features: features.into_iter().collect(),
+            rooms,
         };
         self.begin_heartbeat(self.now, conn);
         Self::reply(conn, ServerFrame::Welcome(welcome.into()), out);
@@ -375,7 +391,7 @@ impl Hub {
     }
 
     /// Lists rooms that somebody is in, here or on other Hubs, after a name.
-    fn list_rooms(&self, after: Option<&RoomName>) -> (Vec<RoomSummary>, bool) {
+    pub(super) fn list_rooms(&self, after: Option<&RoomName>) -> (Vec<RoomSummary>, bool) {
         let limit = self.config.limits.rooms_listed as usize;
         let mut here = self.rooms.after(after).filter(|r| r.audience.count_here() > 0).peekable();
         let mut there = self.directory.after(after).peekable();
@@ -397,6 +413,27 @@ impl Hub {
         }
         rooms.pop();
         (rooms, true)
+    }
+
+    /// Sends a typing event to the live members that asked for such events.
+    pub(super) fn show_typing(
+        &self,
+        room: &Room,
+        from: Option<ConnId>,
+        frame: ServerFrame,
+        out: &mut Actions,
+    ) {
+        let wants = |conn: &ConnId| {
+            let session = self.sessions.get(*conn);
+            Some(*conn) != from && session.is_some_and(|session| session.features.typing)
+        };
+        let mut to = Roster::default();
+        room.audience.live().iter().filter(wants).for_each(|conn| {
+            to.push(conn);
+        });
+        if !to.is_empty() {
+            out.push_back(Action::Send { to: Recipients::All(to), frame });
+        }
     }
 
     fn typing(
@@ -428,10 +465,8 @@ impl Hub {
         let at = last.filter(|_| !active).map_or(now, |last| last.at);
         subscription.typing = Some(Typing { at, active });
         let name = room.name.clone();
-        out.push_back(Action::Send {
-            to: Recipients::AllBut(room.audience.live().clone(), conn),
-            frame: ServerFrame::Typing { room: name.clone(), member: member.clone(), active },
-        });
+        let frame = ServerFrame::Typing { room: name.clone(), member: member.clone(), active };
+        self.show_typing(room, Some(conn), frame, out);
         let to = SignalTo::Followers(name.clone());
         self.signal(to, || Signal::Typing { room: name, member, active }, out);
     }

@@ -5,7 +5,7 @@ use chat_proto::{RoomName, ServerFrame};
 
 use super::{Actions, Hub};
 use crate::config::Peers;
-use crate::event::{Action, Recipients, Signal, SignalTo};
+use crate::event::{Signal, SignalTo};
 use crate::ids::{HubId, Mono};
 use crate::room::audience::{Part, Say};
 use crate::timers::Timer;
@@ -63,9 +63,8 @@ impl Hub {
                 let Some(room) = self.rooms.find(&room).and_then(|at| self.rooms.get(at)) else {
                     return;
                 };
-                let to = Recipients::All(room.audience.live().clone());
                 let frame = ServerFrame::Typing { room: room.name.clone(), member, active };
-                out.push_back(Action::Send { to, frame });
+                self.show_typing(room, None, frame, out);
             }
         }
     }

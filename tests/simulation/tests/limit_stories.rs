@@ -236,7 +236,7 @@ fn a_position_right_before_the_oldest_entry_is_recovered() {
          a: [den] 2<a>2
          a: ack 3
          a: [den] 3<a>3
-         c: welcome b again den to 3
+         c: welcome b den to 3
          c: [den] members 1(b)
          c: [den] 2<a>2
          c: [den] 3<a>3

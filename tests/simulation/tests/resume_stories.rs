@@ -84,7 +84,7 @@ fn after_the_grace_others_see_it_go_and_come() {
          a: ping
          a: ping den=1
          a: [den] join b
-         c: welcome b again den to 1
+         c: welcome b den to 1
          c: [den] members 2(a,b)
          c: [den] 1<a>one
          a: members 2(a,b)",
@@ -122,7 +122,7 @@ fn the_old_connection_is_fenced() {
          c: ack 1
          c: [den] 1<b>now
          c: closed 4300 superseded
-         d: welcome b again den to 1
+         d: welcome b den to 1
          d: [den] members 1(b)
          d: [den] members 2(b,a)
          a: [den] 2<b>now
@@ -140,7 +140,7 @@ fn a_repeated_key_is_answered_as_before_after_a_resume() {
          a: joined den at 0 with 1(a)
          a: ack 1
          a: [den] 1<a>hi
-         b: welcome a again den to 1
+         b: welcome a den to 1
          b: [den] members 1(a)
          b: [den] members 1(a)
          b: ack 1 again
@@ -307,7 +307,7 @@ fn a_late_signal_does_not_fence_the_newer_connection() {
          broker prompt\n c says den here\n wait 20000\n c asks members den",
         "a: welcome a
          a: joined den at 0 with 1(a)
-         b: welcome a again den to 0
+         b: welcome a den to 0
          b: [den] members 1(a)
          c: welcome a again den to 0
          c: [den] members 1(a)

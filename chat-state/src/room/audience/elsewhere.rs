@@ -215,7 +215,6 @@ impl Elsewhere {
     }
 
     /// Forgets a peer with everything that it has reported.
-    #[cfg_attr(not(test), expect(dead_code, reason = "peers have no leases yet"))]
     pub(super) fn end(&mut self, peer: PeerSlot) -> Union {
         let union = self.clear(peer);
         self.parts.remove(&peer);

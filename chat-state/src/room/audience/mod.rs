@@ -255,6 +255,11 @@ impl Audience {
         self.here.is_away(id)
     }
 
+    /// Returns whether a peer has named a member.
+    pub(crate) fn is_elsewhere(&self, id: MemberId) -> bool {
+        self.elsewhere.names(id)
+    }
+
     /// Returns whether members wait for the log to answer their drafts before their leave is told.
     pub(crate) fn has_departing(&self) -> bool {
         self.here.has_departing()

@@ -189,7 +189,7 @@ impl Audience {
     }
 
     /// Returns who is in the room, as an event. It replaces what was told before.
-    fn presence(&self, cx: &Context<'_>) -> ServerFrame {
+    pub(crate) fn presence(&self, cx: &Context<'_>) -> ServerFrame {
         let (room, count) = (cx.room.clone(), self.count());
         if count <= cx.rules.listed as u64 {
             ServerFrame::Members { id: None, room, view: self.view(cx) }

@@ -34,6 +34,8 @@ pub struct World {
     pub hubs: Vec<Hub>,
     /// All connections there ever were.
     pub conns: Vec<Conn>,
+    /// Whether peers that connect from now on read what they are sent.
+    pub new_peers_read: bool,
     /// The log.
     pub log: SimLog,
     /// The broker.
@@ -80,6 +82,7 @@ impl World {
             hubs: (0..setup.hubs).map(|hub| Hub::new(config(hub))).collect(),
             limits,
             conns: Vec::new(),
+            new_peers_read: true,
             log: SimLog::default(),
             broker: Broker::default(),
             drained: vec![(0, None); setup.hubs],
@@ -310,7 +313,7 @@ impl World {
     }
 
     /// Peers that read take what waits for them; then the Hub is told what it wants to know.
-    pub(super) fn flush(&mut self) {
+    pub fn flush(&mut self) {
         for index in 0..self.conns.len() {
             if self.conns[index].reading {
                 self.read(index, usize::MAX);

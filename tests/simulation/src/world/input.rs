@@ -30,7 +30,7 @@ impl World {
             link: Link::Open,
             outbox: std::collections::VecDeque::new(),
             bytes: 0,
-            reading: true,
+            reading: self.new_peers_read,
             congested: false,
             awaiting: false,
             paused: false,
@@ -52,7 +52,7 @@ impl World {
 
     fn hello(&mut self, index: usize) {
         let request =
-            Request::Hello { name: None, token: None, features: Vec::new(), resume: None };
+            Request::Hello { name: None, token: None, features: features(), resume: None };
         self.request(index, &request, Want::Welcome);
     }
 
@@ -77,7 +77,7 @@ impl World {
         let request = Request::Hello {
             name: None,
             token: None,
-            features: Vec::new(),
+            features: features(),
             resume: Some(Resume { session, attempt, rooms: rooms.clone() }.into()),
         };
         self.request(index, &request, Want::Resumed { rooms });
@@ -302,4 +302,9 @@ pub(super) fn room_name(n: u8) -> RoomName {
         _ => "attic",
     };
     RoomName::new(name).expect("a room's name")
+}
+
+/// The optional parts of the protocol that `chat.v1` peers ask for.
+fn features() -> Vec<String> {
+    vec!["typing".into()]
 }
