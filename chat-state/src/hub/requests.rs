@@ -284,7 +284,7 @@ impl Hub {
         let Some(session) = self.sessions.get_mut(conn) else { return };
         session.stage = Stage::Active;
         let known = |f: &&str| features.iter().any(|asked| asked == f);
-        let mut limits = self.config.limits.clone();
+        let mut limits = self.config.limits.values().clone();
         if let Some(own) = session.auth.as_deref().and_then(Auth::messages_per_10s) {
             limits.messages_per_10s = own;
         }
