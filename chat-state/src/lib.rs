@@ -68,8 +68,9 @@ mod room;
 mod roster;
 mod session;
 mod timers;
+mod times;
 
-pub use config::{Config, Peers, Times};
+pub use config::{Config, Peers};
 pub use event::{Action, Event, Identity, Probe, Recipients, Signal, SignalTo, Spender};
 pub use grant::{
     AuthError, Grant, KeyId, ROLES_MAX, ROOM_PATTERNS_MAX, Revoke, RightsError, RoomPattern,
@@ -83,3 +84,4 @@ pub use log::{
 };
 pub use operator::{BANS_MAX, Order, RoomView, SessionView, Which, Whom};
 pub use roster::Roster;
+pub use times::{TimeValues, Times, TimesError};

@@ -1,14 +1,14 @@
 //! Comings and goings: each by itself in a small room, all together in a large one.
-use chat_proto::{LeaveReason, Limits, RoomName, ServerFrame};
+use chat_proto::{LeaveReason, LimitValues, RoomName, ServerFrame};
 use chat_simulation::world::{Kind, Preset, Setup, World, story_with};
 
-fn with(hubs: usize, limits: Limits) -> World {
+fn with(hubs: usize, limits: LimitValues) -> World {
     World::with_limits(Setup { hubs, preset: Preset::Default }, limits)
 }
 
 /// No budget: whole crowds come at once.
-fn large(notice_members: u32, members_listed: u32) -> Limits {
-    Limits { notice_members, members_listed, messages_per_10s: 0, ..Limits::default() }
+fn large(notice_members: u32, members_listed: u32) -> LimitValues {
+    LimitValues { notice_members, members_listed, messages_per_10s: 0, ..LimitValues::default() }
 }
 
 #[test]
@@ -148,7 +148,7 @@ fn notices(lines: &[String]) -> usize {
 #[test]
 fn a_member_that_lagged_is_told_who_is_there_when_it_is_back() {
     let lobby = RoomName::new("lobby").expect("a name");
-    let mut world = with(1, Limits { outbox_high_bytes: 1024, ..large(64, 200) });
+    let mut world = with(1, LimitValues { outbox_high_bytes: 1024, ..large(64, 200) });
     let slow = world.connect(0, Kind::V1, "slow");
     let other = world.connect(0, Kind::V1, "other");
     [slow, other].iter().for_each(|conn| world.join(*conn, &lobby, 0));
