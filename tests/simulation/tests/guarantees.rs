@@ -530,7 +530,13 @@ fn page_by_filter(
             (end.saturating_sub(n), end.saturating_sub(1), true)
         }
         HistoryRange::After(at) => (at.get() + 1, newest, false),
-        HistoryRange::Around(at) => (at.get().saturating_sub(n / 2), at.get() + (n - 1) / 2, false),
+        HistoryRange::Around(at) => {
+            let mut nearest: Vec<u64> = readable.iter().map(|(seq, _)| *seq).collect();
+            nearest.sort_by_key(|seq| (seq.abs_diff(at.get()), *seq));
+            nearest.truncate(limit as usize);
+            let ends = (nearest.iter().min(), nearest.iter().max());
+            (ends.0.copied().unwrap_or(1), ends.1.copied().unwrap_or(0), false)
+        }
     };
     let mut wanted: Vec<_> =
         readable.iter().copied().filter(|(seq, _)| (low..=high).contains(seq)).collect();

@@ -181,7 +181,7 @@ fn a_log_without_what_was_delivered_to_others_is_not_asked_for_ever() {
     // Some of it is progress.
     let actions = test.handle(Event::Loaded { token, result: Ok(page(3, 1..2)) });
     assert_eq!(shown(&actions), [1]);
-    let (token, range) = load(&test.handle(Event::Drained { conn: CONN }));
+    let (token, range) = load(&actions);
     assert_eq!(range.from, seq(2));
     let actions = test.handle(Event::Loaded { token, result: Ok(page(3, 0..0)) });
     let code = CloseCode::SlowConsumer;
@@ -396,16 +396,20 @@ fn a_paused_connection_is_read_again_once_half_of_it_is_answered() {
     let mut test = Test::joined(LimitValues { in_flight: 4, ..LimitValues::default() }, 100);
     let range = HistoryRange::Before(seq(9));
     let ask = || Request::History { room: room(), range, limit: Some(2) };
-    let mut tokens = Vec::new();
+    let mut reads = VecDeque::new();
     for n in 1..=4 {
         let actions = test.request(CONN, ask());
-        tokens.push(load(&actions).0);
+        reads.extend(loads(&actions));
+        assert_eq!(reads.len(), 1, "a connection has one read in flight");
         assert_eq!(actions.iter().any(|a| matches!(a, Action::Pause { .. })), n == 4);
     }
-    for (n, token) in tokens.into_iter().enumerate() {
+    for n in 1..=4 {
+        let (token, _) = reads.pop_front().expect("the next request is read for");
         let actions = test.handle(Event::Loaded { token, result: Ok(page(100, 7..9)) });
-        assert_eq!(actions.iter().any(|a| matches!(a, Action::Unpause { .. })), n == 1);
+        assert_eq!(actions.iter().any(|a| matches!(a, Action::Unpause { .. })), n == 2);
+        reads.extend(loads(&actions));
     }
+    assert!(reads.is_empty(), "everything is answered");
 }
 
 #[test]

@@ -53,7 +53,7 @@ impl Test {
             ..TimeValues::default()
         }
         .build()
-        .unwrap();
+        .expect("within bounds");
         let hub = Hub::new(Config { times, ..Config::default() });
         Self { hub, now: 0, out: VecDeque::new() }
     }

@@ -69,7 +69,7 @@ impl Test {
             ..TimeValues::default()
         }
         .build()
-        .unwrap();
+        .expect("within bounds");
         let hub = Hub::new(Config { times, peers: Peers::Some, ..Config::default() });
         Self { hub, now: 0, log: BTreeMap::new(), out: VecDeque::new() }
     }

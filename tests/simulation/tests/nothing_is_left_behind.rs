@@ -89,8 +89,9 @@ fn answered_appends_leave_no_timers() {
 
 #[test]
 fn frames_that_were_read_before_the_pause_make_it_longer() {
-    let limits =
-        LimitValues { basic_messages_per_10s: 10, ..LimitValues::default() }.build().unwrap();
+    let limits = LimitValues { basic_messages_per_10s: 10, ..LimitValues::default() }
+        .build()
+        .expect("within bounds");
     let mut hub = Hub::new(Config { limits, ..Config::default() });
     connect(&mut hub, conn(1), Dialect::Basic);
     let idle = hub.stats().timers;
@@ -146,7 +147,7 @@ fn the_shortest_times_are_no_hot_loop() {
         poll_ms: 1,
         ..TimeValues::default()
     };
-    let times = times.build().unwrap();
+    let times = times.build().expect("within bounds");
     let mut hub = Hub::new(Config { peers: Peers::Some, times, ..Config::default() });
     connect(&mut hub, conn(1), Dialect::Basic);
     join(&mut hub, conn(1));

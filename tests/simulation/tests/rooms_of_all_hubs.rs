@@ -69,8 +69,11 @@ impl Test {
     fn new(rooms_total: u32) -> Self {
         let limits =
             LimitValues { rooms_total, rooms: 2000, messages_per_10s: 0, ..LimitValues::default() };
-        let config =
-            Config { limits: limits.build().unwrap(), peers: Peers::Some, ..Config::default() };
+        let config = Config {
+            limits: limits.build().expect("within bounds"),
+            peers: Peers::Some,
+            ..Config::default()
+        };
         let mut test = Self { hub: Hub::new(config), now: 0, asked: 0 };
         let (dialect, probe) = (Dialect::V1, Probe::None);
         let (session, peer) = (session(), None);
@@ -98,6 +101,7 @@ impl Test {
                         events.push_back(Event::Loaded { token, result });
                     }
                     Action::Send { frame, .. } => told.push(frame),
+                    Action::AwaitDrain { conn } => events.push_back(Event::Drained { conn }),
                     Action::Signal { to: SignalTo::Everyone, signal: Signal::AskCensus } => {
                         self.asked += 1;
                     }

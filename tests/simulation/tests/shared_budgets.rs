@@ -33,11 +33,11 @@ impl Test {
             ..TimeValues::default()
         }
         .build()
-        .unwrap();
+        .expect("within bounds");
         let config = |hub| Config {
             hub: HubId(hub),
             peers: if hubs > 1 { Peers::Some } else { Peers::None },
-            limits: limits.clone().build().unwrap(),
+            limits: limits.clone().build().expect("within bounds"),
             times: times.clone(),
             ..Config::default()
         };
@@ -343,10 +343,10 @@ fn lower_limits_count_at_once_for_those_who_are_there() {
     let mut test = Test::new(1, &limits(0, 100, 0));
     let ada = test.session(0, user("ada"), 1);
     assert_eq!((0..50).filter(|_| test.say(ada).is_ok()).count(), 50);
-    test.handle(0, Event::Reconfigure { limits: limits(0, 4, 0).build().unwrap() });
+    test.handle(0, Event::Reconfigure { limits: limits(0, 4, 0).build().expect("within bounds") });
     // Half of the window is spent, and half is left.
     assert_eq!((0..50).filter(|_| test.say(ada).is_ok()).count(), 2);
-    test.handle(0, Event::Reconfigure { limits: limits(0, 0, 0).build().unwrap() });
+    test.handle(0, Event::Reconfigure { limits: limits(0, 0, 0).build().expect("within bounds") });
     assert_eq!((0..500).filter(|_| test.say(ada).is_ok()).count(), 500);
 }
 
