@@ -117,7 +117,7 @@ pub enum Event {
         /// When.
         deadline: Mono,
     },
-    /// New limits, already checked.
+    /// New limits.
     Reconfigure {
         /// The limits.
         limits: Limits,

@@ -64,8 +64,9 @@ mod recent;
 mod room;
 mod session;
 mod timers;
+mod times;
 
-pub use config::{Config, Peers, Times};
+pub use config::{Config, Peers};
 pub use event::{Action, Event, Identity, Probe, Recipients, Signal, SignalTo, Spender};
 pub use grant::{
     AuthError, Grant, KeyId, ROLES_MAX, ROOM_PATTERNS_MAX, Revoke, RightsError, RoomPattern,
@@ -79,3 +80,4 @@ pub use log::{
 };
 pub use operator::{BANS_MAX, Order, RoomView, SessionView, Which, Whom};
 pub use room::Roster;
+pub use times::{TimeValues, Times, TimesError};

@@ -1,6 +1,6 @@
 //! What a Client does after every close code, in every state.
 use chat_proto::{
-    Advice, CloseCode, DisplayName, Durability, Limits, RequestId, ServerFrame, SessionId,
+    Advice, CloseCode, DisplayName, Durability, LimitValues, RequestId, ServerFrame, SessionId,
     Timestamp, Token, UserId, Welcome,
 };
 use chat_state::client::{
@@ -254,7 +254,7 @@ fn welcome() -> ServerFrame {
         resumed: false,
         durability: Durability::Memory,
         heartbeat_ms: 25_000,
-        limits: Limits::default(),
+        limits: LimitValues::default(),
         features: Vec::new(),
         rooms: [].into(),
     };

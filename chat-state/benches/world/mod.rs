@@ -5,8 +5,8 @@ pub(crate) mod reader;
 use std::collections::BTreeMap;
 
 use chat_proto::{
-    ClientFrame, Dialect, Epoch, Key, LeaveReason, Limits, Position, Request, RequestId, Resume,
-    RoomName, Seq, ServerFrame, SessionId, Timestamp, UserId,
+    ClientFrame, Dialect, Epoch, Key, LeaveReason, LimitValues, Position, Request, RequestId,
+    Resume, RoomName, Seq, ServerFrame, SessionId, Timestamp, UserId,
 };
 use chat_state::{
     Action, Actions, AddressKey, Appended, Config, ConnId, Event, Grant, Hub, Identity, LogHead,
@@ -43,9 +43,15 @@ impl World {
     /// Makes sessions that are in no room.
     pub(crate) fn with_sessions(sessions: u32) -> Self {
         let most = 10_000_000;
-        let limits = Limits { connections: most, members: most, ..Limits::default() };
-        let limits = Limits { messages_per_10s: most, address_messages_per_10s: most, ..limits };
-        let limits = Limits { user_messages_per_10s: most, ..limits };
+        let limits = LimitValues {
+            connections: most,
+            members: most,
+            messages_per_10s: most,
+            address_messages_per_10s: most,
+            user_messages_per_10s: most,
+            ..LimitValues::default()
+        };
+        let limits = limits.build().expect("within bounds");
         let hub = Hub::new(Config { limits, ..Config::default() });
         let now = Now { mono: Mono(1), wall: Timestamp(1_700_000_000_000) };
         let epoch = Epoch::new("e1").expect("a plain word");

@@ -3,7 +3,7 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 
 use chat_proto::{
-    Entry, Limits, Position, Request, Resume, RoomName, SEQ_MAX, SessionId, UserId, Welcome,
+    Entry, LimitValues, Position, Request, Resume, RoomName, SEQ_MAX, SessionId, UserId, Welcome,
 };
 
 use super::config::Config;
@@ -19,7 +19,7 @@ pub(super) struct Session {
     attempt: u64,
     /// The last one is the present one.
     users: VecDeque<UserId>,
-    pub(super) limits: Limits,
+    pub(super) limits: LimitValues,
     pub(super) heartbeat_ms: u64,
     /// Whether the server passes on who is typing.
     pub(super) has_typing: bool,
@@ -29,7 +29,7 @@ pub(super) struct Session {
 
 impl Session {
     pub(super) fn new(id: Option<SessionId>, attempt: u64) -> Self {
-        let limits = Limits::default();
+        let limits = LimitValues::default();
         Self {
             id,
             attempt,
@@ -168,7 +168,7 @@ mod tests {
             resumed: true,
             durability: chat_proto::Durability::Memory,
             heartbeat_ms: 1,
-            limits: Limits::default(),
+            limits: LimitValues::default(),
             features: Vec::new(),
             rooms: BTreeMap::new(),
         }

@@ -111,7 +111,7 @@ impl Hub {
 }
 
 /// How often a peer is asked, and after which silence it is dead: never at once, whatever was set.
-fn beat(times: &crate::config::Times, dialect: Dialect) -> (u64, u64) {
+fn beat(times: &crate::Times, dialect: Dialect) -> (u64, u64) {
     let (every, dead) = match dialect {
         Dialect::Basic => (times.basic_heartbeat_ms, times.basic_dead_ms),
         Dialect::V1 => (times.heartbeat_ms, times.heartbeat_dead_ms),

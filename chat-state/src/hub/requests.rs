@@ -300,7 +300,7 @@ impl Hub {
             Resumed::Fresh => (false, BTreeMap::new()),
             Resumed::Asked { known, rooms } => (known, rooms),
         };
-        let mut limits = self.config.limits.clone();
+        let mut limits = self.config.limits.values().clone();
         if let Some(own) = session.auth.as_deref().and_then(Auth::messages_per_10s) {
             limits.messages_per_10s = own;
         }

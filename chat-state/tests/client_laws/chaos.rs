@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use chat_proto::{
     Body, DisplayName, Durability, Entry, Epoch, ErrorBody, ErrorCode, Joined, Key, LeaveReason,
-    Limits, LostReason, Member, MembersView, Page, Position, Recovery, RequestId, RoomName,
+    LimitValues, LostReason, Member, MembersView, Page, Position, Recovery, RequestId, RoomName,
     SEQ_MAX, Seq, ServerFrame, SessionId, Timestamp, Token, UserId, Welcome,
 };
 use chat_state::client::{Event, LinkId};
@@ -123,11 +123,11 @@ fn welcome() -> impl Strategy<Value = ServerFrame> {
     let rooms = prop::collection::btree_map(any_room(), recovery(), 0..3);
     let limits = prop_oneof![Just(None), (1..400_u32, 0..3_u32).prop_map(Some)];
     (id(), user(), rooms, limits, any::<u64>()).prop_map(|(id, user, rooms, limits, ms)| {
-        let limits = limits.map_or_else(Limits::default, |(bytes, in_flight)| Limits {
+        let limits = limits.map_or_else(LimitValues::default, |(bytes, in_flight)| LimitValues {
             frame_bytes: bytes,
             message_bytes: bytes,
             in_flight,
-            ..Limits::default()
+            ..LimitValues::default()
         });
         let welcome = Welcome {
             id,

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use chat_proto::{
     Body, DisplayName, Durability, Entry, Epoch, ErrorBody, ErrorCode, HistoryRange, Joined, Key,
-    Limits, LostReason, Member, MembersView, Page, Position, Recovery, Request, RequestId, Resume,
-    RoomName, Seq, ServerFrame, SessionId, Timestamp, UserId, Welcome,
+    LimitValues, LostReason, Member, MembersView, Page, Position, Recovery, Request, RequestId,
+    Resume, RoomName, Seq, ServerFrame, SessionId, Timestamp, UserId, Welcome,
 };
 
 /// Entries of a page; small, so that healing takes several.
@@ -217,7 +217,7 @@ impl Server {
             name: DisplayName::new("Ada").expect("a name"),
             durability: Durability::Memory,
             heartbeat_ms: 25_000,
-            limits: Limits::default(),
+            limits: LimitValues::default(),
             features: Vec::new(),
             rooms: BTreeMap::new(),
         };

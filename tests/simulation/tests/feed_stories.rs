@@ -1,19 +1,24 @@
 //! What a connection is sent in bulk: catch-up, joins, pages and lists share one credit account.
-use chat_proto::{LeaveReason, Limits, RoomName, Seq};
+use chat_proto::{LeaveReason, LimitValues, RoomName, Seq};
 use chat_simulation::world::{Kind, Link, LogMood, Preset, Setup, World, story, story_with};
 
 /// Nobody is slowed down, and little is kept in memory, so that the log has to be read.
-fn limits() -> Limits {
-    let mut limits = Limits::default();
-    limits.messages_per_10s = 0;
-    limits.user_messages_per_10s = 0;
-    limits.address_messages_per_10s = 0;
-    limits.recent_entries = 8;
-    limits
+fn limits() -> LimitValues {
+    LimitValues {
+        messages_per_10s: 0,
+        user_messages_per_10s: 0,
+        address_messages_per_10s: 0,
+        recent_entries: 8,
+        ..LimitValues::default()
+    }
+}
+
+fn one_hub(limits: LimitValues) -> World {
+    World::with_limits(Setup { hubs: 1, preset: Preset::Default }, limits)
 }
 
 fn world() -> World {
-    World::with_limits(Setup { hubs: 1, preset: Preset::Default }, limits())
+    one_hub(limits())
 }
 
 fn room(n: usize) -> RoomName {
@@ -130,9 +135,7 @@ fn a_resume_opens_a_few_rooms_at_a_time() {
 
 #[test]
 fn a_resume_costs_more_the_more_rooms_it_names() {
-    let mut limits = limits();
-    limits.messages_per_10s = 20;
-    let mut world = World::with_limits(Setup { hubs: 1, preset: Preset::Default }, limits);
+    let mut world = one_hub(LimitValues { messages_per_10s: 20, ..limits() });
     let reader = world.connect(0, Kind::V1, "reader");
     for n in 0..30 {
         world.join(reader, &room(n), 0);
@@ -204,10 +207,8 @@ fn a_session_that_never_was_is_not_resumed() {
 
 #[test]
 fn around_a_place_beyond_the_end_are_the_newest_entries() {
-    let mut limits = limits();
-    limits.recent_entries = 1;
     story_with(
-        World::with_limits(Setup { hubs: 1, preset: Preset::Default }, limits),
+        one_hub(LimitValues { recent_entries: 1, ..limits() }),
         "v1 a\n a joins den\n a says den 1\n a says den 2\n a says den 3\n a says den 4
          a pages den around 30 2\n a pages den around 4 3\n a pages den around 1 3",
         "a: welcome a

@@ -8,7 +8,7 @@ use chat_proto::{
 };
 use chat_state::{
     Action, AuthError, Config, ConnId, Event, Grant, Hub, Identity, KeyId, LogHead, LogPage, Mono,
-    Now, Probe, Revoke, RoomRights, Stats, Times, Token, TokenId,
+    Now, Probe, Revoke, RoomRights, Stats, TimeValues, Token, TokenId,
 };
 
 const A: ConnId = ConnId { slot: 0, generation: 0 };
@@ -46,8 +46,14 @@ fn credentials(text: &str) -> Credentials {
 impl Test {
     fn new() -> Self {
         // Nobody here answers pings.
-        let silence = u64::MAX / 2;
-        let times = Times { heartbeat_ms: silence, heartbeat_dead_ms: silence, ..Times::default() };
+        let silence = 7 * 24 * 3600 * 1000;
+        let times = TimeValues {
+            heartbeat_ms: silence,
+            heartbeat_dead_ms: silence,
+            ..TimeValues::default()
+        }
+        .build()
+        .expect("within bounds");
         let hub = Hub::new(Config { times, ..Config::default() });
         Self { hub, now: 0, out: VecDeque::new() }
     }

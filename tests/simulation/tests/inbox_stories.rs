@@ -9,7 +9,7 @@ use chat_proto::{
 };
 use chat_state::{
     Action, Config, ConnId, Event, Grant, Hub, HubId, Identity, Keep, LogHead, LogPage, Mono, Now,
-    Order, Peers, Probe, ReadRange, Recipients, RoomRights, Signal, Times, guest,
+    Order, Peers, Probe, ReadRange, Recipients, RoomRights, Signal, TimeValues, guest,
 };
 
 const A: ConnId = ConnId { slot: 0, generation: 0 };
@@ -62,8 +62,14 @@ fn resume(session: &str, room: &RoomName, n: u64) -> Resume {
 impl Test {
     fn new() -> Self {
         // Nobody here answers pings.
-        let silence = u64::MAX / 2;
-        let times = Times { heartbeat_ms: silence, heartbeat_dead_ms: silence, ..Times::default() };
+        let silence = 7 * 24 * 3600 * 1000;
+        let times = TimeValues {
+            heartbeat_ms: silence,
+            heartbeat_dead_ms: silence,
+            ..TimeValues::default()
+        }
+        .build()
+        .expect("within bounds");
         let hub = Hub::new(Config { times, peers: Peers::Some, ..Config::default() });
         Self { hub, now: 0, log: BTreeMap::new(), out: VecDeque::new() }
     }
@@ -369,7 +375,7 @@ fn what_no_signal_told_is_found_in_the_log() {
     for n in 1..4 {
         // The signal was lost.
         test.put(&inbox("ada"), "lost");
-        test.pass(Times::default().poll_ms * 2);
+        test.pass(TimeValues::default().poll_ms * 2);
         let asked = |name: &RoomName| {
             let heads = test.out.iter();
             heads.filter(|a| matches!(a, Action::Head { room, .. } if room == name)).count()

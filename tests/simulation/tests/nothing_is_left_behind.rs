@@ -1,11 +1,11 @@
 //! What a Hub holds and does follows what is there now, not what has been.
 use std::collections::VecDeque;
 
-use chat_proto::{BasicRequest, ClientFrame, Dialect, LeaveReason, Limits, RoomName};
+use chat_proto::{BasicRequest, ClientFrame, Dialect, LeaveReason, LimitValues, RoomName};
 use chat_proto::{SessionId, Timestamp};
 use chat_state::{
     Action, Appended, Config, ConnId, Event, Hub, Identity, LogHead, LogPage, Mono, Now, Outcome,
-    Peers, Probe, ReadError, Stats, Times,
+    Peers, Probe, ReadError, Stats, TimeValues,
 };
 
 fn at(ms: u64) -> Now {
@@ -89,7 +89,9 @@ fn answered_appends_leave_no_timers() {
 
 #[test]
 fn frames_that_were_read_before_the_pause_make_it_longer() {
-    let limits = Limits { basic_messages_per_10s: 10, ..Limits::default() };
+    let limits = LimitValues { basic_messages_per_10s: 10, ..LimitValues::default() }
+        .build()
+        .expect("within bounds");
     let mut hub = Hub::new(Config { limits, ..Config::default() });
     connect(&mut hub, conn(1), Dialect::Basic);
     let idle = hub.stats().timers;
@@ -134,17 +136,18 @@ fn reasons_to_ask_the_log_do_not_pile_up() {
 }
 
 #[test]
-fn a_time_of_zero_is_no_hot_loop() {
-    let times = Times {
-        heartbeat_ms: 0,
-        basic_heartbeat_ms: 0,
-        append_ms: 0,
+fn the_shortest_times_are_no_hot_loop() {
+    let times = TimeValues {
+        heartbeat_ms: 1,
+        basic_heartbeat_ms: 1,
+        append_ms: 1,
         hole_ms: 0,
-        retry_ms: 0,
-        census_ms: 0,
-        poll_ms: 0,
-        ..Times::default()
+        retry_ms: 1,
+        census_ms: 1,
+        poll_ms: 1,
+        ..TimeValues::default()
     };
+    let times = times.build().expect("within bounds");
     let mut hub = Hub::new(Config { peers: Peers::Some, times, ..Config::default() });
     connect(&mut hub, conn(1), Dialect::Basic);
     join(&mut hub, conn(1));

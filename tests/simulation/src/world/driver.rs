@@ -4,7 +4,8 @@ use std::fmt::Write;
 
 use chat_proto::LeaveReason;
 use chat_proto::{
-    BasicRequest, ClientFrame, Dialect, Limits, Request, RoomName, ServerFrame, Timestamp,
+    BasicRequest, ClientFrame, Dialect, LimitValues, Limits, Request, RoomName, ServerFrame,
+    Timestamp,
 };
 use chat_state::{
     Action, Actions, AddressKey, ConnId, Event, Hub, Mono, Now, Recipients, Signal, SignalTo, Token,
@@ -69,12 +70,16 @@ impl World {
     /// Makes a world in which nothing has happened.
     #[must_use]
     pub fn new(setup: Setup) -> Self {
-        Self::with_limits(setup, setup.preset.limits())
+        Self::with_limits(setup, setup.preset.limits().values().clone())
     }
 
     /// Makes a world with limits of its own.
+    ///
+    /// # Panics
+    /// Panics if a limit is out of its bounds.
     #[must_use]
-    pub fn with_limits(setup: Setup, limits: Limits) -> Self {
+    pub fn with_limits(setup: Setup, limits: LimitValues) -> Self {
+        let limits = limits.build().expect("within bounds");
         let config = |hub| chat_state::Config { limits: limits.clone(), ..setup.config(hub) };
         Self {
             setup,
