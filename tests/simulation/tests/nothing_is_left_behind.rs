@@ -17,7 +17,7 @@ fn conn(generation: u32) -> ConnId {
 }
 
 fn connect(hub: &mut Hub, conn: ConnId, dialect: Dialect) -> VecDeque<Action> {
-    let session = SessionId::new("s").expect("a plain value");
+    let session = SessionId::new(&format!("s{}", conn.slot)).expect("a plain value");
     let identity = Identity::Guest { name: None };
     let probe = Probe::Transport;
     handle(hub, 0, Event::Connected { conn, session, dialect, identity, probe, peer: None })
