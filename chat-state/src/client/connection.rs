@@ -6,7 +6,7 @@ use chat_proto::{CloseCode, ErrorBody, LostReason, Recovery, Request, RoomName, 
 
 use super::backoff::{self, Bye, Cause, Next};
 use super::event::{Action, Delivery, LeftReason, LinkId, State, StopReason};
-use super::heal::{Evidence, Moved};
+use super::gap::{Evidence, Moved};
 use super::requests::Purpose;
 use super::room::Stage;
 use super::session::Session;

@@ -43,23 +43,23 @@
 //! # Files
 //!
 //! `connection` opens, greets, loses and comes back (`backoff` decides when), `liveness` notices
-//! the dead, `requests` ties replies to what was asked, `rooms` joins and leaves (`room` decides
-//! what is next), `door` lets entries through (`place` keeps them in order, `heal` decides when to
+//! the dead, `requests` ties replies to what was asked, `membership` joins and leaves (`room` decides
+//! what is next), `delivery` lets entries through (`position` keeps them in order, `gap` decides when to
 //! page for missing ones), `sending` takes messages to the log (`outbox` keeps their order),
-//! `asks` answers the application's questions.
-mod asks;
+//! `queries` answers the application's questions.
 mod backoff;
 mod config;
 mod connection;
-mod door;
+mod delivery;
 mod event;
-mod heal;
+mod gap;
 mod liveness;
+mod membership;
 mod outbox;
-mod place;
+mod position;
+mod queries;
 mod requests;
 mod room;
-mod rooms;
 mod sending;
 mod session;
 mod timers;
@@ -73,13 +73,13 @@ pub use self::event::{
     Action, Ask, Delivery, Event, LeftReason, LinkId, Outcome, State, StopReason, Ticket,
 };
 
-use self::asks::Asks;
 use self::connection::Connection;
+use self::membership::Ready;
 use self::outbox::Totals;
-use self::place::{Bounds, Place};
+use self::position::{Bounds, Place};
+use self::queries::Asks;
 use self::requests::Requests;
 use self::room::{Intent, Room};
-use self::rooms::Ready;
 use self::session::Session;
 use self::timers::{Alarms, Timer};
 use crate::ids::{Mono, Now};

@@ -1,9 +1,9 @@
 //! A room that the application wants to be in, or leaves.
 use chat_proto::{RoomName, Seq, UserId};
 
-use super::heal::{Evidence, Heal, Moved};
+use super::gap::{Evidence, Heal, Moved};
 use super::outbox::{Eligible, Sends};
-use super::place::Place;
+use super::position::Place;
 use super::{Config, backoff};
 use crate::ids::Mono;
 

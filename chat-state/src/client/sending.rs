@@ -6,11 +6,11 @@ use alloc::vec::Vec;
 use chat_proto::{ErrorBody, ErrorCode, Key, Request, RoomName, Seq, Timestamp};
 
 use super::event::{LinkId, Outcome, Ticket};
-use super::heal::Evidence;
+use super::gap::Evidence;
+use super::membership::local_error;
 use super::outbox::{Send, SendState};
 use super::requests::Purpose;
 use super::room::{Intent, Room, Stage};
-use super::rooms::local_error;
 use super::timers::Timer;
 use super::{Client, Turn, backoff};
 

@@ -1,7 +1,7 @@
 //! What a Client does beyond the scenarios that it shares with the page.
-mod asks;
 mod connection;
 mod entries;
 mod harness;
-mod rooms;
+mod membership;
+mod queries;
 mod sends;

@@ -7,8 +7,8 @@ use alloc::vec::Vec;
 use chat_proto::{ErrorBody, ErrorCode, Joined, Position, Request, RoomName};
 
 use super::event::{Delivery, LeftReason, Outcome};
-use super::heal::{Evidence, Heal};
-use super::place::Place;
+use super::gap::{Evidence, Heal};
+use super::position::Place;
 use super::requests::Purpose;
 use super::room::{Intent, Next, Room, Stage};
 use super::timers::Timer;

@@ -8,8 +8,8 @@ use chat_proto::{
 
 use super::backoff::Cause;
 use super::event::{Delivery, LinkId, Outcome};
-use super::heal::{Evidence, Fruitless, Moved, Remedy};
-use super::place::{Offer, Passed, Place};
+use super::gap::{Evidence, Fruitless, Moved, Remedy};
+use super::position::{Offer, Passed, Place};
 use super::requests::Purpose;
 use super::room::Stage;
 use super::{Client, Turn};
