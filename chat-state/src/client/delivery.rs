@@ -1,4 +1,4 @@
-//! The one door through which entries come: each once and in order. What is missing is paged for.
+//! Delivers the entries of rooms, each once and in order, and requests the missing ones.
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -6,72 +6,72 @@ use chat_proto::{
     Entry, ErrorBody, ErrorCode, HistoryRange, Page, Position, Request, RoomName, Seq,
 };
 
-use super::backoff::Cause;
-use super::event::{Delivery, LinkId, Outcome};
-use super::gap::{Evidence, Fruitless, Moved, Remedy};
-use super::position::{Offer, Passed, Place};
+use super::backoff::{Cause, RetryAfter};
+use super::event::{Delivery, LinkId};
+use super::gap::{Evidence, Progress, Remedy};
+use super::machine::{Client, Turn};
+use super::outbox::Ack;
+use super::position::{Accepted, LogPosition, Ready};
 use super::requests::Purpose;
 use super::room::Stage;
-use super::{Client, Turn};
 
 impl Client {
-    /// Returns where a room is, if entries come from it.
-    fn place(&mut self, name: &RoomName) -> Option<&mut Place> {
-        let room = self.rooms.get_mut(name).filter(|room| room.stage == Stage::In)?;
-        room.place.as_mut()
+    /// Returns the position in a room that the session is a member of. Frames about other rooms are
+    /// late.
+    fn live_position(&mut self, name: &RoomName) -> Option<&mut LogPosition> {
+        let room = self.rooms.get_mut(name).filter(|room| room.stage == Stage::Member)?;
+        room.position.as_mut()
     }
 
     pub(super) fn entry(&mut self, entry: &Arc<Entry>, turn: &mut Turn<'_>) {
         let bounds = self.bounds();
-        let Some(place) = self.place(&entry.room) else { return };
-        let mut passed = Vec::new();
-        let offer = place.offer(entry, bounds, &mut passed);
-        let evidence = match offer {
-            Offer::Old => return,
-            Offer::Passed => Evidence::Claim,
-            Offer::Beyond => Evidence::Proof,
+        let Some(position) = self.live_position(&entry.room) else { return };
+        let mut ready = Vec::new();
+        let evidence = match position.accept(entry, bounds, &mut ready) {
+            Accepted::Duplicate => return,
+            Accepted::InOrder => Evidence::Announced,
+            Accepted::OutOfOrder => Evidence::PassedOver,
         };
-        self.let_pass(&entry.room, passed, evidence, turn);
+        self.deliver(&entry.room, ready, evidence, turn);
     }
 
-    /// Entries up to here were left out.
+    /// Handles a `gap`: the server leaves out entries up to `to`.
     pub(super) fn gap(&mut self, name: &RoomName, to: Seq, turn: &mut Turn<'_>) {
-        let Some(place) = self.place(name) else { return };
-        place.expect(to);
-        self.let_pass(name, Vec::new(), Evidence::Proof, turn);
+        let Some(position) = self.live_position(name) else { return };
+        position.raise_head(to);
+        self.deliver(name, Vec::new(), Evidence::PassedOver, turn);
     }
 
-    /// These entries are not to be had.
-    pub(super) fn hole(&mut self, name: &RoomName, (from, to): (Seq, Seq), turn: &mut Turn<'_>) {
-        let Some(place) = self.place(name) else { return };
-        let mut passed = Vec::new();
-        let evidence = if from <= place.cursor().next() {
-            place.skip(to, &mut passed);
-            Evidence::Claim
+    /// Handles a `hole`: the entries from `from` to `to` no longer exist.
+    pub(super) fn hole(&mut self, name: &RoomName, from: Seq, to: Seq, turn: &mut Turn<'_>) {
+        let Some(position) = self.live_position(name) else { return };
+        let mut ready = Vec::new();
+        let evidence = if from <= position.cursor().next() {
+            position.skip(to, &mut ready);
+            Evidence::Announced
         } else {
-            // Others are missing before them; the page that brings those tells of the hole again.
-            place.expect(to);
-            Evidence::Proof
+            // Entries before the hole are missing too. The page with them shows the hole again.
+            position.raise_head(to);
+            Evidence::PassedOver
         };
-        self.let_pass(name, passed, evidence, turn);
+        self.deliver(name, ready, evidence, turn);
     }
 
-    /// The server says where a room ends.
+    /// Handles the head of a room as the server knows it.
     pub(super) fn head(&mut self, name: &RoomName, head: &Position, turn: &mut Turn<'_>) {
-        let Some(place) = self.place(name) else { return };
-        if *place.epoch() == head.epoch {
-            place.expect(head.seq);
-            return self.let_pass(name, Vec::new(), Evidence::Claim, turn);
+        let Some(position) = self.live_position(name) else { return };
+        if *position.epoch() == head.epoch {
+            position.raise_head(head.seq);
+            return self.deliver(name, Vec::new(), Evidence::Announced, turn);
         }
-        // Another log: a join tells which one holds.
-        if let Some(room) = self.rooms.get_mut(name) {
-            room.stage = Stage::Out;
-            room.heal.rejoin();
-        }
+        // A join tells which of the two logs the room has.
+        let room = self.room_mut(name);
+        room.stage = Stage::Out;
+        room.gap.ignore_answer();
         self.touch(name, turn);
     }
 
-    pub(super) fn ask_page(
+    pub(super) fn request_page(
         &mut self,
         link: LinkId,
         name: &RoomName,
@@ -81,38 +81,28 @@ impl Client {
         let range = HistoryRange::After(after);
         let request = Request::History { room: name.clone(), range, limit: None };
         let number = self.request(link, Purpose::Page(name.clone()), request, turn);
-        if let Some(room) = self.rooms.get_mut(name) {
-            room.heal.ask(number, after);
-        }
+        self.room_mut(name).gap.requested(number, after);
     }
 
-    /// Takes a page in that was asked for. It begins right after the place that was asked for, so
-    /// what is missing before one of its entries is not in the log.
-    pub(super) fn paged(
-        &mut self,
-        name: &RoomName,
-        request: u64,
-        page: &Page,
-        turn: &mut Turn<'_>,
-    ) {
+    /// Handles a requested page. A page begins right after the requested position, so entries that
+    /// it leaves out before one of its own are lost. An empty page proves nothing.
+    pub(super) fn page(&mut self, name: &RoomName, request: u64, page: &Page, turn: &mut Turn<'_>) {
         let bounds = self.bounds();
         let Some(room) = self.rooms.get_mut(name) else { return };
-        let Some(after) = room.heal.answered(request) else { return };
-        let Some(place) = self.place(name) else { return };
-        if *place.epoch() != page.epoch {
-            return self.other_log(name, turn);
+        let Some(after) = room.gap.answered(request) else { return };
+        let Some(position) = self.live_position(name) else { return };
+        if *position.epoch() != page.epoch {
+            return self.page_of_another_log(name, turn);
         }
-        let mut passed = Vec::new();
+        let mut ready = Vec::new();
         for entry in page.events.iter().filter(|entry| entry.room == *name) {
-            place.skip(entry.seq.minus(1), &mut passed);
-            place.offer(entry, bounds, &mut passed);
+            position.skip(entry.seq.minus(1), &mut ready);
+            position.accept(entry, bounds, &mut ready);
         }
-        let helped = place.cursor() > after || !place.is_behind();
-        self.let_pass(name, passed, Evidence::Proof, turn);
-        if !helped {
-            let contradiction = page.has_more_after;
-            let what = if contradiction { Fruitless::Contradiction } else { Fruitless::NotYet };
-            self.fruitless(name, what, turn);
+        let is_fruitless = position.cursor() <= after && position.is_behind();
+        self.deliver(name, ready, Evidence::PassedOver, turn);
+        if is_fruitless {
+            self.fruitless_page(name, turn);
         }
     }
 
@@ -123,99 +113,86 @@ impl Client {
         error: &ErrorBody,
         turn: &mut Turn<'_>,
     ) {
-        let now = turn.now.mono;
         let Some(room) = self.rooms.get_mut(name) else { return };
-        if room.heal.answered(request).is_none() {
+        if room.gap.answered(request).is_none() {
             return;
         }
-        let retry = (error.retry_after_ms, turn.random);
+        let (after, draw) = (RetryAfter::of(error), turn.draw());
         if error.retryable {
-            room.heal.refused(now, &self.config.times, retry);
+            room.gap.refused(&self.config.times, after, draw);
         } else if error.code == ErrorCode::NotMember {
-            room.drop_out();
-            room.refused_for_now(now, &self.config, retry);
+            room.lose_membership();
+            room.retry_later(&self.config.times, after, draw);
         } else {
-            return self.fruitless(name, Fruitless::NotYet, turn);
+            return self.fruitless_page(name, turn);
         }
         self.touch(name, turn);
     }
 
     pub(super) fn page_unanswered(&mut self, name: &RoomName, request: u64, turn: &mut Turn<'_>) {
         let Some(room) = self.rooms.get_mut(name) else { return };
-        if room.heal.answered(request).is_some() {
-            self.fruitless(name, Fruitless::NotYet, turn);
+        if room.gap.answered(request).is_some() {
+            self.fruitless_page(name, turn);
         }
     }
 
-    /// A page brought nothing, though something is missing.
-    fn fruitless(&mut self, name: &RoomName, what: Fruitless, turn: &mut Turn<'_>) {
-        let Some(room) = self.rooms.get_mut(name) else { return };
-        let Some(place) = &mut room.place else { return };
-        let drawn = (turn.now.mono, turn.random);
-        let what = (what, place.is_proven());
-        match room.heal.fruitless(what, drawn, &self.config.times) {
-            Remedy::Again => self.touch(name, turn),
-            Remedy::Relink => self.abandon(Cause::GivenUp, turn),
-            Remedy::Doubt => {
-                place.doubt();
-                self.let_pass(name, Vec::new(), Evidence::Claim, turn);
-            }
-            Remedy::GiveUp => {
-                let mut passed = Vec::new();
-                place.give_up(&mut passed);
-                self.let_pass(name, passed, Evidence::Proof, turn);
-            }
+    /// Handles a page without progress, although entries are known to be missing.
+    fn fruitless_page(&mut self, name: &RoomName, turn: &mut Turn<'_>) {
+        let room = self.rooms.get_mut(name).expect("the caller has found the room");
+        match room.gap.fruitless(&self.config.times, turn.draw()) {
+            Remedy::Retry => self.touch(name, turn),
+            Remedy::Reconnect => self.abandon(Cause::Abandoned, turn),
         }
     }
 
-    /// A page is of another log than the room: a join tells which one holds.
-    fn other_log(&mut self, name: &RoomName, turn: &mut Turn<'_>) {
-        let Some(room) = self.rooms.get_mut(name) else { return };
-        let (what, drawn) = ((Fruitless::NotYet, true), (turn.now.mono, turn.random));
-        match room.heal.fruitless(what, drawn, &self.config.times) {
-            Remedy::Again | Remedy::Doubt | Remedy::GiveUp => {
-                room.refused_for_now(turn.now.mono, &self.config, (None, turn.random));
+    /// Handles a page of another log. A join tells which of the two logs the room has.
+    fn page_of_another_log(&mut self, name: &RoomName, turn: &mut Turn<'_>) {
+        let room = self.rooms.get_mut(name).expect("the caller has found the room");
+        let (times, draw) = (&self.config.times, turn.draw());
+        match room.gap.fruitless(times, draw) {
+            Remedy::Retry => {
+                room.retry_later(times, RetryAfter::BackOff, draw);
                 self.touch(name, turn);
             }
-            Remedy::Relink => self.abandon(Cause::GivenUp, turn),
+            Remedy::Reconnect => self.abandon(Cause::Abandoned, turn),
         }
     }
 
-    /// Delivers what has passed, and looks whether more is missing.
+    /// Delivers what is ready, and schedules a page if entries are missing.
     ///
-    /// One's own entry is as good as its ack. Where the ack was lost with the connection and the
-    /// user id with the session, it is all there is: the key would count no more.
-    pub(super) fn let_pass(
+    /// An entry of this Client settles its message like an `ack`. If the `ack` was lost with the
+    /// connection and the user id with the session, the entry is all that tells: the key does not
+    /// count for the new user.
+    pub(super) fn deliver(
         &mut self,
         name: &RoomName,
-        passed: Vec<Passed>,
+        ready: Vec<Ready>,
         evidence: Evidence,
         turn: &mut Turn<'_>,
     ) {
-        let moved = if passed.is_empty() { Moved::No } else { Moved::Yes };
-        for passed in passed {
-            match passed {
-                Passed::Entry(entry) => {
+        let progress = if ready.is_empty() { Progress::None } else { Progress::Advanced };
+        for ready in ready {
+            match ready {
+                Ready::Entry(entry) => {
                     turn.deliver(Delivery::Entry(entry.clone()));
                     self.settle_own(name, &entry, turn);
                 }
-                Passed::Lost { from, to } => {
+                Ready::Lost { from, to } => {
                     turn.deliver(Delivery::Lost { room: name.clone(), from, to });
                 }
             }
         }
-        let Some(room) = self.rooms.get_mut(name) else { return };
-        room.review(turn.now.mono, &self.config, (moved, evidence));
+        let room = self.rooms.get_mut(name).expect("the caller has found the room");
+        room.review_gap(turn.now.mono, &self.config.times, progress, evidence);
         self.touch(name, turn);
     }
 
     fn settle_own(&mut self, name: &RoomName, entry: &Entry, turn: &mut Turn<'_>) {
         let is_own = self.session.is_own(entry);
         let Some(key) = entry.key.as_ref().filter(|_| is_own) else { return };
-        let Some(room) = self.rooms.get(name) else { return };
-        if let Some(at) = room.sends.sent_with(key) {
-            let (seq, ts) = (entry.seq, entry.ts);
-            self.settle_at(name, at, Outcome::Acked { seq, ts, duplicate: false }, turn);
+        if let Some(at) = self.room_mut(name).outbox.sent_with(key) {
+            let ack = Ack { seq: entry.seq, ts: entry.ts, duplicate: false };
+            self.settle_at(name, at, ack.into(), turn);
         }
     }
 }

@@ -1,255 +1,234 @@
-//! When a room's missing entries are paged for. Pure.
+//! Decides when a room's missing entries are requested. Pure.
+//!
+//! Missing entries are requested by history pages, one page at a time. A page that brings no progress
+//! proves nothing: another worker or node may know of an entry before the one that answers. It is
+//! requested again with back-off, and after [`FRUITLESS_MAX`] such pages the connection is made anew
+//! once. Only a `hole`, a page that begins later or another epoch tells that entries are lost.
 use chat_proto::Seq;
 
-use super::backoff;
+use super::backoff::{self, Draw, RetryAfter};
 use super::config::Times;
 use crate::ids::Mono;
 
-/// Pages in a row that bring nothing before something else is tried.
+/// Pages in a row without progress before the connection is made anew.
 const FRUITLESS_MAX: u32 = 4;
 
-/// What is done about entries that are known to be missing.
+/// What a Client does about a room's missing entries.
 #[derive(Debug, Default)]
-pub(super) struct Heal {
-    /// The page that was asked for, and the place after which.
-    asked: Option<(u64, Seq)>,
-    /// When the next page may be asked for.
+pub(super) struct GapRepair {
+    /// The page that is requested and not answered.
+    requested: Option<PageRequest>,
+    /// When the next page may be requested.
     due: Option<Mono>,
-    /// What is missing will not come by itself.
-    proven: bool,
-    /// Pages in a row that contradict themselves: they are empty, and there is more.
+    /// Missing entries were passed over, so they will not arrive on their own.
+    passed_over: bool,
+    /// Pages in a row that were empty or not answered.
     fruitless: u32,
-    /// Pages in a row that were refused for a while, not answered, or empty.
+    /// These and the refused ones, which determine the delay before the next page.
     tries: u32,
-    /// The connection was made anew already because pages brought nothing.
-    relinked: bool,
+    /// The connection was made anew because pages brought no progress.
+    reconnected: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct PageRequest {
+    request: u64,
+    /// The page begins after this entry.
+    after: Seq,
 }
 
 /// Why entries are known to be missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Evidence {
-    /// They exist, and may yet come by themselves.
-    Claim,
-    /// They were passed over.
-    Proof,
+    /// They exist, and may still arrive on their own.
+    Announced,
+    /// The server has passed over them.
+    PassedOver,
 }
 
-/// What has changed.
+/// The effect of an event on the cursor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Moved {
-    /// The cursor stands where it stood.
-    No,
-    /// It has moved.
-    Yes,
+pub(super) enum Progress {
+    None,
+    Advanced,
 }
 
-/// What to do when pages do not help.
+/// What to do after a page without progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Remedy {
-    /// Ask again after a while.
-    Again,
+    /// Request the page again after a delay.
+    Retry,
     /// Make the connection anew.
-    Relink,
-    /// Take what is missing for lost.
-    GiveUp,
-    /// Doubt the claim that there is more.
-    Doubt,
+    Reconnect,
 }
 
-/// What a page that brought nothing says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fruitless {
-    /// There is more, which can't be.
-    Contradiction,
-    /// Nothing is there, or nothing at all: the server may not be there yet, which is no proof of
-    /// a loss.
-    NotYet,
-}
+impl GapRepair {
+    /// Records that no entry is missing.
+    pub(super) fn complete(&mut self, progress: Progress) {
+        // Without progress the next announcement does not cost the connection again.
+        let reconnected = self.reconnected && progress == Progress::None;
+        *self = Self { requested: self.requested, reconnected, ..Self::default() };
+    }
 
-impl Heal {
-    /// Looks at a room anew: it is behind, or not.
-    pub(super) fn review(
+    /// Records that entries are missing, and schedules a page.
+    pub(super) fn missing(
         &mut self,
         now: Mono,
         times: &Times,
-        is_behind: bool,
-        (moved, evidence): (Moved, Evidence),
+        progress: Progress,
+        evidence: Evidence,
     ) {
-        if !is_behind {
-            // Who has doubted a claim does not make the connection anew for the next one.
-            let relinked = self.relinked && moved == Moved::No;
-            *self = Self { asked: self.asked, relinked, ..Self::default() };
+        self.passed_over |= evidence == Evidence::PassedOver;
+        if progress == Progress::Advanced {
+            let (requested, passed_over) = (self.requested, self.passed_over);
+            *self = Self { requested, passed_over, ..Self::default() };
+        }
+        let is_backing_off = self.tries > 0 && self.due.is_some();
+        if self.requested.is_some() || is_backing_off {
             return;
         }
-        self.proven |= evidence == Evidence::Proof;
-        if moved == Moved::Yes {
-            *self = Self { asked: self.asked, proven: self.proven, ..Self::default() };
-        }
-        if self.asked.is_some() {
-            return;
-        }
-        let held_back = self.fruitless > 0 || self.tries > 0;
-        self.due = Some(match self.due {
-            Some(due) if held_back || !self.proven => due,
-            Some(_) | None if self.proven => now,
-            Some(_) | None => now.plus(times.grace_ms),
-        });
+        self.due = match self.due {
+            _ if self.passed_over => Some(now),
+            Some(due) => Some(due),
+            None => Some(now.plus(times.grace_ms)),
+        };
     }
 
-    /// Returns when a page is to be asked for.
+    /// Returns when a page is to be requested.
     pub(super) fn due(&self) -> Option<Mono> {
-        self.due.filter(|_| self.asked.is_none())
+        self.due.filter(|_| self.requested.is_none())
     }
 
-    /// Notes that a page was asked for.
-    pub(super) fn ask(&mut self, request: u64, after: Seq) {
-        self.asked = Some((request, after));
+    /// Records that a page is requested.
+    pub(super) fn requested(&mut self, request: u64, after: Seq) {
+        self.requested = Some(PageRequest { request, after });
         self.due = None;
     }
 
-    /// Takes the place after which a page was asked for, if the request is about that page.
+    /// Returns the entry after which the page begins, if the request is the one in flight.
     pub(super) fn answered(&mut self, request: u64) -> Option<Seq> {
-        let (_, after) = self.asked.filter(|(asked, _)| *asked == request)?;
-        self.asked = None;
-        Some(after)
+        let page = self.requested.filter(|page| page.request == request)?;
+        self.requested = None;
+        Some(page.after)
     }
 
-    /// Notes that a page brought nothing, and decides what to do. `is_proven`: entries came from
-    /// beyond what is missing.
-    pub(super) fn fruitless(
-        &mut self,
-        (what, is_proven): (Fruitless, bool),
-        (now, random): (Mono, u64),
-        times: &Times,
-    ) -> Remedy {
-        let tries = match what {
-            Fruitless::Contradiction => &mut self.fruitless,
-            Fruitless::NotYet => &mut self.tries,
-        };
-        *tries = tries.saturating_add(1);
-        let many = *tries >= FRUITLESS_MAX;
-        let wait = backoff::retry(times, *tries - 1, None, random);
-        if many && !self.relinked {
-            self.relinked = true;
-            return Remedy::Relink;
+    /// Records a page that brought no progress or was not answered, and returns what to do.
+    pub(super) fn fruitless(&mut self, times: &Times, draw: Draw) -> Remedy {
+        self.fruitless = self.fruitless.saturating_add(1);
+        if self.fruitless >= FRUITLESS_MAX && !self.reconnected {
+            self.reconnected = true;
+            return Remedy::Reconnect;
         }
-        match what {
-            Fruitless::Contradiction if many => return Remedy::GiveUp,
-            Fruitless::NotYet if many && !is_proven => return Remedy::Doubt,
-            Fruitless::Contradiction | Fruitless::NotYet => {}
-        }
-        self.due = Some(now.plus(wait));
-        Remedy::Again
+        self.refused(times, RetryAfter::BackOff, draw);
+        Remedy::Retry
     }
 
-    /// Notes that a page was refused for a while.
-    pub(super) fn refused(
-        &mut self,
-        now: Mono,
-        times: &Times,
-        (after_ms, random): (Option<u64>, u64),
-    ) {
-        self.due = Some(now.plus(backoff::retry(times, self.tries, after_ms, random)));
+    /// Records a page that was refused and may be requested again.
+    pub(super) fn refused(&mut self, times: &Times, after: RetryAfter, draw: Draw) {
+        let wait = backoff::retry(times, self.tries, after, draw.random);
         self.tries = self.tries.saturating_add(1);
+        self.due = Some(draw.now.plus(wait));
     }
 
-    /// Notes that the room was left or is joined anew: nothing is under way any more.
+    /// Returns true if neither pages nor a new connection have shown that entries are missing.
+    pub(super) fn is_unconfirmed(&self) -> bool {
+        self.reconnected && self.fruitless >= FRUITLESS_MAX
+    }
+
+    /// Records that the session is not in the room any more.
     pub(super) fn interrupt(&mut self) {
-        *self = Self { relinked: self.relinked, ..Self::default() };
+        *self = Self { reconnected: self.reconnected, ..Self::default() };
     }
 
-    /// Notes that the log could not be the one that was asked: as [`Self::interrupt`], but pages
-    /// that bring nothing go on counting.
-    pub(super) fn rejoin(&mut self) {
-        self.asked = None;
+    /// Ignores the answer to the page in flight: it may come from another log.
+    pub(super) fn ignore_answer(&mut self) {
+        self.requested = None;
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::vec::Vec;
 
     fn times() -> Times {
         Times::default()
     }
 
-    #[test]
-    fn a_claim_waits_and_a_proof_does_not() {
-        let mut heal = Heal::default();
-        heal.review(Mono(0), &times(), true, (Moved::No, Evidence::Claim));
-        assert_eq!(heal.due(), Some(Mono(1000)));
-        heal.review(Mono(500), &times(), true, (Moved::No, Evidence::Claim));
-        assert_eq!(heal.due(), Some(Mono(1000)));
-        heal.review(Mono(600), &times(), true, (Moved::Yes, Evidence::Claim));
-        assert_eq!(heal.due(), Some(Mono(1600)));
-        heal.review(Mono(700), &times(), true, (Moved::No, Evidence::Proof));
-        assert_eq!(heal.due(), Some(Mono(700)));
-        heal.review(Mono(800), &times(), false, (Moved::Yes, Evidence::Claim));
-        assert_eq!(heal.due(), None);
+    fn draw(now: u64, random: u64) -> Draw {
+        Draw { now: Mono(now), random }
+    }
+
+    fn missing(gap: &mut GapRepair, now: u64, progress: Progress, evidence: Evidence) {
+        gap.missing(Mono(now), &times(), progress, evidence);
     }
 
     #[test]
-    fn pages_that_bring_nothing_lead_to_a_new_link_and_then_to_a_loss() {
-        let mut heal = Heal::default();
-        let mut now = Mono(0);
-        for remedy in [Remedy::Relink, Remedy::GiveUp] {
-            for tries in 0..4 {
-                heal.review(now, &times(), true, (Moved::No, Evidence::Proof));
-                now = heal.due().unwrap();
-                heal.ask(7, Seq::ZERO);
-                assert_eq!(heal.answered(8), None);
-                assert_eq!(heal.answered(7), Some(Seq::ZERO));
-                let what = (Fruitless::Contradiction, true);
-                let got = heal.fruitless(what, (now, u64::MAX), &times());
-                assert_eq!(got, if tries < 3 { Remedy::Again } else { remedy });
+    fn announced_entries_get_a_grace_period_and_passed_over_entries_do_not() {
+        let mut gap = GapRepair::default();
+        missing(&mut gap, 0, Progress::None, Evidence::Announced);
+        assert_eq!(gap.due(), Some(Mono(1000)));
+        missing(&mut gap, 500, Progress::None, Evidence::Announced);
+        assert_eq!(gap.due(), Some(Mono(1000)));
+        missing(&mut gap, 600, Progress::Advanced, Evidence::Announced);
+        assert_eq!(gap.due(), Some(Mono(1600)));
+        missing(&mut gap, 700, Progress::None, Evidence::PassedOver);
+        assert_eq!(gap.due(), Some(Mono(700)));
+        gap.complete(Progress::Advanced);
+        assert_eq!(gap.due(), None);
+    }
+
+    #[test]
+    fn fruitless_pages_lead_to_one_reconnect_and_then_to_a_back_off_without_end() {
+        let mut gap = GapRepair::default();
+        let mut now = 0;
+        let mut delays = std::vec::Vec::new();
+        for n in 0..16 {
+            missing(&mut gap, now, Progress::None, Evidence::PassedOver);
+            let due = gap.due().unwrap();
+            delays.push(due.0 - now);
+            now = due.0;
+            gap.requested(7, Seq::ZERO);
+            assert_eq!(gap.answered(8), None);
+            assert_eq!(gap.answered(7), Some(Seq::ZERO));
+            let remedy = gap.fruitless(&times(), draw(now, u64::MAX));
+            assert_eq!(remedy == Remedy::Reconnect, n == 3, "page {n}");
+            if remedy == Remedy::Reconnect {
+                gap.interrupt();
             }
-            heal.interrupt();
         }
-        // 500, 1000 and 2000 ms, twice, each less the one that full jitter leaves out.
-        assert_eq!(now, Mono(2 * (3500 - 3)));
+        let before = [0, 499, 999, 1999];
+        let after = [0, 499, 999, 1999, 3999, 7999, 15_999, 29_999, 29_999, 29_999, 29_999, 29_999];
+        assert_eq!(delays, [&before[..], &after[..]].concat());
+        assert!(gap.is_unconfirmed());
     }
 
     #[test]
-    fn a_room_that_was_whole_has_a_new_link_to_try() {
-        let mut heal = Heal::default();
-        heal.review(Mono(0), &times(), false, (Moved::No, Evidence::Claim));
-        for tries in 0..4 {
-            heal.review(Mono(0), &times(), true, (Moved::No, Evidence::Proof));
-            heal.ask(7, Seq::ZERO);
-            heal.answered(7);
-            let what = (Fruitless::Contradiction, true);
-            let got = heal.fruitless(what, (Mono(0), 0), &times());
-            assert_eq!(got, if tries < 3 { Remedy::Again } else { Remedy::Relink });
-        }
-    }
-
-    #[test]
-    fn what_is_not_there_yet_is_doubted_or_awaited_but_never_lost() {
-        for is_proven in [false, true] {
-            let mut heal = Heal::default();
-            let mut got = Vec::new();
-            for n in 0..9 {
-                heal.review(Mono(n), &times(), true, (Moved::No, Evidence::Proof));
-                got.push(heal.fruitless((Fruitless::NotYet, is_proven), (Mono(n), 0), &times()));
-            }
-            let last = if is_proven { Remedy::Again } else { Remedy::Doubt };
-            assert_eq!(got[..3], [Remedy::Again; 3]);
-            assert_eq!(got[3], Remedy::Relink);
-            assert_eq!(got[4..], [last; 5]);
-        }
-    }
-
-    #[test]
-    fn progress_begins_anew() {
-        let mut heal = Heal::default();
+    fn progress_resets_the_back_off_and_allows_another_reconnect() {
+        let mut gap = GapRepair::default();
         for _ in 0..20 {
-            heal.review(Mono(0), &times(), true, (Moved::Yes, Evidence::Proof));
-            assert_eq!(heal.due(), Some(Mono(0)));
+            missing(&mut gap, 0, Progress::Advanced, Evidence::PassedOver);
+            assert_eq!(gap.due(), Some(Mono(0)));
             for _ in 0..3 {
-                let what = (Fruitless::Contradiction, true);
-                assert_eq!(heal.fruitless(what, (Mono(0), 0), &times()), Remedy::Again);
+                assert_eq!(gap.fruitless(&times(), draw(0, 0)), Remedy::Retry);
             }
         }
+        assert_eq!(gap.fruitless(&times(), draw(0, 0)), Remedy::Reconnect);
+        gap.complete(Progress::Advanced);
+        (0..3).for_each(|_| assert_eq!(gap.fruitless(&times(), draw(0, 0)), Remedy::Retry));
+        assert_eq!(gap.fruitless(&times(), draw(0, 0)), Remedy::Reconnect);
+    }
+
+    #[test]
+    fn an_announcement_that_is_never_confirmed_costs_one_connection() {
+        let mut gap = GapRepair::default();
+        let mut reconnects = 0;
+        for n in 0..40 {
+            missing(&mut gap, n, Progress::None, Evidence::Announced);
+            if gap.fruitless(&times(), draw(n, 0)) == Remedy::Reconnect {
+                reconnects += 1;
+                gap.interrupt();
+            }
+        }
+        assert_eq!(reconnects, 1);
     }
 }

@@ -1,49 +1,16 @@
-//! Joins and leaves rooms, and decides who asks for something next.
+//! Joins and leaves rooms.
 use alloc::boxed::Box;
-use alloc::collections::{BTreeSet, VecDeque};
-use alloc::string::String;
 use alloc::vec::Vec;
 
-use chat_proto::{ErrorBody, ErrorCode, Joined, Position, Request, RoomName};
+use chat_proto::{ErrorBody, Joined, Position, RoomName};
 
+use super::backoff::RetryAfter;
 use super::event::{Delivery, LeftReason, Outcome};
-use super::gap::{Evidence, Heal};
-use super::position::Place;
-use super::requests::Purpose;
-use super::room::{Intent, Next, Room, Stage};
+use super::gap::{Evidence, GapRepair};
+use super::machine::{Client, Turn};
+use super::position::LogPosition;
+use super::room::{Intent, Room, Stage};
 use super::timers::Timer;
-use super::{Client, Turn};
-
-/// Rooms that may have something to ask for, each once, first come, first served.
-#[derive(Debug, Default)]
-pub(super) struct Ready {
-    order: VecDeque<RoomName>,
-    all: BTreeSet<RoomName>,
-}
-
-impl Ready {
-    fn push(&mut self, room: &RoomName) {
-        if self.all.insert(room.clone()) {
-            self.order.push_back(room.clone());
-        }
-    }
-
-    fn pop(&mut self) -> Option<RoomName> {
-        let room = self.order.pop_front()?;
-        self.all.remove(&room);
-        Some(room)
-    }
-
-    fn remove(&mut self, room: &RoomName) {
-        if self.all.remove(room) {
-            self.order.retain(|other| other != room);
-        }
-    }
-
-    pub(super) fn clear(&mut self) {
-        *self = Self::default();
-    }
-}
 
 impl Client {
     pub(super) fn join(&mut self, name: RoomName, turn: &mut Turn<'_>) {
@@ -71,89 +38,8 @@ impl Client {
         self.touch(&name, turn);
     }
 
-    pub(super) fn is_in(&self, name: &RoomName) -> bool {
-        self.rooms.get(name).is_some_and(|room| room.stage == Stage::In)
-    }
-
-    /// Looks at a room anew, because something about it has changed.
-    pub(super) fn touch(&mut self, name: &RoomName, turn: &mut Turn<'_>) {
-        self.finish(name, turn);
-        if self.connection.online().is_some() && self.rooms.contains_key(name) {
-            self.ready.push(name);
-        }
-    }
-
-    /// Forgets a room that is left and where all is said; begins it anew if that is wanted.
-    pub(super) fn finish(&mut self, name: &RoomName, turn: &mut Turn<'_>) {
-        let Some(room) = self.rooms.get(name).filter(|room| room.is_done()) else { return };
-        let again = room.intent == Intent::LeaveAndJoin;
-        self.forget(name, LeftReason::Asked, turn);
-        if again {
-            self.rooms.insert(name.clone(), Room::new(name.clone()));
-        }
-    }
-
-    /// Forgets a room, and settles what was to be said there.
-    pub(super) fn forget(&mut self, name: &RoomName, why: LeftReason, turn: &mut Turn<'_>) {
-        let Some(mut room) = self.rooms.remove(name) else { return };
-        self.ready.remove(name);
-        self.timers.clear(&Timer::Room(name.clone()));
-        for send in room.sends.drain() {
-            let outcome = match &why {
-                LeftReason::Refused(error) => send.refused(error.clone()),
-                LeftReason::Asked | LeftReason::TooMany | LeftReason::Stopped => Outcome::Stopped,
-            };
-            self.settle_send(&send, outcome, turn);
-        }
-        turn.deliver(Delivery::Left { room: room.name, why });
-    }
-
-    /// Sends what may be sent: questions first, then one request of each room in turn.
-    pub(super) fn pump(&mut self, turn: &mut Turn<'_>) {
-        if let Some(until) = self.quiet {
-            if until > turn.now.mono {
-                return self.timers.set(until, Timer::Quiet);
-            }
-            self.quiet = None;
-        }
-        self.pump_asks(turn);
-        while self.connection.online().is_some() && self.can_request() {
-            let Some(name) = self.ready.pop() else { break };
-            self.advance(&name, turn);
-        }
-    }
-
-    /// Sends a room's next request, or arms its timer.
-    fn advance(&mut self, name: &RoomName, turn: &mut Turn<'_>) {
-        let Some(link) = self.connection.online() else { return };
-        let Some(room) = self.rooms.get_mut(name) else { return };
-        let timer = Timer::Room(name.clone());
-        match room.next(turn.now.mono, &self.config, self.session.user()) {
-            Next::Wait(Some(at)) => return self.timers.set(at, timer),
-            Next::Wait(None) => return self.timers.clear(&timer),
-            Next::Join => {
-                let request = Request::Join { room: name.clone(), history: self.config.history };
-                let number = self.request(link, Purpose::Join(name.clone()), request, turn);
-                self.change(name, |room| {
-                    room.stage = Stage::Joining(number);
-                    room.entered = true;
-                });
-            }
-            Next::Leave => {
-                let request = Request::Leave { room: name.clone() };
-                let number = self.request(link, Purpose::Leave(name.clone()), request, turn);
-                self.change(name, |room| room.stage = Stage::Parting(number));
-            }
-            Next::Page(after) => self.ask_page(link, name, after, turn),
-            Next::Send(at) => self.send_now(link, name, at, turn),
-        }
-        self.ready.push(name);
-    }
-
-    fn change(&mut self, name: &RoomName, change: impl FnOnce(&mut Room)) {
-        if let Some(room) = self.rooms.get_mut(name) {
-            change(room);
-        }
+    pub(super) fn is_member(&self, name: &RoomName) -> bool {
+        self.rooms.get(name).is_some_and(|room| room.stage == Stage::Member)
     }
 
     pub(super) fn joined(
@@ -168,105 +54,140 @@ impl Client {
         if room.stage != Stage::Joining(request) {
             return;
         }
-        room.enter();
+        room.become_member();
         room.name = joined.room.clone();
-        let known = room.place.as_ref().map(|place| *place.epoch() == joined.epoch);
-        if core::mem::take(&mut room.renounced) || known == Some(false) {
+        let known = room.position.take();
+        let had_position = known.is_some();
+        let known = known.filter(|known| *known.epoch() == joined.epoch);
+        let is_reset = had_position && known.is_none();
+        if core::mem::take(&mut room.reset_pending) || is_reset {
             let epoch = joined.epoch.clone();
             turn.deliver(Delivery::Reset { room: joined.room.clone(), epoch });
         }
-        let fresh = known != Some(true);
-        if fresh {
-            let first = joined.events.iter().find(|entry| entry.room == *name);
-            let seq = first.map_or(joined.head, |entry| entry.seq.minus(1));
-            room.place = Some(Place::new(Position { epoch: joined.epoch.clone(), seq }));
-            room.heal = Heal::default();
-        }
+        let first = joined.events.iter().find(|entry| entry.room == *name);
+        let start = first.map_or(joined.head, |entry| entry.seq.minus(1));
+        let fresh = known.is_none();
         turn.deliver(Delivery::Joined {
             room: joined.room,
-            epoch: joined.epoch,
+            epoch: joined.epoch.clone(),
             fresh,
             members: Some(joined.members),
             has_more_before: fresh && joined.has_more_before,
         });
-        let mut passed = Vec::new();
-        if let Some(place) = &mut room.place {
-            place.expect(joined.head);
-            if !joined.has_more_before {
-                // What is missing before the first entry is not in the log any more.
-                let first = joined.events.iter().find(|entry| entry.room == *name);
-                place.skip(first.map_or(joined.head, |entry| entry.seq.minus(1)), &mut passed);
-            }
-            for entry in joined.events.iter().filter(|entry| entry.room == *name) {
-                place.offer(entry, bounds, &mut passed);
-            }
+        let position = room.position.insert(known.unwrap_or_else(|| {
+            room.gap = GapRepair::default();
+            LogPosition::new(Position { epoch: joined.epoch, seq: start })
+        }));
+        let mut ready = Vec::new();
+        position.raise_head(joined.head);
+        if !joined.has_more_before {
+            // The log has no entry before the first one of the reply.
+            position.skip(start, &mut ready);
         }
-        self.let_pass(name, passed, Evidence::Proof, turn);
+        for entry in joined.events.iter().filter(|entry| entry.room == *name) {
+            position.accept(entry, bounds, &mut ready);
+        }
+        self.deliver(name, ready, Evidence::PassedOver, turn);
     }
 
-    /// An operator has taken the session out of a room.
-    pub(super) fn put_out(&mut self, error: Box<ErrorBody>, turn: &mut Turn<'_>) {
-        let Some(name) = error.room.clone().filter(|name| self.is_in(name)) else { return };
-        self.forget(&name, LeftReason::Refused(error), turn);
+    /// Handles the end of a membership that an operator has ended.
+    pub(super) fn removed(&mut self, error: Box<ErrorBody>, turn: &mut Turn<'_>) {
+        if let Some(name) = error.room.clone().filter(|name| self.is_member(name)) {
+            self.forget(&name, LeftReason::Refused(error), turn);
+        }
     }
 
-    /// The session is out of the room.
-    pub(super) fn parted(&mut self, name: &RoomName, request: u64, turn: &mut Turn<'_>) {
+    /// Handles the reply to a `leave`.
+    pub(super) fn left(&mut self, name: &RoomName, request: u64, turn: &mut Turn<'_>) {
         let Some(room) = self.rooms.get_mut(name) else { return };
-        if room.stage != Stage::Parting(request) {
+        if room.stage != Stage::Leaving(request) {
             return;
         }
-        room.drop_out();
-        if room.intent == Intent::LeaveAndJoin && !room.sends.is_empty() {
-            return self.begin_anew(name, turn);
+        room.lose_membership();
+        if room.intent == Intent::LeaveAndJoin && !room.outbox.is_empty() {
+            // These messages were queued for the time after the next join.
+            let outbox = core::mem::take(&mut room.outbox);
+            let old = core::mem::replace(room, Room::new(name.clone()));
+            room.outbox = outbox;
+            turn.deliver(Delivery::Left { room: old.name, why: LeftReason::Asked });
         }
         self.touch(name, turn);
     }
 
-    /// The room was left, but something was queued for the time after the next join.
-    fn begin_anew(&mut self, name: &RoomName, turn: &mut Turn<'_>) {
-        let Some(room) = self.rooms.get_mut(name) else { return };
-        let sends = core::mem::take(&mut room.sends);
-        let old = core::mem::replace(room, Room::new(name.clone()));
-        room.sends = sends;
-        turn.deliver(Delivery::Left { room: old.name, why: LeftReason::Asked });
-        self.touch(name, turn);
-    }
-
-    /// A join or leave was refused, or not answered.
-    pub(super) fn door_refused(
+    pub(super) fn join_refused(
         &mut self,
         name: &RoomName,
         request: u64,
-        error: Option<Box<ErrorBody>>,
+        error: Box<ErrorBody>,
         turn: &mut Turn<'_>,
     ) {
         let Some(room) = self.rooms.get_mut(name) else { return };
-        let joins = room.stage == Stage::Joining(request);
-        if !joins && room.stage != Stage::Parting(request) {
+        if room.stage != Stage::Joining(request) {
             return;
         }
-        let retry = |after_ms| (after_ms, turn.random);
-        match error {
-            None => room.refused_for_now(turn.now.mono, &self.config, retry(None)),
-            Some(error) if error.retryable => {
-                let after_ms = error.retry_after_ms;
-                room.refused_for_now(turn.now.mono, &self.config, retry(after_ms));
-                room.entered &= !joins;
-            }
-            Some(error) if joins => {
-                return self.forget(name, LeftReason::Refused(error), turn);
-            }
-            // Whoever may not even leave is out.
-            Some(_) => return self.parted(name, request, turn),
+        if !error.retryable {
+            return self.forget(name, LeftReason::Refused(error), turn);
         }
+        room.retry_later(&self.config.times, RetryAfter::of(&error), turn.draw());
+        room.may_be_member = false;
         self.touch(name, turn);
     }
-}
 
-/// Makes an error that no server sent.
-pub(super) fn local_error(code: ErrorCode, message: &str, room: &RoomName) -> Box<ErrorBody> {
-    let mut error = ErrorBody::new(None, code, String::from(message));
-    error.room = Some(room.clone());
-    Box::new(error)
+    pub(super) fn leave_refused(
+        &mut self,
+        name: &RoomName,
+        request: u64,
+        error: &ErrorBody,
+        turn: &mut Turn<'_>,
+    ) {
+        if !error.retryable {
+            // A session that must not leave the room is not a member.
+            return self.left(name, request, turn);
+        }
+        let Some(room) = self.rooms.get_mut(name) else { return };
+        if room.stage == Stage::Leaving(request) {
+            room.retry_later(&self.config.times, RetryAfter::of(error), turn.draw());
+            self.touch(name, turn);
+        }
+    }
+
+    /// Repeats a join or leave that was not answered.
+    pub(super) fn membership_unanswered(
+        &mut self,
+        name: &RoomName,
+        request: u64,
+        turn: &mut Turn<'_>,
+    ) {
+        let Some(room) = self.rooms.get_mut(name) else { return };
+        if [Stage::Joining(request), Stage::Leaving(request)].contains(&room.stage) {
+            room.retry_later(&self.config.times, RetryAfter::BackOff, turn.draw());
+            self.touch(name, turn);
+        }
+    }
+
+    /// Forgets a room that is left and has no unsettled messages. Joins it again if that is wanted.
+    pub(super) fn finish(&mut self, name: &RoomName, turn: &mut Turn<'_>) {
+        // The room may have been forgotten by the change that led here.
+        let Some(room) = self.rooms.get(name).filter(|room| room.is_done()) else { return };
+        let joins_again = room.intent == Intent::LeaveAndJoin;
+        self.forget(name, LeftReason::Asked, turn);
+        if joins_again {
+            self.rooms.insert(name.clone(), Room::new(name.clone()));
+        }
+    }
+
+    /// Forgets a room and settles its messages.
+    pub(super) fn forget(&mut self, name: &RoomName, why: LeftReason, turn: &mut Turn<'_>) {
+        let mut room = self.rooms.remove(name).expect("the caller has found the room");
+        self.ready.remove(name);
+        self.timers.clear(&Timer::Room(name.clone()));
+        for message in room.outbox.take() {
+            let outcome = match &why {
+                LeftReason::Refused(error) => message.refused(error.clone()),
+                LeftReason::Asked | LeftReason::TooMany | LeftReason::Stopped => Outcome::Stopped,
+            };
+            self.settle(&message, outcome, turn);
+        }
+        turn.deliver(Delivery::Left { room: room.name, why });
+    }
 }

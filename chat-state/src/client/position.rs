@@ -1,53 +1,53 @@
-//! Where a Client is in a room's log.
+//! The Client's position in a room's log, and the entries that arrived out of order.
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use chat_proto::{Entry, Epoch, Position, Seq};
 
-/// A room's position, and the entries that wait for those before them.
+/// The position in a room's log.
 ///
-/// *Invariant:* what passes is contiguous: each entry or lost range begins right after the cursor.
+/// *Invariant:* the output is contiguous: each entry or lost range begins right after the cursor.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct LogPosition {
     epoch: Epoch,
-    /// The last entry that has passed.
+    /// The last entry that was delivered.
     cursor: Seq,
     /// The last entry that is known to exist; at least the cursor.
     head: Seq,
-    /// Entries beyond the next one.
-    held: BTreeMap<Seq, Arc<Entry>>,
-    held_bytes: usize,
+    /// Entries that arrived before the entries in front of them. Bounded by [`Bounds`].
+    buffered: BTreeMap<Seq, Arc<Entry>>,
+    buffered_bytes: usize,
 }
 
-/// How much may be held.
+/// Limits of the buffer for entries that arrive out of order.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {
     pub(super) entries: usize,
     pub(super) bytes: usize,
 }
 
-/// What has passed, in order.
+/// The next part of a room's log, ready to be delivered.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Passed {
+pub(super) enum Ready {
     Entry(Arc<Entry>),
     Lost { from: Seq, to: Seq },
 }
 
-/// What an entry is to a place.
+/// What became of an entry that arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Offer {
-    /// It had passed already.
-    Old,
-    /// It has passed, with those held that it was missing to.
-    Passed,
-    /// Others are missing before it.
-    Beyond,
+pub(super) enum Accepted {
+    /// It was delivered before.
+    Duplicate,
+    /// It is ready, together with the buffered entries that follow it.
+    InOrder,
+    /// Entries before it are missing.
+    OutOfOrder,
 }
 
-impl Place {
+impl LogPosition {
     pub(super) fn new(Position { epoch, seq }: Position) -> Self {
-        Self { epoch, cursor: seq, head: seq, held: BTreeMap::new(), held_bytes: 0 }
+        Self { epoch, cursor: seq, head: seq, buffered: BTreeMap::new(), buffered_bytes: 0 }
     }
 
     pub(super) fn epoch(&self) -> &Epoch {
@@ -62,102 +62,86 @@ impl Place {
         Position { epoch: self.epoch.clone(), seq: self.cursor }
     }
 
-    /// Tells whether entries are known to exist that have not passed.
+    /// Returns true if entries are known to exist that were not delivered.
     pub(super) fn is_behind(&self) -> bool {
         self.head > self.cursor
     }
 
-    pub(super) fn held(&self) -> usize {
-        self.held.len()
+    pub(super) fn buffered(&self) -> usize {
+        self.buffered.len()
     }
 
-    /// Notes that entries exist up to this one.
-    pub(super) fn expect(&mut self, head: Seq) {
+    /// Records that entries exist up to this one.
+    pub(super) fn raise_head(&mut self, head: Seq) {
         self.head = self.head.max(head);
     }
 
-    /// Takes an entry in: it passes if it is the next one, and is held if it is beyond that.
-    pub(super) fn offer(
+    /// Accepts an entry. The next one in order is ready at once; a later one is buffered.
+    pub(super) fn accept(
         &mut self,
         entry: &Arc<Entry>,
         bounds: Bounds,
-        passed: &mut Vec<Passed>,
-    ) -> Offer {
+        ready: &mut Vec<Ready>,
+    ) -> Accepted {
         if entry.seq <= self.cursor {
-            return Offer::Old;
+            return Accepted::Duplicate;
         }
-        self.expect(entry.seq);
+        self.raise_head(entry.seq);
         if entry.seq == self.cursor.next() {
-            self.pass(entry.clone(), passed);
-            self.release(passed);
-            return Offer::Passed;
+            self.advance(entry.clone(), ready);
+            self.release(ready);
+            return Accepted::InOrder;
         }
-        self.hold(entry.clone(), bounds);
-        Offer::Beyond
+        self.buffer(entry.clone(), bounds);
+        Accepted::OutOfOrder
     }
 
-    /// Lets everything up to here pass: what is held of it, and the rest as lost.
-    pub(super) fn skip(&mut self, to: Seq, passed: &mut Vec<Passed>) {
+    /// Moves the cursor to `to` or beyond: buffered entries are delivered, the others are lost.
+    pub(super) fn skip(&mut self, to: Seq, ready: &mut Vec<Ready>) {
         while self.cursor < to {
-            let next = self.held.first_key_value().map(|(seq, _)| *seq).filter(|seq| *seq <= to);
+            let next = self.buffered.first_key_value().map(|(seq, _)| *seq);
+            let last = next.filter(|seq| *seq <= to).map_or(to, |seq| seq.minus(1));
             let from = self.cursor.next();
-            let last = next.map_or(to, |seq| seq.minus(1));
             if from <= last {
-                passed.push(Passed::Lost { from, to: last });
+                ready.push(Ready::Lost { from, to: last });
                 self.cursor = last;
             }
-            self.release(passed);
+            self.release(ready);
         }
-        self.head = self.head.max(self.cursor);
-        self.release(passed);
+        self.raise_head(self.cursor);
+        self.release(ready);
     }
 
-    /// Tells whether entries came from beyond what is missing.
-    pub(super) fn is_proven(&self) -> bool {
-        !self.held.is_empty()
-    }
-
-    /// Doubts that there are entries which never came: whatever does come counts.
-    pub(super) fn doubt(&mut self) {
-        self.head = self.held.last_key_value().map_or(self.cursor, |(seq, _)| *seq);
-    }
-
-    /// Gives up on what is missing before the first entry that is held, or up to the head.
-    pub(super) fn give_up(&mut self, passed: &mut Vec<Passed>) {
-        let to = self.held.first_key_value().map_or(self.head, |(seq, _)| seq.minus(1));
-        self.skip(to, passed);
-    }
-
-    /// Lets those pass that are held and not beyond the next one.
-    fn release(&mut self, passed: &mut Vec<Passed>) {
-        while let Some(first) = self.held.first_entry() {
+    /// Delivers the buffered entries that follow the cursor.
+    fn release(&mut self, ready: &mut Vec<Ready>) {
+        while let Some(first) = self.buffered.first_entry() {
             if *first.key() > self.cursor.next() {
                 break;
             }
             let entry = first.remove();
-            self.held_bytes -= entry.size();
+            self.buffered_bytes -= entry.size();
             if entry.seq > self.cursor {
-                self.pass(entry, passed);
+                self.advance(entry, ready);
             }
         }
     }
 
-    fn pass(&mut self, entry: Arc<Entry>, passed: &mut Vec<Passed>) {
-        assert_eq!(entry.seq, self.cursor.next(), "entries pass one after the other");
+    fn advance(&mut self, entry: Arc<Entry>, ready: &mut Vec<Ready>) {
+        assert_eq!(entry.seq, self.cursor.next(), "entries are delivered in order");
         self.cursor = entry.seq;
-        self.head = self.head.max(self.cursor);
-        passed.push(Passed::Entry(entry));
+        self.raise_head(entry.seq);
+        ready.push(Ready::Entry(entry));
     }
 
-    /// Holds an entry; what is too much is dropped from the far end, and fetched again.
-    fn hold(&mut self, entry: Arc<Entry>, bounds: Bounds) {
-        self.held_bytes += entry.size();
-        if let Some(known) = self.held.insert(entry.seq, entry) {
-            self.held_bytes -= known.size();
+    /// Buffers an entry. Beyond the bounds the last entries are dropped; they are fetched later.
+    fn buffer(&mut self, entry: Arc<Entry>, bounds: Bounds) {
+        self.buffered_bytes += entry.size();
+        if let Some(replaced) = self.buffered.insert(entry.seq, entry) {
+            self.buffered_bytes -= replaced.size();
         }
-        while self.held.len() > bounds.entries || self.held_bytes > bounds.bytes {
-            let Some((_, dropped)) = self.held.pop_last() else { break };
-            self.held_bytes -= dropped.size();
+        while self.buffered.len() > bounds.entries || self.buffered_bytes > bounds.bytes {
+            let (_, dropped) = self.buffered.pop_last().expect("an empty buffer is within bounds");
+            self.buffered_bytes -= dropped.size();
         }
     }
 }
@@ -180,88 +164,84 @@ mod tests {
         Entry::new(head, by, None, Body::Message { content: "x".into(), reply_to: None }).into()
     }
 
-    fn place(cursor: u64) -> Place {
-        Place::new(Position { epoch: Epoch::new("e").unwrap(), seq: seq(cursor) })
+    fn position(cursor: u64) -> LogPosition {
+        LogPosition::new(Position { epoch: Epoch::new("e").unwrap(), seq: seq(cursor) })
     }
 
-    /// Entries as their numbers, lost ranges as both ends.
-    fn offered(place: &mut Place, bounds: Bounds, seqs: &[u64]) -> Vec<(u64, u64)> {
-        let mut passed = Vec::new();
+    /// Accepts entries and returns what is ready, each as its first and last seq.
+    fn accepted(position: &mut LogPosition, bounds: Bounds, seqs: &[u64]) -> Vec<(u64, u64)> {
+        let mut ready = Vec::new();
         for n in seqs {
-            place.offer(&entry(*n), bounds, &mut passed);
+            position.accept(&entry(*n), bounds, &mut ready);
         }
-        numbers(&passed)
+        ranges(&ready)
     }
 
-    fn numbers(passed: &[Passed]) -> Vec<(u64, u64)> {
-        let number = |passed: &Passed| match passed {
-            Passed::Entry(entry) => (entry.seq.get(), entry.seq.get()),
-            Passed::Lost { from, to } => (from.get(), to.get()),
+    fn ranges(ready: &[Ready]) -> Vec<(u64, u64)> {
+        let range = |ready: &Ready| match ready {
+            Ready::Entry(entry) => (entry.seq.get(), entry.seq.get()),
+            Ready::Lost { from, to } => (from.get(), to.get()),
         };
-        passed.iter().map(number).collect()
+        ready.iter().map(range).collect()
     }
 
     #[test]
-    fn entries_pass_in_order_and_once() {
-        let mut place = place(2);
-        assert_eq!(offered(&mut place, BOUNDS, &[2, 4, 5, 4]), []);
-        assert!(place.is_behind());
-        assert_eq!(offered(&mut place, BOUNDS, &[3, 5, 3]), [(3, 3), (4, 4), (5, 5)]);
-        assert!(!place.is_behind());
-        assert_eq!((place.held(), place.held_bytes), (0, 0));
+    fn entries_are_delivered_once_and_in_order() {
+        let mut position = position(2);
+        assert_eq!(accepted(&mut position, BOUNDS, &[2, 4, 5, 4]), []);
+        assert!(position.is_behind());
+        assert_eq!(accepted(&mut position, BOUNDS, &[3, 5, 3]), [(3, 3), (4, 4), (5, 5)]);
+        assert!(!position.is_behind());
+        assert_eq!((position.buffered(), position.buffered_bytes), (0, 0));
     }
 
     #[test]
-    fn what_is_too_much_to_hold_is_missing_again() {
-        let mut place = place(0);
-        assert_eq!(offered(&mut place, BOUNDS, &[9, 8, 7, 3, 2]), []);
-        assert_eq!(place.held(), 3);
-        assert_eq!(offered(&mut place, BOUNDS, &[1]), [(1, 1), (2, 2), (3, 3)]);
-        assert!(place.is_behind());
+    fn entries_beyond_the_bounds_are_dropped_and_still_missing() {
+        let mut position = position(0);
+        assert_eq!(accepted(&mut position, BOUNDS, &[9, 8, 7, 3, 2]), []);
+        assert_eq!(position.buffered(), 3);
+        assert_eq!(accepted(&mut position, BOUNDS, &[1]), [(1, 1), (2, 2), (3, 3)]);
+        assert!(position.is_behind());
         let snug = Bounds { entries: 9, bytes: entry(6).size() * 2 };
-        assert_eq!(offered(&mut place, snug, &[7, 6]), []);
-        assert_eq!(place.held(), 2);
-        assert_eq!(offered(&mut place, snug, &[5]), []);
-        assert_eq!(place.held(), 2);
+        assert_eq!(accepted(&mut position, snug, &[7, 6]), []);
+        assert_eq!(position.buffered(), 2);
+        assert_eq!(accepted(&mut position, snug, &[5]), []);
+        assert_eq!(position.buffered(), 2);
         let tight = Bounds { entries: 9, bytes: 1 };
-        assert_eq!(offered(&mut place, tight, &[5]), []);
-        assert_eq!((place.held(), place.held_bytes), (0, 0));
-        assert_eq!(offered(&mut place, tight, &[4]), [(4, 4)]);
+        assert_eq!(accepted(&mut position, tight, &[5]), []);
+        assert_eq!((position.buffered(), position.buffered_bytes), (0, 0));
+        assert_eq!(accepted(&mut position, tight, &[4]), [(4, 4)]);
     }
 
     #[test]
-    fn what_is_held_is_not_lost() {
-        let mut place = place(0);
-        let mut passed = Vec::new();
-        offered(&mut place, BOUNDS, &[3, 6]);
-        place.skip(seq(4), &mut passed);
-        assert_eq!(numbers(&passed), [(1, 2), (3, 3), (4, 4)]);
-        passed.clear();
-        place.skip(seq(2), &mut passed);
-        assert_eq!(passed, vec![]);
-        place.give_up(&mut passed);
-        assert_eq!(numbers(&passed), [(5, 5), (6, 6)]);
-        passed.clear();
-        place.expect(seq(9));
-        place.give_up(&mut passed);
-        assert_eq!(numbers(&passed), [(7, 9)]);
-        assert!(!place.is_behind());
+    fn a_skip_delivers_buffered_entries_and_loses_the_others() {
+        let mut position = position(0);
+        let mut ready = Vec::new();
+        accepted(&mut position, BOUNDS, &[3, 6]);
+        position.skip(seq(4), &mut ready);
+        assert_eq!(ranges(&ready), [(1, 2), (3, 3), (4, 4)]);
+        ready.clear();
+        position.skip(seq(2), &mut ready);
+        assert_eq!(ready, vec![]);
+        position.skip(seq(9), &mut ready);
+        assert_eq!(ranges(&ready), [(5, 5), (6, 6), (7, 9)]);
+        assert!(!position.is_behind());
     }
 
     #[test]
-    fn a_skip_up_to_what_is_held_releases_it() {
-        let mut place = place(0);
-        let mut passed = Vec::new();
-        offered(&mut place, BOUNDS, &[3, 4]);
-        place.skip(seq(2), &mut passed);
-        assert_eq!(numbers(&passed), [(1, 2), (3, 3), (4, 4)]);
+    fn a_skip_up_to_a_buffered_entry_delivers_it() {
+        let mut position = position(0);
+        let mut ready = Vec::new();
+        accepted(&mut position, BOUNDS, &[3, 4]);
+        position.skip(seq(2), &mut ready);
+        assert_eq!(ranges(&ready), [(1, 2), (3, 3), (4, 4)]);
     }
 
     #[test]
-    fn the_last_place_of_all_ends_the_log() {
-        let mut place = place(chat_proto::SEQ_MAX - 1);
-        assert_eq!(offered(&mut place, BOUNDS, &[chat_proto::SEQ_MAX]).len(), 1);
-        assert_eq!(offered(&mut place, BOUNDS, &[chat_proto::SEQ_MAX]), []);
-        assert!(!place.is_behind());
+    fn the_largest_seq_ends_the_log() {
+        let mut position = position(chat_proto::SEQ_MAX - 1);
+        assert_eq!(accepted(&mut position, BOUNDS, &[chat_proto::SEQ_MAX]).len(), 1);
+        assert_eq!(accepted(&mut position, BOUNDS, &[chat_proto::SEQ_MAX]), []);
+        assert!(!position.is_behind());
     }
 }

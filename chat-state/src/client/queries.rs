@@ -1,188 +1,185 @@
-//! Asks what the application wants to know.
-use alloc::boxed::Box;
+//! The queries of the application that are not answered.
 use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 
-use chat_proto::{ErrorBody, Request, RoomName};
+use chat_proto::{Request, RoomName};
 
-use super::event::{Ask, Outcome, Ticket};
-use super::requests::Purpose;
-use super::room::Stage;
-use super::timers::Timer;
-use super::{Client, Turn, backoff};
+use super::backoff::{self, Draw, RetryAfter};
+use super::config::Times;
+use super::event::{Query, Ticket};
 use crate::ids::Mono;
 
-/// The questions that are not answered, the oldest first.
+/// The open queries, the oldest first. Bounded by [`Config::queries`](super::Config::queries).
 #[derive(Debug, Default)]
-pub(super) struct Asks(VecDeque<Question>);
+pub(super) struct Queries(VecDeque<OpenQuery>);
 
 #[derive(Debug)]
-struct Question {
-    ticket: Ticket,
-    ask: Ask,
-    /// When it is given up.
+pub(super) struct OpenQuery {
+    pub(super) ticket: Ticket,
+    query: Query,
+    /// When the query times out.
     until: Mono,
-    state: AskState,
+    state: QueryState,
     tries: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum AskState {
+enum QueryState {
     Ready,
     /// This request is not answered yet.
     InFlight(u64),
-    /// It may be asked again at this time.
+    /// The query may be repeated at this time.
     Waiting(Mono),
 }
 
-impl Asks {
+impl OpenQuery {
+    /// Returns the room that the query is about.
+    fn room(&self) -> Option<&RoomName> {
+        match &self.query {
+            Query::History { room, .. } | Query::Members { room } => Some(room),
+            Query::Rooms { .. } => None,
+        }
+    }
+
+    pub(super) fn request(&self) -> Request {
+        match self.query.clone() {
+            Query::History { room, range, limit } => Request::History { room, range, limit },
+            Query::Members { room } => Request::Members { room },
+            Query::Rooms { after } => Request::Rooms { after },
+        }
+    }
+
+    /// Returns the request in flight.
+    pub(super) fn in_flight(&self) -> Option<u64> {
+        match self.state {
+            QueryState::InFlight(request) => Some(request),
+            QueryState::Ready | QueryState::Waiting(_) => None,
+        }
+    }
+
+    fn is_due(&self, now: Mono) -> bool {
+        match self.state {
+            QueryState::Ready => true,
+            QueryState::InFlight(_) => false,
+            QueryState::Waiting(until) => until <= now,
+        }
+    }
+}
+
+impl Queries {
     pub(super) fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Notes that the connection is gone: what was asked is asked again.
-    pub(super) fn cut(&mut self) {
-        for question in &mut self.0 {
-            if let AskState::InFlight(_) = question.state {
-                question.state = AskState::Ready;
-            }
+    pub(super) fn push(&mut self, ticket: Ticket, query: Query, until: Mono) {
+        self.0.push_back(OpenQuery { ticket, query, until, state: QueryState::Ready, tries: 0 });
+    }
+
+    /// Returns the first query that may be sent and whose room `accepts` it.
+    pub(super) fn next_due(
+        &self,
+        now: Mono,
+        accepts: impl Fn(&RoomName) -> bool,
+    ) -> Option<&OpenQuery> {
+        self.0.iter().find(|open| open.is_due(now) && open.room().is_none_or(&accepts))
+    }
+
+    /// Records that this request was sent for a query.
+    pub(super) fn sent(&mut self, ticket: Ticket, request: u64) {
+        if let Some(open) = self.0.iter_mut().find(|open| open.ticket == ticket) {
+            open.state = QueryState::InFlight(request);
         }
     }
 
-    fn take(&mut self, ticket: Ticket) -> Option<Question> {
-        let at = self.0.iter().position(|question| question.ticket == ticket)?;
+    /// Takes the query with this ticket.
+    pub(super) fn take(&mut self, ticket: Ticket) -> Option<OpenQuery> {
+        let at = self.0.iter().position(|open| open.ticket == ticket)?;
         self.0.remove(at)
     }
+
+    /// Repeats a query later.
+    pub(super) fn retry(&mut self, ticket: Ticket, times: &Times, after: RetryAfter, draw: Draw) {
+        if let Some(open) = self.0.iter_mut().find(|open| open.ticket == ticket) {
+            let wait = backoff::retry(times, open.tries, after, draw.random);
+            open.tries = open.tries.saturating_add(1);
+            open.state = QueryState::Waiting(draw.now.plus(wait));
+        }
+    }
+
+    /// Takes the queries that have timed out.
+    pub(super) fn take_expired(&mut self, now: Mono) -> Vec<OpenQuery> {
+        let mut expired = Vec::new();
+        while self.0.front().is_some_and(|open| open.until <= now) {
+            expired.extend(self.0.pop_front());
+        }
+        expired
+    }
+
+    /// Records that the connection has ended: queries in flight are sent again.
+    pub(super) fn disconnected(&mut self) {
+        for open in &mut self.0 {
+            if let QueryState::InFlight(_) = open.state {
+                open.state = QueryState::Ready;
+            }
+        }
+    }
+
+    pub(super) fn drain(&mut self) -> impl Iterator<Item = OpenQuery> {
+        self.0.drain(..)
+    }
+
+    /// Returns when a query times out or may be repeated. Repetitions that are due already are not
+    /// counted: they wait for the connection.
+    pub(super) fn deadline(&self, now: Mono) -> Option<Mono> {
+        let deadline = |open: &OpenQuery| match open.state {
+            QueryState::Waiting(until) if until > now => until.min(open.until),
+            QueryState::Ready | QueryState::InFlight(_) | QueryState::Waiting(_) => open.until,
+        };
+        self.0.iter().map(deadline).min()
+    }
 }
 
-impl Question {
-    fn room(&self) -> Option<&RoomName> {
-        match &self.ask {
-            Ask::History { room, .. } | Ask::Members { room } => Some(room),
-            Ask::Rooms { .. } => None,
-        }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn queries() -> Queries {
+        let mut queries = Queries::default();
+        let room = RoomName::new("lobby").unwrap();
+        queries.push(Ticket(1), Query::Members { room }, Mono(30_000));
+        queries.push(Ticket(2), Query::Rooms { after: None }, Mono(40_000));
+        queries
     }
 
-    fn request(&self) -> Request {
-        match self.ask.clone() {
-            Ask::History { room, range, limit } => Request::History { room, range, limit },
-            Ask::Members { room } => Request::Members { room },
-            Ask::Rooms { after } => Request::Rooms { after },
-        }
-    }
-}
-
-impl Client {
-    pub(super) fn ask(&mut self, ticket: Ticket, ask: Ask, turn: &mut Turn<'_>) {
-        if self.asks.len() >= self.config.asks as usize {
-            return turn.settle(ticket, Outcome::Full);
-        }
-        let until = turn.now.mono.plus(self.config.times.request_ms);
-        let state = AskState::Ready;
-        self.asks.0.push_back(Question { ticket, ask, until, state, tries: 0 });
-        self.arm_asks();
+    #[test]
+    fn a_query_about_a_room_waits_until_the_room_accepts_it() {
+        let queries = queries();
+        let next = queries.next_due(Mono(0), |_| false).map(|open| open.ticket);
+        assert_eq!(next, Some(Ticket(2)));
+        let next = queries.next_due(Mono(0), |_| true).map(|open| open.ticket);
+        assert_eq!(next, Some(Ticket(1)));
     }
 
-    /// Asks what may be asked. A question about a room that is wanted waits until one is in it.
-    pub(super) fn pump_asks(&mut self, turn: &mut Turn<'_>) {
-        for at in 0..self.asks.len() {
-            let Some(link) = self.connection.online().filter(|_| self.can_request()) else {
-                return;
-            };
-            let question = &self.asks.0[at];
-            let is_due = match question.state {
-                AskState::Ready => true,
-                AskState::InFlight(_) => false,
-                AskState::Waiting(until) => until <= turn.now.mono,
-            };
-            let room = question.room().and_then(|name| self.rooms.get(name));
-            if !is_due || room.is_some_and(|room| room.stage != Stage::In) {
-                continue;
-            }
-            let (purpose, request) = (Purpose::Ask(question.ticket), question.request());
-            let number = self.request(link, purpose, request, turn);
-            self.asks.0[at].state = AskState::InFlight(number);
-        }
+    #[test]
+    fn a_query_in_flight_is_sent_again_only_after_a_disconnect() {
+        let mut queries = queries();
+        (1..=2).for_each(|n| queries.sent(Ticket(n), n));
+        assert!(queries.next_due(Mono(0), |_| true).is_none());
+        queries.disconnected();
+        assert!(queries.next_due(Mono(0), |_| true).is_some());
     }
 
-    pub(super) fn ask_answered(&mut self, ticket: Ticket, outcome: Outcome, turn: &mut Turn<'_>) {
-        if self.asks.take(ticket).is_some() {
-            turn.settle(ticket, outcome);
+    #[test]
+    fn a_refused_query_is_repeated_after_its_delay() {
+        let mut queries = queries();
+        let draw = Draw { now: Mono(0), random: u64::MAX };
+        for longest in [500, 1000, 2000] {
+            queries.retry(Ticket(1), &Times::default(), RetryAfter::BackOff, draw);
+            assert_eq!(queries.deadline(Mono(0)), Some(Mono(longest - 1)));
         }
-        self.arm_asks();
-    }
-
-    pub(super) fn ask_refused(
-        &mut self,
-        ticket: Ticket,
-        error: Box<ErrorBody>,
-        turn: &mut Turn<'_>,
-    ) {
-        if !error.retryable {
-            return self.ask_answered(ticket, Outcome::Refused(error), turn);
-        }
-        let times = &self.config.times;
-        if let Some(question) = self.asks.0.iter_mut().find(|other| other.ticket == ticket) {
-            let wait = backoff::retry(times, question.tries, error.retry_after_ms, turn.random);
-            question.tries = question.tries.saturating_add(1);
-            question.state = AskState::Waiting(turn.now.mono.plus(wait));
-        }
-        self.arm_asks();
-    }
-
-    /// Gives up what is too old; what may be asked again is asked after this.
-    pub(super) fn asks_due(&mut self, turn: &mut Turn<'_>) {
-        while let Some(first) = self.asks.0.front().filter(|first| first.until <= turn.now.mono) {
-            turn.settle(first.ticket, Outcome::Expired);
-            if let AskState::InFlight(request) = first.state {
-                self.requests.take(request);
-            }
-            self.asks.0.pop_front();
-        }
-        for question in &mut self.asks.0 {
-            if let AskState::Waiting(until) = question.state
-                && until <= turn.now.mono
-            {
-                question.state = AskState::Ready;
-            }
-        }
-        self.arm_asks();
-    }
-
-    pub(super) fn settle_asks(&mut self, turn: &mut Turn<'_>) {
-        for question in self.asks.0.drain(..) {
-            turn.settle(question.ticket, Outcome::Stopped);
-        }
-        self.timers.clear(&Timer::Asks);
-    }
-
-    fn arm_asks(&mut self) {
-        let due = self.asks.0.iter().map(|question| match question.state {
-            AskState::Ready | AskState::InFlight(_) => question.until,
-            AskState::Waiting(until) => until.min(question.until),
-        });
-        match due.min() {
-            Some(at) => self.timers.set(at, Timer::Asks),
-            None => self.timers.clear(&Timer::Asks),
-        }
-    }
-
-    /// Tells that the user is typing, if that can be done at once; it is of no use later.
-    pub(super) fn typing(&mut self, name: RoomName, active: bool, turn: &mut Turn<'_>) {
-        let (now, every_ms) = (turn.now.mono, self.config.times.typing_ms);
-        let Some(link) = self.connection.online() else { return };
-        if !self.session.has_typing || self.quiet.is_some_and(|until| until > now) {
-            return;
-        }
-        let Some(room) = self.rooms.get_mut(&name).filter(|room| room.stage == Stage::In) else {
-            return;
-        };
-        let is_due = match room.typing {
-            Some(told) => !active || now.since(told) >= every_ms,
-            None => active,
-        };
-        if is_due {
-            room.typing = active.then_some(now);
-            Self::transmit(link, None, Request::Typing { room: name, active }, turn);
-        }
+        queries.retry(Ticket(1), &Times::default(), RetryAfter::Server(60_000), draw);
+        assert_eq!(queries.deadline(Mono(0)), Some(Mono(30_000)));
+        assert_eq!(queries.take_expired(Mono(29_999)).len(), 0);
+        assert_eq!(queries.take_expired(Mono(30_000)).len(), 1);
     }
 }

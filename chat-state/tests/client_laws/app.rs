@@ -80,8 +80,8 @@ impl App {
             Delivery::Welcome(_)
             | Delivery::Members { .. }
             | Delivery::Presence { .. }
-            | Delivery::Came { .. }
-            | Delivery::Went { .. }
+            | Delivery::MemberJoined { .. }
+            | Delivery::MemberLeft { .. }
             | Delivery::Typing { .. } => {}
         }
         None

@@ -16,9 +16,9 @@ fn config() -> Config {
     Config {
         history: 3,
         outbox_entries: 12,
-        asks: 4,
+        queries: 4,
         rooms: 2,
-        held_entries: 4,
+        buffered_entries: 4,
         ..Config::default()
     }
 }
@@ -29,7 +29,7 @@ fn usual() -> impl Strategy<Value = Step> {
         3 => any::<u8>().prop_map(Step::Join),
         1 => any::<u8>().prop_map(Step::Leave),
         8 => any::<u8>().prop_map(Step::Send),
-        1 => any::<u8>().prop_map(Step::Ask),
+        1 => any::<u8>().prop_map(Step::Query),
         1 => Just(Step::Wake),
         4 => (any::<u8>(), any::<u8>()).prop_map(|(n, many)| Step::Others(n, many)),
         1 => (any::<u8>(), any::<u8>()).prop_map(|(n, many)| Step::Gap(n, many)),

@@ -3,7 +3,7 @@ use std::collections::VecDeque;
 
 use chat_proto::{ErrorCode, Key, Request, RequestId, RoomName, Timestamp};
 use chat_state::client::{
-    Action, Actions, Ask, Client, Config, Event, LinkId, Outcome, State, Stats, Ticket,
+    Action, Actions, Client, Config, Event, LinkId, Outcome, Query, State, Stats, Ticket,
 };
 use chat_state::{Mono, Now};
 
@@ -17,7 +17,7 @@ pub(crate) enum Step {
     Join(u8),
     Leave(u8),
     Send(u8),
-    Ask(u8),
+    Query(u8),
     Wake,
     /// Somebody else says this much in a room.
     Others(u8, u8),
@@ -89,7 +89,7 @@ impl World {
             Step::Join(n) => self.handle(Event::Join { room: room(n) }),
             Step::Leave(n) => self.handle(Event::Leave { room: room(n) }),
             Step::Send(n) => self.send(room(n)),
-            Step::Ask(n) => self.ask(n),
+            Step::Query(n) => self.query(n),
             Step::Wake => self.handle(Event::Wake),
             Step::Others(n, many) => {
                 (0..many % 12).for_each(|_| self.server.somebody_says(&room(n), true));
@@ -166,14 +166,14 @@ impl World {
     }
 
     fn is_quiet(&self) -> bool {
-        let Stats { outbox_entries, asks, requests, held, .. } = self.stats();
+        let Stats { outbox_entries, queries, requests, buffered, .. } = self.stats();
         let up_to_date = |(room, view): (&RoomName, &crate::app::View)| {
             let known = self.client.resume().and_then(|resume| resume.rooms.get(room).cloned());
             let last = self.server.logs.get(room).map(|log| (log.epoch.clone(), log.last()));
             view.is_in && known.map(|known| (known.epoch, known.seq.get())) == last
         };
         self.client.state() == State::Online
-            && (outbox_entries, asks, requests, held) == (0, 0, 0, 0)
+            && (outbox_entries, queries, requests, buffered) == (0, 0, 0, 0)
             && self.app.rooms.len() == self.stats().rooms
             && self.app.rooms.iter().all(up_to_date)
     }
@@ -229,15 +229,15 @@ impl World {
         self.handle(Event::Send { ticket, room, key: key(ticket), content, reply_to: None });
     }
 
-    fn ask(&mut self, n: u8) {
+    fn query(&mut self, n: u8) {
         let ticket = self.app.ticket(|_| None);
         let range = chat_proto::HistoryRange::Latest;
-        let ask = match n % 3 {
-            0 => Ask::Rooms { after: None },
-            1 => Ask::Members { room: room(n / 3) },
-            _ => Ask::History { room: room(n / 3), range, limit: None },
+        let query = match n % 3 {
+            0 => Query::Rooms { after: None },
+            1 => Query::Members { room: room(n / 3) },
+            _ => Query::History { room: room(n / 3), range, limit: None },
         };
-        self.handle(Event::Ask { ticket, ask });
+        self.handle(Event::Query { ticket, query });
     }
 
     fn serve(&mut self, many: u8) {
@@ -299,13 +299,13 @@ impl World {
         let stats = self.stats();
         let open_sends = self.app.open.values().flatten().count();
         assert_eq!(stats.outbox_entries, open_sends);
-        assert_eq!(stats.asks, self.app.open.len() - open_sends);
+        assert_eq!(stats.queries, self.app.open.len() - open_sends);
         assert!(stats.outbox_entries <= self.bounds.outbox_entries as usize);
         assert!(stats.outbox_bytes <= self.bounds.outbox_bytes as usize);
-        assert!(stats.asks <= self.bounds.asks as usize);
+        assert!(stats.queries <= self.bounds.queries as usize);
         assert!(stats.rooms <= self.bounds.rooms as usize);
         assert!(stats.requests <= 32);
-        assert!(stats.held <= stats.rooms * self.bounds.held_entries as usize);
+        assert!(stats.buffered <= stats.rooms * self.bounds.buffered_entries as usize);
         assert!(stats.timers <= 8 + stats.rooms + stats.requests);
         let rests = matches!(self.client.state(), State::Idle | State::Stopped { .. });
         assert!(rests || self.client.poll_timeout().is_some(), "stuck: {}", self.shown());
