@@ -65,7 +65,7 @@ import {
 import { heard, heardDue, wake } from "./liveness.js";
 import { folded, isKey } from "./names.js";
 import { Totals } from "./outbox.js";
-import { Place } from "./place.js";
+import { Place } from "./position.js";
 import { received, requestDue, Requests } from "./requests.js";
 import { Room } from "./room.js";
 import { join, leave, pump, Ready, touch } from "./rooms.js";

@@ -3,7 +3,7 @@
 import { askAnswered, askRefused } from "./asks.js";
 import { retry } from "./backoff.js";
 import { authExpiring, unwelcome, welcomed } from "./connection.js";
-import { entry, gap, head, hole, paged, pageRefused, pageUnanswered } from "./door.js";
+import { entry, gap, head, hole, paged, pageRefused, pageUnanswered } from "./delivery.js";
 import { isEntry } from "./frames.js";
 import { heard } from "./liveness.js";
 import { folded } from "./names.js";

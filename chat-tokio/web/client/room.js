@@ -1,7 +1,7 @@
 // A room that the application wants to be in, or leaves.
 
 import { retry } from "./backoff.js";
-import { Heal } from "./heal.js";
+import { Heal } from "./gap.js";
 import { Sends } from "./outbox.js";
 
 /** What a Client knows of a room. */

@@ -5,11 +5,11 @@
 
 import { pumpAsks } from "./asks.js";
 import { onlineLink } from "./connection.js";
-import { askPage, letPass } from "./door.js";
-import { Heal } from "./heal.js";
+import { askPage, letPass } from "./delivery.js";
+import { Heal } from "./gap.js";
 import { folded } from "./names.js";
 import { refusedOutcome } from "./outbox.js";
-import { before, Place } from "./place.js";
+import { before, Place } from "./position.js";
 import { canRequest, request } from "./requests.js";
 import { Room } from "./room.js";
 import { sendNow, settleSend } from "./sending.js";

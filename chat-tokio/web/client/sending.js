@@ -1,7 +1,7 @@
 // Takes messages to the log: each under its key, until it is settled.
 
 import { retry } from "./backoff.js";
-import { letPass } from "./door.js";
+import { letPass } from "./delivery.js";
 import { encodedLength } from "./frames.js";
 import { folded, isCount, isUserId } from "./names.js";
 import { doubt, makeSend, refusedOutcome, requestOf } from "./outbox.js";

@@ -3,8 +3,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { DEFAULT_CONFIG, DEFAULT_TIMES as TIMES } from "../client/config.js";
-import { Heal } from "../client/heal.js";
-import { Place } from "../client/place.js";
+import { Heal } from "../client/gap.js";
+import { Place } from "../client/position.js";
 import { Alarms } from "../client/timers.js";
 import { entry, entries } from "./fakes.mjs";
 import { Machine, message, messages, WELCOME } from "./machine.mjs";

@@ -2,7 +2,7 @@
 
 import { abandon } from "./connection.js";
 import { folded } from "./names.js";
-import { before, next } from "./place.js";
+import { before, next } from "./position.js";
 import { request } from "./requests.js";
 import { boundsOf, roomOf, touch } from "./rooms.js";
 import { settle } from "./sending.js";
