@@ -1,4 +1,4 @@
-// The one door through which entries come: each once and in order. What is missing is paged for.
+// Delivers the entries of rooms, each once and in order, and requests the missing ones.
 
 import { abandon } from "./connection.js";
 import { folded } from "./names.js";
@@ -7,142 +7,130 @@ import { request } from "./requests.js";
 import { boundsOf, roomOf, touch } from "./rooms.js";
 import { settle } from "./sending.js";
 
-/** Returns a room if entries come from it, or null. */
+/** Returns a room that the session is a member of, or null. Frames about other rooms are late. */
 function liveRoom(client, name) {
   const room = roomOf(client, name);
-  return room !== null && room.isIn && room.place !== null ? room : null;
+  return room !== null && room.isIn && room.position !== null ? room : null;
 }
 
 export function entry(client, entry, turn) {
   const room = liveRoom(client, entry.room);
   if (room === null) return;
-  const passed = [];
-  const offer = room.place.offer(entry, boundsOf(client), passed);
-  if (offer === "old") return;
-  letPass(client, room, passed, offer === "beyond" ? "proof" : "claim", turn);
+  const ready = [];
+  const accepted = room.position.accept(entry, boundsOf(client), ready);
+  if (accepted === "duplicate") return;
+  const evidence = accepted === "out_of_order" ? "passed_over" : "announced";
+  deliver(client, room, ready, evidence, turn);
 }
 
-/** Entries up to here were left out. */
+/** Handles a `gap`: the server leaves out entries up to `to`. */
 export function gap(client, name, to, turn) {
   const room = liveRoom(client, name);
   if (room === null) return;
-  room.place.expect(to);
-  letPass(client, room, [], "proof", turn);
+  room.position.raiseHead(to);
+  deliver(client, room, [], "passed_over", turn);
 }
 
-/** These entries are not to be had. */
+/** Handles a `hole`: the entries from `from` to `to` no longer exist. */
 export function hole(client, name, from, to, turn) {
   const room = liveRoom(client, name);
   if (room === null) return;
-  const passed = [];
-  if (from <= next(room.place.cursor)) {
-    room.place.skip(to, passed);
-    return letPass(client, room, passed, "claim", turn);
+  const ready = [];
+  if (from <= next(room.position.cursor)) {
+    room.position.skip(to, ready);
+    return deliver(client, room, ready, "announced", turn);
   }
-  // Others are missing before them; the page that brings those tells of the hole again.
-  room.place.expect(to);
-  letPass(client, room, passed, "proof", turn);
+  // Entries before the hole are missing too. The page with them shows the hole again.
+  room.position.raiseHead(to);
+  deliver(client, room, ready, "passed_over", turn);
 }
 
-/** The server says where a room ends. */
+/** Handles the head of a room as the server knows it. */
 export function head(client, name, position, turn) {
   const room = liveRoom(client, name);
   if (room === null) return;
-  if (room.place.epoch === position.epoch) {
-    room.place.expect(position.seq);
-    return letPass(client, room, [], "claim", turn);
+  if (room.position.epoch === position.epoch) {
+    room.position.raiseHead(position.seq);
+    return deliver(client, room, [], "announced", turn);
   }
-  // Another log: a join tells which one holds.
+  // A join tells which of the two logs the room has.
   room.stage = { name: "out" };
-  room.heal.rejoin();
+  room.gap.ignoreAnswer();
   touch(client, name, turn);
 }
 
-export function askPage(client, link, room, after, turn) {
+export function requestPage(client, link, room, after, turn) {
   const frame = { type: "history", room: room.name, after };
   const purpose = { type: "page", room: folded(room.name) };
-  room.heal.ask(request(client, link, purpose, frame, turn), after);
+  room.gap.requested(request(client, link, purpose, frame, turn), after);
 }
 
 /**
- * Takes a page in that was asked for. It begins right after the place that was asked for, so what
- * is missing before one of its entries is not in the log.
+ * Handles a requested page. A page begins right after the requested seq, so entries that it leaves
+ * out before one of its own are lost. An empty page proves nothing.
  */
-export function paged(client, name, number, page, turn) {
+export function page(client, name, number, page, turn) {
   const room = client.rooms.get(name);
-  const after = room?.heal.answered(number) ?? null;
-  if (after === null || !room.isIn || room.place === null) return;
-  if (room.place.epoch !== page.epoch) return otherLog(client, room, turn);
-  const passed = [];
+  const after = room?.gap.answered(number) ?? null;
+  if (after === null || !room.isIn || room.position === null) return;
+  const { position } = room;
+  if (position.epoch !== page.epoch) return pageOfAnotherLog(client, room, turn);
+  const ready = [];
   for (const event of page.events) {
     if (folded(event.room) !== name) continue;
-    room.place.skip(before(event.seq), passed);
-    room.place.offer(event, boundsOf(client), passed);
+    position.skip(before(event.seq), ready);
+    position.accept(event, boundsOf(client), ready);
   }
-  const helped = room.place.cursor > after || !room.place.isBehind();
-  letPass(client, room, passed, "proof", turn);
-  if (!helped) fruitless(client, room, page.has_more_after ? "contradiction" : "not_yet", turn);
+  const isFruitless = position.cursor <= after && position.isBehind();
+  deliver(client, room, ready, "passed_over", turn);
+  if (isFruitless) fruitlessPage(client, room, turn);
 }
 
 export function pageRefused(client, name, number, error, turn) {
   const room = client.rooms.get(name);
-  if (!room || room.heal.answered(number) === null) return;
+  if (!room || room.gap.answered(number) === null) return;
   const now = turn.now.mono;
   if (error.retryable) {
-    room.heal.refused(now, client.config.times, error.retry_after_ms, turn.random);
+    room.gap.refused(now, client.config.times, error.retry_after_ms, turn.random);
   } else if (error.code === "not_member") {
     room.dropOut();
     room.refusedForNow(now, client.config, error.retry_after_ms, turn.random);
   } else {
-    return fruitless(client, room, "not_yet", turn);
+    return fruitlessPage(client, room, turn);
   }
   touch(client, name, turn);
 }
 
 export function pageUnanswered(client, name, number, turn) {
   const room = client.rooms.get(name);
-  if (room && room.heal.answered(number) !== null) fruitless(client, room, "not_yet", turn);
+  if (room && room.gap.answered(number) !== null) fruitlessPage(client, room, turn);
 }
 
-/** A page brought nothing, though something is missing. */
-function fruitless(client, room, what, turn) {
-  if (room.place === null) return;
-  const { heal, place } = room;
-  const { times } = client.config;
-  const passed = [];
-  switch (heal.fruitless(what, place.isProven(), turn.now.mono, times, turn.random)) {
-    case "again":
-      return touch(client, room.name, turn);
-    case "relink":
-      return abandon(client, { givenUp: true }, turn);
-    case "doubt":
-      place.doubt();
-      return letPass(client, room, [], "claim", turn);
-    default:
-      place.giveUp(passed);
-      letPass(client, room, passed, "proof", turn);
-  }
+/** Handles a page without progress, although entries are known to be missing. */
+function fruitlessPage(client, room, turn) {
+  const remedy = room.gap.fruitless(turn.now.mono, client.config.times, turn.random);
+  if (remedy === "reconnect") abandon(client, { givenUp: true }, turn);
+  else touch(client, room.name, turn);
 }
 
-/** A page is of another log than the room: a join tells which one holds. */
-function otherLog(client, room, turn) {
+/** Handles a page of another log. A join tells which of the two logs the room has. */
+function pageOfAnotherLog(client, room, turn) {
   const now = turn.now.mono;
-  const remedy = room.heal.fruitless("not_yet", true, now, client.config.times, turn.random);
-  if (remedy === "relink") {
-    return abandon(client, { givenUp: true }, turn);
-  }
+  const remedy = room.gap.fruitless(now, client.config.times, turn.random);
+  if (remedy === "reconnect") return abandon(client, { givenUp: true }, turn);
   room.refusedForNow(now, client.config, null, turn.random);
   touch(client, room.name, turn);
 }
 
 /**
- * Delivers what has passed, and looks whether more is missing.
+ * Delivers what is ready, and schedules a page if entries are missing.
  *
- * One's own entry is as good as its ack. Where the ack was lost with the connection and the user id
- * with the session, it is all there is: the key would count no more.
+ * An entry of this client settles its message like an `ack`. If the `ack` was lost with the
+ * connection and the user id with the session, the entry is all that tells: the key does not count
+ * for the new user.
  */
-export function letPass(client, room, passed, evidence, turn) {
-  for (const { entry, lost } of passed) {
+export function deliver(client, room, ready, evidence, turn) {
+  for (const { entry, lost } of ready) {
     if (entry) {
       turn.deliver({ type: "entry", entry });
       settleOwn(client, room, entry, turn);
@@ -150,7 +138,7 @@ export function letPass(client, room, passed, evidence, turn) {
       turn.deliver({ type: "lost", room: room.name, ...lost });
     }
   }
-  room.review(turn.now.mono, client.config, passed.length > 0, evidence);
+  room.reviewGap(turn.now.mono, client.config.times, ready.length > 0, evidence);
   touch(client, room.name, turn);
 }
 

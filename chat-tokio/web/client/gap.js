@@ -1,105 +1,109 @@
-// When a room's missing entries are paged for. Pure.
+// Decides when a room's missing entries are requested. Pure.
+//
+// Missing entries are requested by history pages, one page at a time. A page that brings no
+// progress proves nothing: another worker or node may know of an entry before the one that answers.
+// It is requested again with back-off, and after some such pages the connection is made anew once.
+// Only a `hole`, a page that begins later or another epoch tells that entries are lost.
 
 import { retry } from "./backoff.js";
 
-/** Pages in a row that bring nothing before something else is tried. */
+/** Pages in a row without progress before the connection is made anew. */
 const FRUITLESS_MAX = 4;
 
-/** What is done about entries that are known to be missing. */
-export class Heal {
-  /** The page that was asked for, and the place after which. */
-  #asked = null;
-  /** When the next page may be asked for. */
+/** What a Client does about a room's missing entries. */
+export class GapRepair {
+  /** The page in flight: `{ request, after }`. */
+  #requested = null;
+  /** When the next page may be requested. */
   #due = null;
-  /** What is missing will not come by itself. */
-  #proven = false;
-  /** Pages in a row that contradict themselves: they are empty, and there is more. */
+  /** Missing entries were passed over, so they will not arrive on their own. */
+  #passedOver = false;
+  /** Pages in a row that were empty or not answered. */
   #fruitless = 0;
-  /** Pages in a row that were refused for a while, not answered, or empty. */
+  /** These and the refused ones, which determine the delay before the next page. */
   #tries = 0;
-  /** The connection was made anew already because pages brought nothing. */
-  #relinked = false;
+  /** The connection was made anew because pages brought no progress. */
+  #reconnected = false;
+
+  /** Records that no entry is missing. `advanced`: entries were delivered. */
+  complete(advanced) {
+    // Without progress the next announcement does not cost the connection again.
+    this.#reset({ reconnected: this.#reconnected && !advanced });
+  }
 
   /**
-   * Looks at a room anew: it is behind, or not. `moved`: the cursor has moved. `evidence`: entries
-   * are known to be missing by a "claim" (they exist, and may yet come by themselves) or by "proof"
-   * (they were passed over).
+   * Records that entries are missing, and schedules a page. `evidence` is "announced" (they exist
+   * and may still arrive on their own) or "passed_over" (by the server).
    */
-  review(now, times, isBehind, moved, evidence) {
-    // Who has doubted a claim does not make the connection anew for the next one.
-    if (!isBehind) return this.#clear({ relinked: this.#relinked && !moved });
-    this.#proven ||= evidence === "proof";
-    if (moved) this.#clear({ proven: this.#proven });
-    if (this.#asked !== null) return;
-    const heldBack = this.#fruitless > 0 || this.#tries > 0;
-    if (this.#due !== null && (heldBack || !this.#proven)) return;
-    this.#due = this.#proven ? now : now + times.graceMs;
+  missing(now, times, advanced, evidence) {
+    this.#passedOver ||= evidence === "passed_over";
+    if (advanced) this.#reset({ passedOver: this.#passedOver });
+    const isBackingOff = this.#tries > 0 && this.#due !== null;
+    if (this.#requested !== null || isBackingOff) return;
+    if (this.#passedOver) this.#due = now;
+    else this.#due ??= now + times.graceMs;
   }
 
-  /** Returns when a page is to be asked for, or null. */
+  /** Returns when a page is to be requested, or null. */
   due() {
-    return this.#asked === null ? this.#due : null;
+    return this.#requested === null ? this.#due : null;
   }
 
-  /** Notes that a page was asked for. */
-  ask(request, after) {
-    this.#asked = { request, after };
+  /** Records that a page is requested. */
+  requested(request, after) {
+    this.#requested = { request, after };
     this.#due = null;
   }
 
-  /** Takes the place after which a page was asked for, if the request is about it; else null. */
+  /** Returns the seq after which the page begins if the request is the one in flight, or null. */
   answered(request) {
-    if (this.#asked?.request !== request) return null;
-    const { after } = this.#asked;
-    this.#asked = null;
+    if (this.#requested?.request !== request) return null;
+    const { after } = this.#requested;
+    this.#requested = null;
     return after;
   }
 
   /**
-   * Notes that a page brought nothing, and decides what to do: "again" (after a while), "relink"
-   * (make the connection anew), "give_up" (take what is missing for lost) or "doubt" (that there is
-   * more). `what` it says is a "contradiction" (there is more, which can't be) or "not_yet" (the
-   * server may not be there yet, which is no proof of a loss). `isProven`: entries came from beyond
-   * what is missing.
+   * Records a page that brought no progress or was not answered. Returns "retry" (after a delay) or
+   * "reconnect".
    */
-  fruitless(what, isProven, now, times, random) {
-    const contradicts = what === "contradiction";
-    if (contradicts) this.#fruitless += 1;
-    else this.#tries += 1;
-    const tries = contradicts ? this.#fruitless : this.#tries;
-    const many = tries >= FRUITLESS_MAX;
-    if (many && !this.#relinked) {
-      this.#relinked = true;
-      return "relink";
+  fruitless(now, times, random) {
+    this.#fruitless += 1;
+    if (this.#fruitless >= FRUITLESS_MAX && !this.#reconnected) {
+      this.#reconnected = true;
+      return "reconnect";
     }
-    if (many && contradicts) return "give_up";
-    if (many && !isProven) return "doubt";
-    this.#due = now + retry(times, tries - 1, null, random);
-    return "again";
+    this.refused(now, times, null, random);
+    return "retry";
   }
 
-  /** Notes that a page was refused for a while. */
+  /** Records a page that was refused and may be requested again. */
   refused(now, times, afterMs, random) {
     this.#due = now + retry(times, this.#tries, afterMs, random);
     this.#tries += 1;
   }
 
-  /** Notes that the room was left or is joined anew: nothing is under way any more. */
+  /** Returns true if neither pages nor a new connection have shown that entries are missing. */
+  isUnconfirmed() {
+    return this.#reconnected && this.#fruitless >= FRUITLESS_MAX;
+  }
+
+  /** Records that the session is not in the room any more. */
   interrupt() {
-    this.#asked = null;
-    this.#clear({ relinked: this.#relinked });
+    this.#requested = null;
+    this.#reset({ reconnected: this.#reconnected });
   }
 
-  /** Notes that the log could not be the one that was asked; fruitless pages go on counting. */
-  rejoin() {
-    this.#asked = null;
+  /** Ignores the answer to the page in flight: it may come from another log. */
+  ignoreAnswer() {
+    this.#requested = null;
   }
 
-  #clear({ proven = false, relinked = false } = {}) {
+  #reset({ passedOver = false, reconnected = false } = {}) {
     this.#due = null;
-    this.#proven = proven;
+    this.#passedOver = passedOver;
     this.#fruitless = 0;
     this.#tries = 0;
-    this.#relinked = relinked;
+    this.#reconnected = reconnected;
   }
 }

@@ -1,28 +1,28 @@
-// Where a Client is in a room's log.
+// The Client's position in a room's log, and the entries that arrived out of order.
 
 import { byteLength, SEQ_MAX } from "./names.js";
 
-/** About what an entry takes in memory beside its text. */
+/** The approximate size of an entry in memory without its text. */
 const ENTRY_BYTES = 200;
 
 export const next = (seq) => Math.min(SEQ_MAX, seq + 1);
 export const before = (seq) => Math.max(0, seq - 1);
 
 /**
- * A room's position, and the entries that wait for those before them.
+ * The position in a room's log.
  *
- * *Invariant:* what passes is contiguous: each entry or lost range begins right after the cursor.
+ * *Invariant:* the output is contiguous: each entry or lost range begins right after the cursor.
  *
- * What passes is put in a list, as `{ entry }` or `{ lost: { from, to } }`.
+ * The output goes to a list, as `{ entry }` or `{ lost: { from, to } }`.
  */
-export class Place {
-  /** Entries beyond the next one, by their places. */
-  #held = [];
-  #heldBytes = 0;
+export class LogPosition {
+  /** Entries that arrived before the entries in front of them, ordered by seq. */
+  #buffered = [];
+  #bufferedBytes = 0;
 
   constructor({ epoch, seq }) {
     this.epoch = epoch;
-    /** The last entry that has passed. */
+    /** The last entry that was delivered. */
     this.cursor = seq;
     /** The last entry that is known to exist; at least the cursor. */
     this.head = seq;
@@ -32,95 +32,81 @@ export class Place {
     return { epoch: this.epoch, seq: this.cursor };
   }
 
-  /** Tells whether entries are known to exist that have not passed. */
+  /** Returns true if entries are known to exist that were not delivered. */
   isBehind() {
     return this.head > this.cursor;
   }
 
-  get held() {
-    return this.#held.length;
+  get buffered() {
+    return this.#buffered.length;
   }
 
-  get heldBytes() {
-    return this.#heldBytes;
+  get bufferedBytes() {
+    return this.#bufferedBytes;
   }
 
-  /** Notes that entries exist up to this one. */
-  expect(head) {
+  /** Records that entries exist up to this one. */
+  raiseHead(head) {
     this.head = Math.max(this.head, head);
   }
 
   /**
-   * Takes an entry in: it passes if it is the next one, with those held that it was missing to
-   * ("passed"), is held if it is beyond that ("beyond"), or had passed already ("old").
+   * Accepts an entry. The next one in order is ready at once ("in_order"), together with the
+   * buffered entries that follow it. A later one is buffered ("out_of_order"). An entry that was
+   * delivered before is a "duplicate".
    */
-  offer(entry, bounds, passed) {
-    if (entry.seq <= this.cursor) return "old";
-    this.expect(entry.seq);
+  accept(entry, bounds, ready) {
+    if (entry.seq <= this.cursor) return "duplicate";
+    this.raiseHead(entry.seq);
     if (entry.seq === next(this.cursor)) {
-      this.#pass(entry, passed);
-      this.#release(passed);
-      return "passed";
+      this.#advance(entry, ready);
+      this.#release(ready);
+      return "in_order";
     }
-    this.#hold(entry, bounds);
-    return "beyond";
+    this.#buffer(entry, bounds);
+    return "out_of_order";
   }
 
-  /** Lets everything up to here pass: what is held of it, and the rest as lost. */
-  skip(to, passed) {
+  /** Moves the cursor to `to` or beyond: buffered entries are delivered, the others are lost. */
+  skip(to, ready) {
     while (this.cursor < to) {
       const from = next(this.cursor);
-      const first = this.#held[0];
+      const first = this.#buffered[0];
       const last = first && first.seq <= to ? before(first.seq) : to;
       if (from <= last) {
-        passed.push({ lost: { from, to: last } });
+        ready.push({ lost: { from, to: last } });
         this.cursor = last;
       }
-      this.#release(passed);
+      this.#release(ready);
     }
     this.head = Math.max(this.head, this.cursor);
-    this.#release(passed);
+    this.#release(ready);
   }
 
-  /** Tells whether entries came from beyond what is missing. */
-  isProven() {
-    return this.#held.length > 0;
-  }
-
-  /** Doubts that there are entries which never came: whatever does come counts. */
-  doubt() {
-    this.head = this.#held.at(-1)?.seq ?? this.cursor;
-  }
-
-  /** Gives up on what is missing before the first entry that is held, or up to the head. */
-  giveUp(passed) {
-    this.skip(this.#held.length > 0 ? before(this.#held[0].seq) : this.head, passed);
-  }
-
-  /** Lets those pass that are held and not beyond the next one. */
-  #release(passed) {
-    while (this.#held.length > 0 && this.#held[0].seq <= next(this.cursor)) {
-      const entry = this.#held.shift();
-      this.#heldBytes -= sizeOf(entry);
-      if (entry.seq > this.cursor) this.#pass(entry, passed);
+  /** Delivers the buffered entries that follow the cursor. */
+  #release(ready) {
+    while (this.#buffered.length > 0 && this.#buffered[0].seq <= next(this.cursor)) {
+      const entry = this.#buffered.shift();
+      this.#bufferedBytes -= sizeOf(entry);
+      if (entry.seq > this.cursor) this.#advance(entry, ready);
     }
   }
 
-  #pass(entry, passed) {
+  #advance(entry, ready) {
     this.cursor = entry.seq;
     this.head = Math.max(this.head, this.cursor);
-    passed.push({ entry });
+    ready.push({ entry });
   }
 
-  /** Holds an entry; what is too much is dropped from the far end, and fetched again. */
-  #hold(entry, bounds) {
-    let at = this.#held.length;
-    while (at > 0 && this.#held[at - 1].seq >= entry.seq) at -= 1;
-    const known = this.#held[at]?.seq === entry.seq ? 1 : 0;
-    const replaced = this.#held.splice(at, known, entry);
-    this.#heldBytes += sizeOf(entry) - replaced.reduce((sum, old) => sum + sizeOf(old), 0);
-    while (this.#held.length > bounds.entries || this.#heldBytes > bounds.bytes) {
-      this.#heldBytes -= sizeOf(this.#held.pop());
+  /** Buffers an entry. Beyond the bounds the last entries are dropped; they are fetched later. */
+  #buffer(entry, bounds) {
+    let at = this.#buffered.length;
+    while (at > 0 && this.#buffered[at - 1].seq >= entry.seq) at -= 1;
+    const known = this.#buffered[at]?.seq === entry.seq ? 1 : 0;
+    const replaced = this.#buffered.splice(at, known, entry);
+    this.#bufferedBytes += sizeOf(entry) - replaced.reduce((sum, old) => sum + sizeOf(old), 0);
+    while (this.#buffered.length > bounds.entries || this.#bufferedBytes > bounds.bytes) {
+      this.#bufferedBytes -= sizeOf(this.#buffered.pop());
     }
   }
 }
