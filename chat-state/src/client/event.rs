@@ -181,8 +181,8 @@ pub enum Action {
         /// The close code for the server.
         code: u16,
     },
-    /// Get a fresh credential and answer with [`Event::Token`]: the last one was refused or is about
-    /// to expire.
+    /// Get a fresh credential and answer with [`Event::Token`]: the last one was refused or is
+    /// about to expire.
     NeedToken,
     /// Hand this to the application.
     Deliver(Delivery),
@@ -243,7 +243,8 @@ pub enum Delivery {
         /// All members, or some of them with their total number.
         view: MembersView,
     },
-    /// The number of members of a room that is too large to list. Members listed before may be gone.
+    /// The number of members of a room that is too large to list. Members listed before may be
+    /// gone.
     Presence {
         /// The room.
         room: RoomName,

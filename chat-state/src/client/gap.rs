@@ -1,9 +1,10 @@
 //! Decides when a room's missing entries are requested. Pure.
 //!
-//! Missing entries are requested by history pages, one page at a time. A page that brings no progress
-//! proves nothing: another worker or node may know of an entry before the one that answers. It is
-//! requested again with back-off, and after [`FRUITLESS_MAX`] such pages the connection is made anew
-//! once. Only a `hole`, a page that begins later or another epoch tells that entries are lost.
+//! Missing entries are requested by history pages, one page at a time. A page that brings no
+//! progress proves nothing: another worker or node may know of an entry before the one that
+//! answers. It is requested again with back-off, and after [`FRUITLESS_MAX`] such pages the
+//! connection is made anew once. Only a `hole`, a page that begins later or another epoch tells
+//! that entries are lost.
 use chat_proto::Seq;
 
 use super::backoff::{self, Draw, RetryAfter};

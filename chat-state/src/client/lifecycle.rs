@@ -127,8 +127,8 @@ impl Client {
         }
     }
 
-    /// Handles a room's entry in the `welcome`. Positions outlive the session, so `resumed` does not
-    /// matter here.
+    /// Handles a room's entry in the `welcome`. Positions outlive the session, so `resumed` does
+    /// not matter here.
     fn resumed(&mut self, name: &RoomName, recovery: Option<&Recovery>, turn: &mut Turn<'_>) {
         let room = self.rooms.get_mut(name).expect("the caller has found the room");
         if room.stage != Stage::Resuming {

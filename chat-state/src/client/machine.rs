@@ -19,8 +19,8 @@ use super::session::Session;
 use super::timers::{Timer, Timers};
 use crate::ids::{Mono, Now};
 
-/// The largest number of requests in flight, unless the server allows fewer. More would only wait at
-/// the server.
+/// The largest number of requests in flight, unless the server allows fewer. More would only wait
+/// at the server.
 const IN_FLIGHT_MAX: usize = 32;
 
 /// The client-side state machine. It never waits, reads no clock and draws no random number.

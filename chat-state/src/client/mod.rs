@@ -3,8 +3,8 @@
 //! # How to drive it
 //!
 //! A [`Client`] takes [`Event`]s and returns [`Action`]s. It opens transports, joins rooms, and
-//! resumes them after each reconnect. It repeats unanswered messages under the same key and requests
-//! missing entries, so every message and every entry counts once.
+//! resumes them after each reconnect. It repeats unanswered messages under the same key and
+//! requests missing entries, so every message and every entry counts once.
 //!
 //! ```
 //! use chat_proto::{RoomName, Timestamp};
@@ -39,9 +39,9 @@
 //!   read only when a message of an earlier process is restored.
 //!
 //! A key counts for one user. A guest whose session has ended gets another user id. Its unanswered
-//! messages are then looked up in the room before they are sent again; a message that reaches the log
-//! after that appears twice. A Client with a credential never sends a message as another user than
-//! the one who queued it.
+//! messages are then looked up in the room before they are sent again; a message that reaches the
+//! log after that appears twice. A Client with a credential never sends a message as another user
+//! than the one who queued it.
 //!
 //! # Files
 //!
@@ -54,7 +54,9 @@
 //! | `membership`, `delivery`, `sending`, `querying` | rooms, entries, messages, queries |
 //! | `scheduling` | which request is sent next |
 //! | `machine` | the state that the rules share |
-//! | `room`, `position`, `gap`, `outbox`, `queries`, `requests`, `session`, `connection`, `backoff`, `ready`, `timers` | parts of the state |
+//! | `room`, `position`, `gap`, `outbox` | a room, its entries and its messages |
+//! | `queries`, `requests`, `ready`, `timers` | what is open, and when to act |
+//! | `connection`, `session`, `backoff` | the connection, and when to reconnect |
 //! | `event`, `config` | the public types |
 mod backoff;
 mod config;
@@ -192,8 +194,8 @@ impl Client {
     }
 
     /// Returns what a later process needs to resume the session ([`Config::resume`]): the positions
-    /// of all rooms that the application is not leaving. `None` before the first `welcome` and after
-    /// a stop.
+    /// of all rooms that the application is not leaving. `None` before the first `welcome` and
+    /// after a stop.
     #[must_use]
     pub fn resume(&self) -> Option<Resume> {
         let stay = self.rooms.values().filter(|room| room.intent == Intent::Stay);

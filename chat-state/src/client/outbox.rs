@@ -158,8 +158,8 @@ impl Pending {
 /// The messages of one room in the order in which they were queued. Bounded by the limits of the
 /// outbox.
 ///
-/// *Invariant:* only the first `window` messages are or were sent. With a window of 1, messages reach
-/// the log in this order, whatever happens to single attempts.
+/// *Invariant:* only the first `window` messages are or were sent. With a window of 1, messages
+/// reach the log in this order, whatever happens to single attempts.
 #[derive(Debug, Default)]
 pub(super) struct Outbox(VecDeque<Pending>);
 

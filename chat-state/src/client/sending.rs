@@ -17,8 +17,8 @@ use crate::ids::Now;
 /// How often a message is sent again after the server has said that the session is not a member.
 const NOT_MEMBER_MAX: u32 = 4;
 
-/// Returns true if the error leaves the result of its attempt open. All other codes of the protocol,
-/// and all permanent refusals, say that the message is not in the log.
+/// Returns true if the error leaves the result of its attempt open. All other codes of the
+/// protocol, and all permanent refusals, say that the message is not in the log.
 fn leaves_doubt(error: &ErrorBody) -> bool {
     error.retryable && matches!(error.code, ErrorCode::UnknownOutcome | ErrorCode::Unknown)
 }
@@ -170,9 +170,9 @@ impl Client {
         self.touch(name, turn);
     }
 
-    /// Settles the messages that were queued as the user of another account: nobody's words are sent
-    /// in somebody else's name. Guests keep their messages, because a guest may get another user id
-    /// with each session.
+    /// Settles the messages that were queued as the user of another account: nobody's words are
+    /// sent in somebody else's name. Guests keep their messages, because a guest may get another
+    /// user id with each session.
     pub(super) fn refuse_messages_of_another_user(&mut self, turn: &mut Turn<'_>) {
         for name in self.room_names() {
             for message in self.room_mut(&name).outbox.take() {
