@@ -138,8 +138,8 @@ limits! {
     room_drafts: u32 = 4096, 1..=1_000_000;
     /// Largest room in which typing is shown, in members.
     typing_members: u32 = 100, 0..=10_000;
-    /// Largest room in which each join and leave is told separately, in members. A larger room tells
-    /// them together, at most once a second.
+    /// Largest room in which each join and leave is told separately, in members. A larger room
+    /// tells them together, at most once a second.
     notice_members: u32 = 64, 0..=10_000;
 }
 

@@ -75,8 +75,8 @@ times! {
     resume_ms: u64 = 5000, 1..=WEEK;
     /// Pings from one statement of rooms' heads to the next. 0: heads are never stated.
     heads_every: u32 = 4, 0..=1_000_000;
-    /// Interval in which the log is asked for the heads of rooms, 512 at a time in turn, because the
-    /// signal of a room's last entry may be lost without notice. Only with other Hubs.
+    /// Interval in which the log is asked for the heads of rooms, 512 at a time in turn, because
+    /// the signal of a room's last entry may be lost without notice. Only with other Hubs.
     poll_ms: u64 = 5000, 1..=WEEK;
 }
 

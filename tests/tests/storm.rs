@@ -140,7 +140,7 @@ async fn read(mut events: Events, client: Client, clock: Clock, seen: Arc<Seen>)
             | Delivery::Members { .. }
             | Delivery::Settled { outcome: Outcome::Acked { .. }, .. }
             | Delivery::Presence { .. }
-            | Delivery::Came { .. } => {}
+            | Delivery::MemberJoined { .. } => {}
             // Others do not even see that a member was gone.
             other => seen.wrong(format!("at {at}: {other:?}")),
         }
