@@ -3,8 +3,8 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use chat_proto::{
-    CloseCode, Dialect, Entry, ErrorCode, Joined, LeaveReason, LostReason, Member, MembersView,
-    RoomName, Seq, ServerFrame,
+    Dialect, Entry, ErrorCode, Joined, LeaveReason, LostReason, Member, MembersView, RoomName, Seq,
+    ServerFrame,
 };
 
 use super::notices::Notice;
@@ -14,6 +14,7 @@ use crate::delivery::wire;
 use crate::event::{Action, Signal, SignalTo};
 use crate::ids::{ConnId, MemberId, Mono};
 use crate::log::{Keep, ReadRange};
+use crate::reason::CloseReason;
 use crate::room::{Departure, LogState, Queued, Room, RoomId};
 use crate::session::{Bulk, Joining, Message, Session, State};
 use crate::timers::Timer;
@@ -163,7 +164,7 @@ impl Hub {
                 Some(Dialect::V1) => Self::refuse(conn, id, ErrorCode::LogUnavailable, why, out),
                 // The dialect has no errors, and a message must not vanish in silence.
                 Some(Dialect::Basic) => {
-                    self.close(conn, CloseCode::Overloaded, LeaveReason::Disconnected, out);
+                    self.close(conn, CloseReason::LogUnavailable, out);
                 }
                 None => {}
             }
@@ -184,7 +185,7 @@ impl Hub {
                 }
                 // The dialect has no errors, and a join must not vanish in silence.
                 Dialect::Basic => {
-                    self.close(conn, CloseCode::Overloaded, LeaveReason::Disconnected, out);
+                    self.close(conn, CloseReason::LogUnavailable, out);
                 }
             }
         }
