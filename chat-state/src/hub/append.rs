@@ -2,9 +2,7 @@
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 
-use chat_proto::{
-    CloseCode, Dialect, ErrorCode, LeaveReason, RequestId, RoomName, Seq, ServerFrame, Timestamp,
-};
+use chat_proto::{Dialect, ErrorCode, RequestId, RoomName, Seq, ServerFrame, Timestamp};
 
 use super::pause::Reason;
 use super::{Actions, Hub, Pending};
@@ -12,6 +10,7 @@ use crate::config::Peers;
 use crate::event::{Action, Signal, SignalTo};
 use crate::ids::{ConnId, Mono, Token};
 use crate::log::{AppendError, Appended, Draft, Outcome};
+use crate::reason::CloseReason;
 use crate::room::{InFlight, Queued, Room, RoomId};
 use crate::session::{Message, State};
 
@@ -251,7 +250,7 @@ impl Hub {
                 Some(Dialect::V1) => Self::refuse(conn, id, code, why, out),
                 // The dialect has no errors, and a message must not vanish in silence.
                 Some(Dialect::Basic) => {
-                    self.close(conn, CloseCode::Overloaded, LeaveReason::Disconnected, out);
+                    self.close(conn, CloseReason::LogUnavailable, out);
                 }
                 None => {}
             }

@@ -4,15 +4,14 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use chat_proto::{
-    CloseCode, Dialect, ErrorCode, LeaveReason, RequestId, RoomName, Seq, ServerFrame,
-};
+use chat_proto::{Dialect, ErrorCode, RequestId, RoomName, Seq, ServerFrame};
 
 use super::{Actions, Hub, Pending};
 use crate::delivery::{Answered, Next, Outcome, Reading, wire};
 use crate::event::Action;
 use crate::ids::{ConnId, Mono, Token};
 use crate::log::{Keep, LogPage, ReadError, ReadRange};
+use crate::reason::{CloseReason, Noted};
 use crate::room::RoomId;
 use crate::room::audience::{Audience, Spot};
 use crate::session::{Bulk, BulkReply, BulkRequest, Stage, State};
@@ -238,6 +237,7 @@ impl Hub {
         if end.get().saturating_sub(cursor.get()) > u64::from(self.config.limits.behind_entries) {
             // Too much to feed: the client may page for it.
             let room = room.name.clone();
+            Self::note(Noted::Gap { conn, room: room.clone(), from, to: end }, out);
             Self::reply(conn, ServerFrame::Gap { room, from, to: end }, out);
             return self.advance(conn, at, end, out);
         }
@@ -301,6 +301,7 @@ impl Hub {
         if page.head.first > cursor.next() {
             // What is beyond the room's own cursor is delivered, or told of, in its turn.
             let (from, to) = (cursor.next(), page.head.first.minus(1).min(end));
+            Self::note(Noted::Hole { room: name.clone(), from, to }, out);
             Self::reply(conn, ServerFrame::Hole { room: name, from, to }, out);
             reached = to;
         }
@@ -315,7 +316,7 @@ impl Hub {
         session.feed.spend(spent);
         if reached == cursor && reached < end {
             // The log does not have what was delivered to others: asking again would not help.
-            return self.close(conn, CloseCode::SlowConsumer, LeaveReason::SlowConsumer, out);
+            return self.close(conn, CloseReason::LogIncomplete, out);
         }
         self.advance(conn, at, reached, out);
     }

@@ -5,13 +5,14 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use chat_proto::{CloseCode, Dialect, Entry, Epoch, LeaveReason, Seq, ServerFrame};
+use chat_proto::{Dialect, Entry, Epoch, Seq, ServerFrame};
 
 use super::{Actions, Hub, Pending};
 use crate::config::Peers;
 use crate::event::{Action, Recipients, Signal, SignalTo};
 use crate::ids::{Mono, Token};
 use crate::log::{Keep, LogHead, LogPage, ReadError, ReadRange};
+use crate::reason::{CloseReason, Noted};
 use crate::recent::Bounds;
 use crate::room::{Early, HeadAsk, Hole, LogState, Room, RoomId};
 use crate::timers::Timer;
@@ -104,6 +105,9 @@ impl Hub {
         if !room.is_open() || entry.seq > expected {
             if room.held.len() < HELD_MAX {
                 room.held.insert(entry.seq, entry.clone());
+            } else if !room.held.contains_key(&entry.seq) {
+                let room = room.name.clone();
+                Self::note(Noted::EntryDropped { room, seq: entry.seq }, out);
             }
             return;
         }
@@ -232,13 +236,14 @@ impl Hub {
         }
         *cursor = to;
         room.recent.clear();
+        Self::note(Noted::Hole { room: room.name.clone(), from, to }, out);
         let frame = ServerFrame::Hole { room: room.name.clone(), from, to };
         let live = room.audience.live().clone();
         out.push_back(Action::Send { to: Recipients::All(live.clone()), frame });
         // The dialect has no such frame, and nothing may be missing in silence.
         for conn in live.iter() {
             if self.sessions.get(conn).is_some_and(|s| s.dialect == Dialect::Basic) {
-                self.close(conn, CloseCode::Overloaded, LeaveReason::Disconnected, out);
+                self.close(conn, CloseReason::EntriesTrimmed, out);
             }
         }
     }
@@ -379,7 +384,7 @@ impl Hub {
         let Some(room) = self.rooms.get(at) else { return };
         let conns: Vec<_> = room.audience.conns().chain(room.joining.iter().copied()).collect();
         for conn in conns {
-            self.close(conn, CloseCode::LogReplaced, LeaveReason::Disconnected, out);
+            self.close(conn, CloseReason::LogReplaced, out);
         }
         if let Some(room) = self.rooms.get_mut(at) {
             room.close_log();

@@ -3,8 +3,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use chat_proto::{
-    CloseCode, Dialect, Entry, ErrorCode, Joined, LeaveReason, LostReason, RoomName, Seq,
-    ServerFrame,
+    Dialect, Entry, ErrorCode, Joined, LeaveReason, LostReason, RoomName, Seq, ServerFrame,
 };
 
 use super::places::Refusal;
@@ -13,6 +12,7 @@ use crate::delivery::wire;
 use crate::event::{Action, Signal, SignalTo};
 use crate::ids::{ConnId, Mono};
 use crate::log::{Keep, ReadRange};
+use crate::reason::CloseReason;
 use crate::room::audience::{Attendee, Audience, Told};
 use crate::room::{LogState, Queued, Room, RoomId};
 use crate::session::{Bulk, Joining, Message, Session, State, Subscription};
@@ -153,7 +153,7 @@ impl Hub {
                 Some(Dialect::V1) => Self::refuse(conn, id, ErrorCode::LogUnavailable, why, out),
                 // The dialect has no errors, and a message must not vanish in silence.
                 Some(Dialect::Basic) => {
-                    self.close(conn, CloseCode::Overloaded, LeaveReason::Disconnected, out);
+                    self.close(conn, CloseReason::LogUnavailable, out);
                 }
                 None => {}
             }
@@ -174,7 +174,7 @@ impl Hub {
                 }
                 // The dialect has no errors, and a join must not vanish in silence.
                 Dialect::Basic => {
-                    self.close(conn, CloseCode::Overloaded, LeaveReason::Disconnected, out);
+                    self.close(conn, CloseReason::LogUnavailable, out);
                 }
             }
         }

@@ -10,14 +10,14 @@ use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
 use chat_proto::{
-    CloseCode, DisplayName, LeaveReason, LostReason, Position, Recovery, RequestId, Resume,
-    RoomName, Seq,
+    DisplayName, LeaveReason, LostReason, Position, Recovery, RequestId, Resume, RoomName, Seq,
 };
 
 use super::requests::Resumed;
 use super::{Actions, Hub, auth};
 use crate::event::{Signal, SignalTo};
 use crate::ids::{ConnId, MemberId, Mono};
+use crate::reason::CloseReason;
 use crate::room::audience::Told;
 use crate::room::{LogState, RoomId};
 use crate::session::{Bulk, Joining, Recovering, Stage, State, Subscription};
@@ -56,7 +56,7 @@ impl Hub {
         let held = self.sessions.of(member).map(|session| session.attempt);
         if kept.max(held).is_some_and(|newest| resume.attempt < newest) {
             // It was held up on its way, and the client has given it up.
-            return self.close(conn, CloseCode::Superseded, LeaveReason::Disconnected, out);
+            return self.close(conn, CloseReason::Superseded, out);
         }
         let is_elsewhere = self.is_known_to_peers(member, resume.rooms.keys());
         let is_live = held.is_some();
