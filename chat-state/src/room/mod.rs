@@ -1,6 +1,8 @@
 //! One room on one Hub.
 pub(crate) mod audience;
 mod roster;
+#[cfg_attr(not(test), expect(dead_code, reason = "the Hub follows logs without it so far"))]
+pub(crate) mod tail;
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::sync::Arc;
