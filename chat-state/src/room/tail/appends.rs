@@ -132,8 +132,8 @@ impl<T> Tail<T> {
             Ok(appended) => self.taken(cx, batch.drafts, appended, out),
             Err(AppendError::Refused(_)) => settle_all(batch.drafts, NotAppended::Refused, out),
             Err(AppendError::Unknown(_)) => {
-                settle_all(batch.drafts, NotAppended::Unknown, out);
                 self.check_head_and_tell(cx, out);
+                settle_all(batch.drafts, NotAppended::Unknown, out);
             }
         }
         self.tell_ready(out);
@@ -147,22 +147,20 @@ impl<T> Tail<T> {
         appended: Appended,
         out: &mut Vec<Effect<T>>,
     ) {
+        let last = appended.last();
         let Appended { epoch, outcomes } = appended;
         let count = batch.len();
-        let last = last_place(&outcomes);
+        if outcomes.len() < count {
+            self.check_head_and_tell(cx, out);
+        }
         let mut outcomes = outcomes.into_iter();
         let mut entries = Vec::with_capacity(count);
-        let mut unanswered = false;
         for Queued { ticket, draft } in batch {
             let ts = draft.ts;
             let outcome = outcomes.next().ok_or(NotAppended::Unknown);
             out.push(Effect::Settled { ticket, ts, outcome });
-            match outcome {
-                Ok(Outcome::New { seq }) => {
-                    entries.push(Arc::new(draft.into_entry(cx.room.clone(), seq)));
-                }
-                Ok(Outcome::Duplicate { .. } | Outcome::Conflict) => {}
-                Err(_) => unanswered = true,
+            if let Ok(Outcome::New { seq }) = outcome {
+                entries.push(Arc::new(draft.into_entry(cx.room.clone(), seq)));
             }
         }
         if cx.config.peers == Peers::Some && !entries.is_empty() {
@@ -172,22 +170,19 @@ impl<T> Tail<T> {
         // A duplicate's first entry may have been missed here; an entry of this batch was not.
         let grown = if entries.len() < count { last } else { Seq::ZERO };
         self.take_in(cx, &epoch, entries, grown, out);
-        if unanswered {
-            self.check_head_and_tell(cx, out);
-        }
     }
 
     /// Takes the answer to an append whose drafts were settled as unknown. If the log has taken
     /// them, it has grown.
-    fn appended_late(
+    pub(crate) fn appended_late(
         &mut self,
         cx: Cx<'_>,
         result: Result<Appended, AppendError>,
         out: &mut Vec<Effect<T>>,
     ) {
         match result {
-            Ok(Appended { epoch, outcomes }) => {
-                let last = last_place(&outcomes);
+            Ok(appended) => {
+                let (last, epoch) = (appended.last(), appended.epoch);
                 if cx.config.peers == Peers::Some && last > Seq::ZERO {
                     out.push(Effect::Tell { epoch: epoch.clone(), last });
                 }
@@ -202,9 +197,9 @@ impl<T> Tail<T> {
         self.appends.armed = None;
         match self.appends.in_flight.take_if(|batch| batch.due <= cx.now) {
             Some(batch) => {
-                settle_all(batch.drafts, NotAppended::Unknown, out);
                 out.push(Effect::GaveUp(batch.id));
                 self.check_head_and_tell(cx, out);
+                settle_all(batch.drafts, NotAppended::Unknown, out);
                 self.tell_ready(out);
             }
             None => {
@@ -243,13 +238,4 @@ fn batch_len<T>(queue: &[Queued<T>]) -> usize {
         }
     }
     queue.len().min(BATCH_DRAFTS)
-}
-
-/// Returns the newest place that a batch has taken or met.
-fn last_place(outcomes: &[Outcome]) -> Seq {
-    let place = |outcome: &Outcome| match outcome {
-        Outcome::New { seq } | Outcome::Duplicate { seq, .. } => Some(*seq),
-        Outcome::Conflict => None,
-    };
-    outcomes.iter().filter_map(place).max().unwrap_or(Seq::ZERO)
 }

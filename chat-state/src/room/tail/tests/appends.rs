@@ -140,7 +140,7 @@ fn an_unknown_append_asks_the_head_tells_peers_and_shows_what_was_taken() {
     owner.told();
     owner.log.append([draft("a")].into());
     fail_append(&mut owner, AppendError::Unknown("?".into()));
-    assert_eq!(owner.told(), ["1: Err(Unknown)", "head"]);
+    assert_eq!(owner.told(), ["head", "1: Err(Unknown)"]);
     assert!(!owner.tail.is_settled(), "peers are not told yet");
     owner.answer(Purpose::Head);
     assert_eq!(owner.told(), ["tell log1 1", "head answered"]);
@@ -199,7 +199,7 @@ fn an_append_that_is_not_answered_in_time_is_unknown_and_its_late_answer_counts(
     owner.pass(29_999);
     owner.told();
     owner.pass(1);
-    assert_eq!(owner.told(), ["1: Err(Unknown)", "gave up", "head", "ready"]);
+    assert_eq!(owner.told(), ["gave up", "head", "1: Err(Unknown)", "ready"]);
     assert_eq!(owner.gave_up, [id]);
     owner.answer(Purpose::Head);
     owner.end_turn();
@@ -244,7 +244,7 @@ fn the_append_timer_is_armed_once_for_many_batches() {
     assert_eq!(owner.told(), [] as [&str; 0], "the last batch has time until 40 000");
     assert_eq!(owner.timers[&TailTimer::Append], Mono(40_000));
     owner.pass(10_000);
-    assert_eq!(owner.told()[0], "10: Err(Unknown)");
+    assert_eq!(owner.told(), ["gave up", "head", "10: Err(Unknown)"]);
 }
 
 #[test]
@@ -274,6 +274,6 @@ fn a_batch_with_too_few_outcomes_leaves_drafts_unknown() {
     let short = owner.log.append([draft("a")].into());
     owner.call(|tail, cx, out| tail.appended(cx, id, Ok(short), out));
     let told: Vec<String> = owner.told();
-    assert_eq!(told[..2], ["1: Ok(New { seq: Seq(1) })", "2: Err(Unknown)"]);
+    assert_eq!(told[..3], ["head", "1: Ok(New { seq: Seq(1) })", "2: Err(Unknown)"]);
     assert!(owner.is_asked(Purpose::Head));
 }
