@@ -2,7 +2,7 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use chat_proto::Seq;
+use chat_proto::{Entry, Seq};
 
 use super::{Ask, AskId, Cx, Effect, NotAppended, Purpose, Tail, TailTimer};
 use crate::config::Peers;
@@ -14,6 +14,9 @@ pub(super) const BATCH_DRAFTS: usize = 256;
 /// Bytes of the bodies of one batch; one draft always fits.
 pub(super) const BATCH_BYTES: usize = 1 << 20;
 
+/// Places of a list that is kept for the next batch.
+const SPARE_MAX: usize = 16;
+
 /// Drafts on their way to the log.
 #[derive(Debug)]
 pub(super) struct Appends<T> {
@@ -21,6 +24,9 @@ pub(super) struct Appends<T> {
     /// of each author that the owner has not refused but stopped reading.
     queue: Vec<Queued<T>>,
     in_flight: Option<Batch<T>>,
+    /// Empty lists for the next batch and its entries: a message allocates its draft and its entry.
+    spare: Vec<Queued<T>>,
+    entries: Vec<Arc<Entry>>,
     /// [`Effect::Ready`] was pushed since the last batch.
     ready: bool,
     /// The deadline for which the timer is armed. It is often that of a batch which the log has
@@ -43,7 +49,14 @@ struct Batch<T> {
 
 impl<T> Default for Appends<T> {
     fn default() -> Self {
-        Self { queue: Vec::new(), in_flight: None, ready: false, armed: None }
+        Self {
+            queue: Vec::new(),
+            in_flight: None,
+            spare: Vec::new(),
+            entries: Vec::new(),
+            ready: false,
+            armed: None,
+        }
     }
 }
 
@@ -54,7 +67,39 @@ impl<T> Appends<T> {
 
     /// Settles the drafts that wait, because they cannot be appended.
     pub(super) fn refuse_queue(&mut self, out: &mut Vec<Effect<T>>) {
-        settle_all(core::mem::take(&mut self.queue), NotAppended::Refused, out);
+        settle_all(&mut self.queue, NotAppended::Refused, out);
+    }
+
+    fn push(&mut self, queued: Queued<T>) {
+        if self.queue.capacity() == 0 {
+            // Most rooms have one message at a time.
+            self.queue.reserve_exact(1);
+        }
+        self.queue.push(queued);
+    }
+
+    /// Takes the drafts of the next batch.
+    fn next_batch(&mut self) -> Vec<Queued<T>> {
+        let count = batch_len(&self.queue);
+        let mut batch = core::mem::take(&mut self.spare);
+        if count == self.queue.len() {
+            core::mem::swap(&mut batch, &mut self.queue);
+        } else {
+            batch.extend(self.queue.drain(..count));
+        }
+        batch
+    }
+
+    /// Keeps the lists of a settled batch, unless they are larger than most batches need.
+    fn keep(&mut self, mut batch: Vec<Queued<T>>, mut entries: Vec<Arc<Entry>>) {
+        batch.clear();
+        entries.clear();
+        if batch.capacity() <= SPARE_MAX {
+            self.spare = batch;
+        }
+        if entries.capacity() <= SPARE_MAX {
+            self.entries = entries;
+        }
     }
 
     fn arm(&mut self, due: Mono, out: &mut Vec<Effect<T>>) {
@@ -71,7 +116,7 @@ impl<T> Tail<T> {
     /// The owner refuses drafts while the queue [is full](Self::is_full). Where an author cannot be
     /// refused, the owner hands over one more draft and stops reading that author.
     pub(crate) fn offer(&mut self, cx: Cx<'_>, ticket: T, draft: Draft, out: &mut Vec<Effect<T>>) {
-        self.appends.queue.push(Queued { ticket, draft });
+        self.appends.push(Queued { ticket, draft });
         if self.appends.in_flight.is_some() || !self.is_open() {
             return;
         }
@@ -107,8 +152,7 @@ impl<T> Tail<T> {
         }
         let id = self.next_ask(Purpose::Append);
         let appends = &mut self.appends;
-        let rest = appends.queue.split_off(batch_len(&appends.queue));
-        let batch = core::mem::replace(&mut appends.queue, rest);
+        let batch = appends.next_batch();
         let drafts = batch.iter().map(|queued| queued.draft.clone()).collect();
         let due = cx.now.plus(cx.config.append_ms);
         appends.in_flight = Some(Batch { id, due, drafts: batch });
@@ -125,15 +169,17 @@ impl<T> Tail<T> {
         out: &mut Vec<Effect<T>>,
     ) {
         debug_assert_eq!(id.purpose, Purpose::Append);
-        let Some(batch) = self.appends.in_flight.take_if(|batch| batch.id == id) else {
+        let Some(mut batch) = self.appends.in_flight.take_if(|batch| batch.id == id) else {
             return self.appended_late(cx, result, out);
         };
         match result {
             Ok(appended) => self.taken(cx, batch.drafts, appended, out),
-            Err(AppendError::Refused(_)) => settle_all(batch.drafts, NotAppended::Refused, out),
+            Err(AppendError::Refused(_)) => {
+                settle_all(&mut batch.drafts, NotAppended::Refused, out);
+            }
             Err(AppendError::Unknown(_)) => {
                 self.check_head_and_tell(cx, out);
-                settle_all(batch.drafts, NotAppended::Unknown, out);
+                settle_all(&mut batch.drafts, NotAppended::Unknown, out);
             }
         }
         self.tell_ready(out);
@@ -143,7 +189,7 @@ impl<T> Tail<T> {
     fn taken(
         &mut self,
         cx: Cx<'_>,
-        batch: Vec<Queued<T>>,
+        mut batch: Vec<Queued<T>>,
         appended: Appended,
         out: &mut Vec<Effect<T>>,
     ) {
@@ -154,8 +200,8 @@ impl<T> Tail<T> {
             self.check_head_and_tell(cx, out);
         }
         let mut outcomes = outcomes.into_iter();
-        let mut entries = Vec::with_capacity(count);
-        for Queued { ticket, draft } in batch {
+        let mut entries = core::mem::take(&mut self.appends.entries);
+        for Queued { ticket, draft } in batch.drain(..) {
             let ts = draft.ts;
             let outcome = outcomes.next().ok_or(NotAppended::Unknown);
             out.push(Effect::Settled { ticket, ts, outcome });
@@ -169,7 +215,8 @@ impl<T> Tail<T> {
         }
         // A duplicate's first entry may have been missed here; an entry of this batch was not.
         let grown = if entries.len() < count { last } else { Seq::ZERO };
-        self.take_in(cx, &epoch, entries, grown, out);
+        self.take_in(cx, &epoch, entries.drain(..), grown, out);
+        self.appends.keep(batch, entries);
     }
 
     /// Takes the answer to an append whose drafts were settled as unknown. If the log has taken
@@ -196,10 +243,10 @@ impl<T> Tail<T> {
     pub(super) fn append_due(&mut self, cx: Cx<'_>, out: &mut Vec<Effect<T>>) {
         self.appends.armed = None;
         match self.appends.in_flight.take_if(|batch| batch.due <= cx.now) {
-            Some(batch) => {
+            Some(mut batch) => {
                 out.push(Effect::GaveUp(batch.id));
                 self.check_head_and_tell(cx, out);
-                settle_all(batch.drafts, NotAppended::Unknown, out);
+                settle_all(&mut batch.drafts, NotAppended::Unknown, out);
                 self.tell_ready(out);
             }
             None => {
@@ -220,12 +267,12 @@ impl<T> Tail<T> {
     }
 }
 
-fn settle_all<T>(batch: Vec<Queued<T>>, why: NotAppended, out: &mut Vec<Effect<T>>) {
+fn settle_all<T>(batch: &mut Vec<Queued<T>>, why: NotAppended, out: &mut Vec<Effect<T>>) {
     let settled = |Queued { ticket, draft }| {
         let ts = draft.ts;
         Effect::Settled { ticket, ts, outcome: Err(why) }
     };
-    out.extend(batch.into_iter().map(settled));
+    out.extend(batch.drain(..).map(settled));
 }
 
 /// Counts the drafts of the next batch.

@@ -104,6 +104,9 @@ pub(crate) enum Effect<T> {
         from: Seq,
         to: Seq,
     },
+    /// An entry that came before its turn is not kept, since too many wait. It is read from the log
+    /// when its turn comes.
+    EntryDropped(Seq),
     /// Tell peers where the log ends. Only if there are peers.
     Tell {
         epoch: Epoch,

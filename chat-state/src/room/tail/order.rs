@@ -77,13 +77,13 @@ impl<T> Tail<T> {
     pub(super) fn enter(&mut self, recent: Bounds, entry: Arc<Entry>, out: &mut Vec<Effect<T>>) {
         self.known = self.known.max(entry.seq);
         let Log::Open(Open { cursor, .. }) = &mut self.log else {
-            return self.out_of_order.insert(entry);
+            return self.keep_for_later(entry, out);
         };
         if entry.seq <= *cursor {
             return;
         }
         if entry.seq != cursor.next() {
-            return self.out_of_order.insert(entry);
+            return self.keep_for_later(entry, out);
         }
         let mut next = Some(entry);
         while let Some(entry) = next {
@@ -95,6 +95,13 @@ impl<T> Tail<T> {
             } else {
                 self.out_of_order.take(cursor.next())
             };
+        }
+    }
+
+    fn keep_for_later(&mut self, entry: Arc<Entry>, out: &mut Vec<Effect<T>>) {
+        self.out_of_order.insert(entry);
+        while let Some(seq) = self.out_of_order.drop_excess() {
+            out.push(Effect::EntryDropped(seq));
         }
     }
 

@@ -27,10 +27,16 @@ impl OutOfOrder {
         if let Some(repeated) = self.entries.insert(entry.seq, entry) {
             self.bytes -= repeated.size();
         }
-        while self.entries.len() > ENTRIES_MAX || self.bytes > BYTES_MAX {
-            let (_, furthest) = self.entries.pop_last().expect("bytes are those of entries");
-            self.bytes -= furthest.size();
+    }
+
+    /// Drops the furthest entry if there are too many.
+    pub(super) fn drop_excess(&mut self) -> Option<Seq> {
+        if self.entries.len() <= ENTRIES_MAX && self.bytes <= BYTES_MAX {
+            return None;
         }
+        let (seq, furthest) = self.entries.pop_last()?;
+        self.bytes -= furthest.size();
+        Some(seq)
     }
 
     /// Takes the entry at a place and drops those before it.
@@ -57,10 +63,15 @@ mod tests {
     use super::*;
     use crate::room::tail::tests::{entry, seq};
 
+    fn keep(waiting: &mut OutOfOrder, n: u64, text: &str) {
+        waiting.insert(entry(n, text));
+        while waiting.drop_excess().is_some() {}
+    }
+
     #[test]
     fn entries_are_bounded_in_number_and_the_nearest_are_kept() {
         let mut waiting = OutOfOrder::default();
-        (2..=3000).rev().for_each(|n| waiting.insert(entry(n, "x")));
+        (2..=3000).rev().for_each(|n| keep(&mut waiting, n, "x"));
         assert_eq!(waiting.entries.len(), ENTRIES_MAX);
         (2..2 + ENTRIES_MAX as u64)
             .for_each(|n| assert_eq!(waiting.take(seq(n)).unwrap().seq, seq(n)));
@@ -72,7 +83,7 @@ mod tests {
     fn entries_are_bounded_in_bytes() {
         let text = "x".repeat(100_000);
         let mut waiting = OutOfOrder::default();
-        (1..=100).for_each(|n| waiting.insert(entry(n, &text)));
+        (1..=100).for_each(|n| keep(&mut waiting, n, &text));
         assert!(waiting.bytes <= BYTES_MAX);
         assert!(waiting.bytes > BYTES_MAX - 200_000);
         assert!(waiting.entries.contains_key(&seq(1)));

@@ -148,6 +148,7 @@ impl Owner {
                     self.delivered.push(entry);
                 }
                 Effect::Skipped { from, to } => self.told.push(format!("skipped {from}-{to}")),
+                Effect::EntryDropped(seq) => self.told.push(format!("dropped entry {seq}")),
                 Effect::Tell { epoch, last } => {
                     self.told.push(format!("tell {} {last}", epoch.as_str()));
                 }
