@@ -190,6 +190,7 @@ fn a_member_that_lagged_is_told_who_is_there_although_its_second_join_fails() {
     // It reads again. The log has what it missed, and does not answer.
     world.log.mood = LogMood::Holds;
     world.conns[slow].reading = true;
+    world.flush();
     world.settle();
     world.join(slow, &lobby, 20);
     world.settle();

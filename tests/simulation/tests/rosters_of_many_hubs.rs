@@ -102,6 +102,7 @@ fn member(n: u32) -> Member {
 
 /// Two Hubs at a time name each member, so that every name has to be recognized.
 #[test]
+#[expect(clippy::disallowed_methods, reason = "the time of a call is what is tested")]
 fn a_join_beside_64_hubs_of_200_members_costs_less_than_a_millisecond() {
     let mut test = Test::new();
     test.connect(0);
