@@ -2,13 +2,13 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
-use chat_proto::{CloseCode, DisplayName, LeaveReason, SessionId, UserId};
+use chat_proto::{DisplayName, LeaveReason, SessionId, UserId};
 
 use super::auth::{Auth, Proof};
 use super::{Actions, Hub};
-use crate::event::Action;
 use crate::ids::{ConnId, MemberId, Mono};
 use crate::rate::Bucket;
+use crate::reason::{CloseReason, Noted};
 use crate::room::RoomId;
 use crate::room::audience::Attendee;
 use crate::session::{Session, Subscription};
@@ -111,7 +111,7 @@ impl Hub {
     /// Keeps a session that has lost its connection. Others see it in its rooms for a moment yet.
     pub(super) fn detach(&mut self, session: Session, why: LeaveReason, out: &mut Actions) {
         let attendee = session.attendee();
-        self.keep(&session);
+        self.keep(&session, out);
         let mut rooms = Vec::new();
         for Subscription { room: at, state, .. } in session.subscriptions {
             let attendee = attendee.clone();
@@ -142,13 +142,14 @@ impl Hub {
         }
     }
 
-    fn keep(&mut self, session: &Session) {
+    fn keep(&mut self, session: &Session, out: &mut Actions) {
         if self.config.times.session_ms == 0 {
             return;
         }
         while self.away.len() >= self.config.limits.connections as usize {
             let Some(first) = self.away.first() else { break };
             self.take_away(first);
+            Self::note(Noted::SessionForgotten, out);
         }
         let until = self.now.plus(self.config.times.session_ms);
         let kept = Kept {
@@ -213,8 +214,7 @@ impl Hub {
     /// A newer connection has the session: nothing that comes from the older one counts.
     pub(super) fn fence(&mut self, member: MemberId, out: &mut Actions) {
         if let Some(conn) = self.sessions.of(member).map(|session| session.conn) {
-            out.push_back(Action::Close { conn, code: CloseCode::Superseded });
-            self.part(conn, LeaveReason::Disconnected, true, out);
+            self.close(conn, CloseReason::Superseded, out);
         }
     }
 

@@ -12,7 +12,7 @@ use alloc::format;
 use alloc::vec::Vec;
 
 use chat_proto::{
-    CloseCode, Dialect, ErrorBody, ErrorCode, LeaveReason, Limits, Request, RequestId, ServerFrame,
+    CloseCode, Dialect, ErrorBody, ErrorCode, Limits, Request, RequestId, ServerFrame,
 };
 
 use super::auth::Auth;
@@ -22,6 +22,7 @@ use crate::config::Peers;
 use crate::event::{Signal, SignalTo, Spender};
 use crate::ids::{ConnId, Mono};
 use crate::rate::{self, Bucket, Cost, Verdict};
+use crate::reason::CloseReason;
 use crate::timers::Timer;
 
 /// Refusals in a row after which a session is closed with 4129 …
@@ -266,7 +267,7 @@ impl Hub {
             let (reason, after_ms) = (code.reason().into(), STRIKES_QUIET_MS);
             let bye = ServerFrame::Bye { code: reason, reconnect: true, after_ms };
             Self::reply(conn, bye, out);
-            return self.close(conn, code, LeaveReason::Disconnected, out);
+            return self.close(conn, CloseReason::BudgetExceeded, out);
         }
         let why = format!("too many requests: limit `{limit}`");
         let mut error = ErrorBody::new(id.clone(), ErrorCode::RateLimited, why);

@@ -1,12 +1,12 @@
 //! Noticing the dead.
 use alloc::collections::BTreeMap;
 
-use chat_proto::{CloseCode, Dialect, LeaveReason, Position, RoomName, ServerFrame};
+use chat_proto::{Dialect, Position, RoomName, ServerFrame};
 
 use super::{Actions, Hub};
 use crate::event::Action;
 use crate::ids::{ConnId, Mono, Now};
-use crate::room::LogState;
+use crate::reason::CloseReason;
 use crate::session::{Session, Stage, State};
 use crate::timers::Timer;
 
@@ -40,8 +40,7 @@ impl Hub {
             session.heard = now;
         }
         if now.since(session.heard) >= dead {
-            self.close(conn, CloseCode::HeartbeatTimeout, LeaveReason::TimedOut, out);
-            return;
+            return self.close(conn, CloseReason::HeartbeatTimeout, out);
         }
         if ping_at <= now {
             session.ping_at = Some(now.plus(every));
@@ -69,13 +68,13 @@ impl Hub {
         let from = if session.heads_from < count { session.heads_from } else { 0 };
         for subscription in session.subscriptions.iter().skip(from).take(HEADS_MAX) {
             let Some(room) = self.rooms.get(subscription.room) else { continue };
-            let LogState::Open { epoch, cursor, .. } = &room.log else { continue };
+            let Some(ends) = room.tail.ends() else { continue };
             let seq = match subscription.state {
-                State::Live(_) => *cursor,
+                State::Live(_) => ends.cursor,
                 State::Lagging { cursor, .. } => cursor,
                 State::Joining(_) => continue,
             };
-            heads.insert(room.name.clone(), Position { epoch: epoch.clone(), seq });
+            heads.insert(room.name.clone(), Position { epoch: ends.epoch.clone(), seq });
         }
         session.heads_from = from + HEADS_MAX;
         heads
@@ -101,9 +100,7 @@ impl Hub {
     /// come back.
     pub(super) fn hello_due(&mut self, now: Now, conn: ConnId, out: &mut Actions) {
         match self.sessions.get(conn).map(|session| session.stage) {
-            Some(Stage::Fresh) => {
-                self.close(conn, CloseCode::HeartbeatTimeout, LeaveReason::TimedOut, out);
-            }
+            Some(Stage::Fresh) => self.close(conn, CloseReason::HelloTimeout, out),
             Some(Stage::Checking | Stage::Active) => self.authority_due(now, conn, out),
             Some(Stage::Resuming) | None => {}
         }

@@ -1,11 +1,12 @@
 //! The server's state machine.
 //!
 //! Each file has one idea: `requests` routes what clients ask, `membership` enters and leaves
-//! rooms, `append` takes messages to the log, `door` takes entries from the log to the members,
+//! rooms, `append` takes messages, `tail` connects a room's log with its members,
 //! `delivery` feeds those who lag, `history` reads back, `signals` talks to other Hubs,
 //! `heartbeat` notices the dead, `pause` stops reading, `away` keeps sessions that have lost their
 //! connection, `auth` knows who they are, `budgets` holds what users and addresses share, `tally`
-//! counts the sessions of users, `resume` gives them a new one, `drain` leaves service, `operate`
+//! counts the sessions of users, `sessions` issues the ids of connections, `resume` gives a session a
+//! new one, `drain` leaves service, `operate`
 //! does what an operator orders, `places` tells whether there is one in a room, `view` shows what
 //! there is, `stats` counts it.
 mod append;
@@ -14,41 +15,44 @@ mod auth;
 mod away;
 mod budgets;
 mod delivery;
-mod door;
 mod drain;
 mod heartbeat;
 mod history;
 mod membership;
 mod operate;
-mod patience;
 mod pause;
 mod places;
 mod questions;
 mod requests;
 mod resume;
 mod rosters;
+mod sessions;
 mod signals;
 mod stats;
+mod tail;
 mod tally;
 mod view;
 
-use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
-use alloc::sync::Arc;
+use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
 use chat_proto::{
-    CloseCode, Dialect, DisplayName, Entry, ErrorBody, ErrorCode, LeaveReason, Limits, RequestId,
-    RoomName, ServerFrame, SessionId,
+    Dialect, DisplayName, ErrorBody, ErrorCode, LeaveReason, Limits, RequestId, RoomName,
+    ServerFrame,
 };
 
 use crate::config::{Config, Peers};
 use crate::delivery::Feed;
 use crate::directory::Directory;
-use crate::event::{Action, Event, Identity, Probe, Recipients, Signal, SignalTo, Spender};
+use crate::event::{
+    Action, Connect, Event, Identity, Misuse, Probe, Recipients, Signal, SignalTo, Spender,
+};
 use crate::identity;
-use crate::ids::{AddressKey, ConnId, MemberId, Mono, Now, Token};
+use crate::ids::{ConnId, Mono, Now, Token};
 use crate::log::ReadRange;
-use crate::room::{Queued, RoomId, Rooms};
+use crate::reason::{CloseReason, Noted};
+use crate::room::tail::{AskId, Purpose, TailConfig};
+use crate::room::{RoomId, Rooms};
 use crate::session::{Features, Paused, Session, Stage};
 use crate::timers::{Timer, Timers};
 
@@ -58,9 +62,11 @@ use self::budgets::Budgets;
 pub(crate) use self::budgets::Shares;
 use self::drain::Draining;
 use self::operate::Bans;
-use self::patience::Patience;
 use self::questions::Questions;
 pub(crate) use self::resume::Resuming;
+use self::sessions::{Holder, Sessions};
+use self::tail::Effects;
+pub(crate) use self::tail::Ticket;
 use self::tally::Tally;
 
 /// What a Hub asks for, first in, first out.
@@ -71,8 +77,8 @@ pub type Actions = VecDeque<Action>;
 ///
 /// It never assigns order (the log does), never waits, reads no clock and draws no random number.
 ///
-/// *Invariant:* nothing durable reaches a member except through the one door of `hub/door.rs`,
-/// which lets entries through in the order of their `seq` and without holes.
+/// *Invariant:* nothing durable reaches a member except through the room's tail, which
+/// delivers entries in the order of their `seq` and without holes.
 #[derive(Debug)]
 pub struct Hub {
     config: Config,
@@ -87,14 +93,11 @@ pub struct Hub {
     lingering: LingeringSessions,
     rooms: Rooms,
     pending: Questions,
-    /// When the appends among them are given up.
-    patience: Patience,
-    /// Rooms that may have a batch for the log, once what comes together has been handled.
+    tail_config: TailConfig,
+    /// An empty list, to be filled by the next call of a tail.
+    effects: Effects,
+    /// Rooms whose drafts can be appended when the turn ends.
     to_offer: Vec<RoomId>,
-    /// An empty batch, to be filled again.
-    batch: Option<VecDeque<Queued>>,
-    /// An empty place for the entries of an answer.
-    made: Option<Vec<Arc<Entry>>>,
     /// Counts membership changes; a new room's version begins here, above any it had before.
     changes: u64,
     directory: Directory,
@@ -113,23 +116,49 @@ pub struct Hub {
     anonymous: DisplayName,
 }
 
+/// Whether somebody is still there for an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Addressee {
+    Here,
+    /// It came late.
+    Gone,
+}
+
 /// What an answer of the log is for.
 #[derive(Debug)]
 enum Pending {
-    /// Drafts of a room.
-    Append(RoomId),
+    /// A question of a room's tail.
+    Tail(RoomId, AskId),
     /// An append that was given up: if it succeeded after all, the room has grown.
     LateAppend(RoomName),
-    /// The end of a room that begins.
-    Open(RoomId),
-    /// Whether a room has grown.
-    Head(RoomId),
-    /// The entries after the cursor.
-    Hole(RoomId),
     /// Entries for the feed of a connection.
     Feed(ConnId, ReadRange),
     /// Who a connection is.
     Auth(ConnId),
+}
+
+/// How a question is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answer {
+    Appended,
+    Head,
+    Loaded,
+    Authenticated,
+}
+
+impl Pending {
+    fn answer(&self) -> Answer {
+        match self {
+            Self::Tail(_, id) => match id.purpose {
+                Purpose::Append => Answer::Appended,
+                Purpose::Head => Answer::Head,
+                Purpose::Open | Purpose::Read => Answer::Loaded,
+            },
+            Self::LateAppend(_) => Answer::Appended,
+            Self::Feed(..) => Answer::Loaded,
+            Self::Auth(_) => Answer::Authenticated,
+        }
+    }
 }
 
 impl Hub {
@@ -140,6 +169,8 @@ impl Hub {
     #[must_use]
     pub fn new(config: Config) -> Self {
         Self {
+            tail_config: tail::tail_config(&config),
+            effects: Effects::new(),
             config,
             now: Mono(0),
             sessions: Sessions::default(),
@@ -149,10 +180,7 @@ impl Hub {
             lingering: LingeringSessions::default(),
             rooms: Rooms::default(),
             pending: Questions::default(),
-            patience: Patience::default(),
             to_offer: Vec::new(),
-            batch: None,
-            made: None,
             changes: 0,
             directory: Directory::default(),
             census: BTreeSet::new(),
@@ -167,15 +195,21 @@ impl Hub {
         }
     }
 
-    /// Handles one event. Total: a peer's mistake becomes an action, an event that comes too late
-    /// changes nothing.
-    pub fn handle(&mut self, now: Now, event: Event, out: &mut Actions) {
+    /// Handles one event.
+    ///
+    /// A peer's mistake becomes an action. An event that comes late (for a connection that is gone,
+    /// or an answer that nobody waits for any more) changes nothing.
+    ///
+    /// # Errors
+    /// If the event names a connection or a question that this Hub never had. Nothing has changed
+    /// then.
+    pub fn handle(&mut self, now: Now, event: Event, out: &mut Actions) -> Result<(), Misuse> {
+        match self.addressee(&event)? {
+            Addressee::Gone => return Ok(()),
+            Addressee::Here => {}
+        }
         self.now = now.mono;
         match event {
-            Event::Connected { conn, session, dialect, identity, probe, peer } => {
-                let who = (identity, peer);
-                self.connected(now.mono, (conn, session), dialect, (who, probe), out);
-            }
             Event::Received { conn, frame } => self.received(now, conn, frame, out),
             Event::Malformed { conn, error, dialect } => {
                 self.malformed(now.mono, conn, error, dialect, out);
@@ -183,9 +217,10 @@ impl Hub {
             Event::Alive { conn } => self.heard(now.mono, conn),
             Event::Congested { conn } => self.congested(conn, out),
             Event::Drained { conn } => self.drained(now.mono, conn, out),
-            Event::Disconnected { conn, why } => self.end(conn, why, out),
-            Event::Appended { token, result } => self.appended(now.mono, token, result, out),
-            Event::Head { token, result } => self.head_read(now.mono, token, result, out),
+            Event::CutOff { conn, reason } => self.close(conn, reason.into(), out),
+            Event::Disconnected { conn, why } => self.disconnected(conn, why, out),
+            Event::Appended { token, result } => self.appended(token, result, out),
+            Event::Head { token, result } => self.head_read(token, result, out),
             Event::Loaded { token, result } => self.loaded(now.mono, token, result, out),
             Event::Authenticated { token, result } => self.authenticated(now, token, result, out),
             Event::Revoke(what) => self.revoke(what, out),
@@ -198,23 +233,62 @@ impl Hub {
         self.arm_census(now.mono);
         self.arm_poll(now.mono);
         self.report_drained(out);
+        Ok(())
     }
 
-    /// Fires the timers that are due, and offers to the log what was said since the last call. A
-    /// call too many changes nothing.
+    /// Returns whether somebody is still there for an event.
+    fn addressee(&self, event: &Event) -> Result<Addressee, Misuse> {
+        match event {
+            Event::Received { conn, .. }
+            | Event::Malformed { conn, .. }
+            | Event::Alive { conn }
+            | Event::Congested { conn }
+            | Event::Drained { conn }
+            | Event::CutOff { conn, .. } => match self.sessions.holder(*conn)? {
+                Holder::Session => Ok(Addressee::Here),
+                Holder::Closed | Holder::Nobody => Ok(Addressee::Gone),
+            },
+            Event::Disconnected { conn, .. } => match self.sessions.holder(*conn)? {
+                Holder::Session | Holder::Closed => Ok(Addressee::Here),
+                Holder::Nobody => Ok(Addressee::Gone),
+            },
+            Event::Appended { token, .. } => self.pending.addressee(*token, Answer::Appended),
+            Event::Head { token, .. } => self.pending.addressee(*token, Answer::Head),
+            Event::Loaded { token, .. } => self.pending.addressee(*token, Answer::Loaded),
+            Event::Authenticated { token, .. } => {
+                self.pending.addressee(*token, Answer::Authenticated)
+            }
+            Event::Revoke(_)
+            | Event::Operator(_)
+            | Event::Signal { .. }
+            | Event::SignalsLost
+            | Event::Drain { .. }
+            | Event::Reconfigure { .. } => Ok(Addressee::Here),
+        }
+    }
+
+    /// Fires the timers that are due. Spurious calls are harmless.
     pub fn handle_timeout(&mut self, now: Now, out: &mut Actions) {
         self.now = now.mono;
-        if self.next_timer().is_some_and(|due| due <= now.mono) {
+        if self.poll_timeout().is_some_and(|due| due <= now.mono) {
             self.fire_due(now, out);
             self.arm_census(now.mono);
             self.arm_poll(now.mono);
             self.report_drained(out);
         }
-        self.offer_all(now.mono, out);
+    }
+
+    /// Offers this turn's messages to the log, one batch for each room. Call it after the last
+    /// event of a turn, before waiting: until then messages stay in the Hub.
+    ///
+    /// The more events a turn has, the fewer and larger the batches are.
+    pub fn end_turn(&mut self, now: Now, out: &mut Actions) {
+        self.now = now.mono;
+        self.offer_all(out);
     }
 
     fn fire_due(&mut self, now: Now, out: &mut Actions) {
-        while let Some(timer) = self.pop_due(now.mono) {
+        while let Some(timer) = self.timers.pop_due(now.mono) {
             match timer {
                 Timer::Hello(conn) => self.hello_due(now, conn, out),
                 Timer::Auth(conn) => self.grant_due(now.mono, conn, out),
@@ -223,10 +297,7 @@ impl Hub {
                 Timer::Shared(at) => self.shared_due(at),
                 Timer::Tally => self.tally_due(out),
                 Timer::DrainClose(conn) => self.drain_close_due(now.mono, conn, out),
-                Timer::Append(token) => self.append_due(now.mono, token, out),
-                Timer::Hole(room) => self.hole_due(room, out),
-                Timer::Head(room) => self.head_due(room, out),
-                Timer::Open(room) => self.load_open(room, out),
+                Timer::Tail(room, timer) => self.tail_due(room, timer, out),
                 Timer::CatchUp(conn) => self.retry_feed(conn, out),
                 Timer::Read(conn) => self.read_due(now.mono, conn, out),
                 Timer::Resume(conn) => self.resume_due(now.mono, conn, out),
@@ -239,33 +310,10 @@ impl Hub {
         }
     }
 
-    /// Returns when [`Hub::handle_timeout`] wants to be called. That may be at once: messages wait
-    /// to be offered to the log together. Whoever first hands over the other events that are there
-    /// already gets fewer and larger batches, and members get what is in one batch together.
+    /// Returns when the next timer is due, see [`Hub::handle_timeout`].
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Mono> {
-        if !self.to_offer.is_empty() {
-            return Some(self.now);
-        }
-        self.next_timer()
-    }
-
-    fn next_timer(&self) -> Option<Mono> {
-        let append = self.patience.first().map(|(due, _)| due);
-        [append, self.timers.next()].into_iter().flatten().min()
-    }
-
-    /// Takes the first timer that is due.
-    fn pop_due(&mut self, now: Mono) -> Option<Timer> {
-        if let Some((due, token)) = self.patience.first()
-            && due <= now
-            && self.timers.first().is_none_or(|first| (due, Timer::Append(token)) < *first)
-        {
-            let pending = &self.pending;
-            self.patience.give_up(|token| pending.is_append(token));
-            return Some(Timer::Append(token));
-        }
-        self.timers.pop_due(now)
+        self.timers.next()
     }
 
     /// Returns what the Hub holds, for metrics and for tests that want it empty.
@@ -276,29 +324,33 @@ impl Hub {
             away: self.away.len(),
             rooms: self.rooms.len(),
             pending: self.pending.len(),
-            timers: self.timers.len() + self.patience.len() + self.to_offer.len(),
+            timers: self.timers.len() + self.to_offer.len(),
             budgets: self.budgets.len(),
             users: self.tally.len(),
             elsewhere: self.directory.len(),
         }
     }
 
-    fn connected(
-        &mut self,
-        now: Mono,
-        (conn, id): (ConnId, SessionId),
-        dialect: Dialect,
-        ((identity, peer), probe): ((Identity, Option<AddressKey>), Probe),
-        out: &mut Actions,
-    ) {
-        if self.sessions.len >= self.config.limits.connections as usize {
-            out.push_back(Action::Close { conn, code: CloseCode::Overloaded });
-            return;
+    /// Takes a connection whose transport is ready and returns the id that the Hub and the adapter
+    /// have for it, until the adapter says [`Event::Disconnected`]. It may be closed at once.
+    pub fn connect(&mut self, now: Now, connect: Connect, out: &mut Actions) -> ConnId {
+        self.now = now.mono;
+        let conn = self.sessions.issue();
+        let limit = self.config.limits.connections as usize;
+        let refused = match self.draining {
+            _ if self.sessions.len >= limit => Some(CloseReason::TooManyConnections),
+            Some(_) => Some(CloseReason::Draining),
+            None => None,
+        };
+        match refused {
+            Some(reason) => out.push_back(Action::Close { conn, code: reason.code(), reason }),
+            None => self.begin(now.mono, conn, connect),
         }
-        if self.draining.is_some() {
-            out.push_back(Action::Close { conn, code: CloseCode::Draining });
-            return;
-        }
+        conn
+    }
+
+    fn begin(&mut self, now: Mono, conn: ConnId, connect: Connect) {
+        let Connect { session: id, dialect, identity, probe, peer } = connect;
         let (name, auth) = match identity {
             Identity::Guest { name } => (name, None),
             Identity::Wanted { credentials } => (None, Some(Auth::wanted(credentials))),
@@ -356,22 +408,25 @@ impl Hub {
             }
         }
         self.config.limits = limits;
+        self.tail_config = tail::tail_config(&self.config);
     }
 
-    /// Takes note that a transport is gone. Whoever closed it on purpose does not come back.
-    fn end(&mut self, conn: ConnId, why: LeaveReason, out: &mut Actions) {
+    /// Takes note that a transport is gone, and frees its id. A peer that closed on purpose does not
+    /// come back.
+    fn disconnected(&mut self, conn: ConnId, why: LeaveReason, out: &mut Actions) {
         self.part(conn, why, why != LeaveReason::Left, out);
+        self.sessions.release(conn);
     }
 
-    /// Ends a connection from this side; its session may come back if the code says so.
-    fn close(&mut self, conn: ConnId, code: CloseCode, why: LeaveReason, out: &mut Actions) {
-        out.push_back(Action::Close { conn, code });
-        self.part(conn, why, code.advice().reconnect(), out);
+    /// Closes a connection. Its session may come back if the reason says so.
+    fn close(&mut self, conn: ConnId, reason: CloseReason, out: &mut Actions) {
+        out.push_back(Action::Close { conn, code: reason.code(), reason });
+        self.part(conn, reason.leave_reason(), reason.keeps_session(), out);
     }
 
     /// Parts a session from its connection, to be kept for a while or to end.
     fn part(&mut self, conn: ConnId, why: LeaveReason, keep: bool, out: &mut Actions) {
-        let Some(session) = self.sessions.remove(conn) else { return };
+        let Some(session) = self.sessions.close(conn) else { return };
         self.session_went(&session.user, session.shares, out);
         self.timers.disarm(session.heartbeat_at, Timer::Heartbeat(conn));
         let auth_at = session.auth.as_deref().and_then(Auth::due);
@@ -430,6 +485,10 @@ impl Hub {
         token
     }
 
+    fn note(noted: Noted, out: &mut Actions) {
+        out.push_back(Action::Note(noted));
+    }
+
     /// Tells other Hubs, if there are any.
     fn signal(&self, to: SignalTo, signal: impl FnOnce() -> Signal, out: &mut Actions) {
         if self.config.peers == Peers::Some {
@@ -457,55 +516,4 @@ pub struct Stats {
     pub users: usize,
     /// Rooms that other Hubs have, for the room list.
     pub elsewhere: usize,
-}
-
-/// The sessions by their connection's slot, and the welcome ones by their name.
-#[derive(Debug, Default)]
-struct Sessions {
-    slots: Vec<Option<alloc::boxed::Box<Session>>>,
-    names: BTreeMap<MemberId, ConnId>,
-    len: usize,
-}
-
-impl Sessions {
-    fn insert(&mut self, session: Session) {
-        let slot = session.conn.slot as usize;
-        if slot >= self.slots.len() {
-            self.slots.resize_with(slot + 1, || None);
-        }
-        assert!(self.slots[slot].is_none(), "slot {slot} has a session already");
-        self.slots[slot] = Some(session.into());
-        self.len += 1;
-    }
-
-    /// Lets a session be found by its name, which nobody else has.
-    fn name(&mut self, member: MemberId, conn: ConnId) {
-        self.names.insert(member, conn);
-    }
-
-    fn of(&self, member: MemberId) -> Option<&Session> {
-        self.get(*self.names.get(&member)?)
-    }
-
-    fn get(&self, conn: ConnId) -> Option<&Session> {
-        self.slots.get(conn.slot as usize)?.as_deref().filter(|s| s.conn == conn)
-    }
-
-    fn get_mut(&mut self, conn: ConnId) -> Option<&mut Session> {
-        self.slots.get_mut(conn.slot as usize)?.as_deref_mut().filter(|s| s.conn == conn)
-    }
-
-    fn remove(&mut self, conn: ConnId) -> Option<Session> {
-        let member = self.get(conn)?.member_id;
-        if self.names.get(&member) == Some(&conn) {
-            self.names.remove(&member);
-        }
-        self.len -= 1;
-        debug_assert!(self.names.len() <= self.len, "a name without a session");
-        self.slots[conn.slot as usize].take().map(|session| *session)
-    }
-
-    fn conns(&self) -> Vec<ConnId> {
-        self.slots.iter().flatten().map(|session| session.conn).collect()
-    }
 }

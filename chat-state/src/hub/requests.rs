@@ -6,8 +6,8 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use chat_proto::{
-    BasicRequest, Body, ClientFrame, CloseCode, DecodeError, Dialect, ErrorBody, ErrorCode,
-    LeaveReason, Recovery, Request, RequestId, RoomName, RoomSummary, ServerFrame, Token, Welcome,
+    BasicRequest, Body, ClientFrame, DecodeError, Dialect, ErrorBody, ErrorCode, LeaveReason,
+    Recovery, Request, RequestId, RoomName, RoomSummary, ServerFrame, Token, Welcome,
 };
 
 use super::auth::{Auth, Hello};
@@ -17,6 +17,7 @@ use super::{Actions, Hub, auth};
 use crate::event::{Action, Recipients, Signal, SignalTo};
 use crate::ids::{ConnId, Mono, Now};
 use crate::rate;
+use crate::reason::CloseReason;
 use crate::room::{Room, RoomId, Roster};
 use crate::session::{BulkReply, Features, Joining, Message, Session, Stage, Typing};
 use crate::timers::Timer;
@@ -142,7 +143,7 @@ impl Hub {
             BasicRequest::Message { content } => {
                 let Some(current) = current else { return };
                 if content.len() > self.config.limits.message_bytes as usize {
-                    self.close(conn, CloseCode::TooBig, LeaveReason::Disconnected, out);
+                    self.close(conn, CloseReason::MessageTooBig, out);
                 } else if !content.contains('\0') {
                     let body = Body::Message { content, reply_to: None };
                     let message = Message { id: None, key: None, ts: now.wall, body };
@@ -167,7 +168,7 @@ impl Hub {
             let why = if is_first { "`hello` has to come first" } else { "wait for `welcome`" };
             Self::refuse(conn, id, ErrorCode::HelloExpected, why, out);
             if is_first {
-                self.close(conn, CloseCode::HelloExpected, LeaveReason::Disconnected, out);
+                self.close(conn, CloseReason::HelloExpected, out);
             }
             return;
         }
@@ -259,13 +260,13 @@ impl Hub {
     pub(super) fn greet(&mut self, conn: ConnId, hello: Hello, out: &mut Actions) {
         if self.keeps_out_session(conn, hello.resume.as_deref()) {
             Self::refuse(conn, hello.id, ErrorCode::Forbidden, KEPT_OUT, out);
-            return self.close(conn, CloseCode::Removed, LeaveReason::Disconnected, out);
+            return self.close(conn, CloseReason::Banned, out);
         }
         if self.is_one_too_many(conn, hello.resume.as_deref()) {
             let most = self.config.limits.user_sessions;
             let why = format!("the user has as many sessions as one may: `user_sessions` ({most})");
             Self::refuse(conn, hello.id, ErrorCode::TooManySessions, &why, out);
-            return self.close(conn, CloseCode::Overloaded, LeaveReason::Disconnected, out);
+            return self.close(conn, CloseReason::TooManySessions, out);
         }
         self.session_came(conn, out);
         let Hello { id, features, name, resume } = hello;

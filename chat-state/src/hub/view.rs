@@ -5,7 +5,7 @@ use chat_proto::RoomName;
 
 use super::Hub;
 use crate::operator::{RoomView, SessionView, Which};
-use crate::room::{LogState, Room};
+use crate::room::Room;
 use crate::session::{Session, Stage};
 
 impl Hub {
@@ -34,7 +34,7 @@ impl Hub {
         slot: usize,
         (count, limit): (usize, usize),
     ) -> (Vec<SessionView>, Option<usize>) {
-        let end = slot.saturating_add(count).min(self.sessions.slots.len());
+        let end = slot.saturating_add(count).min(self.sessions.slots());
         let room = which.room.as_ref().map(|room| self.rooms.find(room));
         let is_wanted = |session: &Session| {
             let inside = |at: Option<_>| at.is_some_and(|at| session.is_in(at));
@@ -44,11 +44,11 @@ impl Hub {
         };
         let (mut views, mut next) = (Vec::new(), slot);
         while next < end && views.len() < limit {
-            let session = self.sessions.slots[next].as_deref();
+            let session = self.sessions.at(next);
             views.extend(session.filter(|s| is_wanted(s)).map(|s| self.session_view(s)));
             next += 1;
         }
-        (views, (next < self.sessions.slots.len()).then_some(next))
+        (views, (next < self.sessions.slots()).then_some(next))
     }
 
     fn session_view(&self, session: &Session) -> SessionView {
@@ -67,9 +67,6 @@ impl Hub {
 }
 
 fn view(room: &Room) -> RoomView {
-    let position = match &room.log {
-        LogState::Opening => None,
-        LogState::Open { epoch, cursor, .. } => Some((epoch.clone(), *cursor)),
-    };
+    let position = room.tail.ends().map(|ends| (ends.epoch.clone(), ends.cursor));
     RoomView { room: room.name.clone(), members: room.audience.count_here(), position }
 }

@@ -8,8 +8,8 @@ use chat_proto::{
     SessionId, Timestamp, UserId,
 };
 use chat_state::{
-    Action, Appended, Config, ConnId, Event, Hub, HubId, Identity, Keep, LogHead, LogPage, Mono,
-    Now, Outcome, Peers, Probe, ReadRange, Signal, Token,
+    Action, Appended, Config, ConnId, Connect, Event, Hub, HubId, Identity, Keep, LogHead, LogPage,
+    Mono, Now, Outcome, Peers, Probe, ReadRange, Signal, Token,
 };
 
 const CONN: ConnId = ConnId { slot: 0, generation: 0 };
@@ -66,7 +66,9 @@ impl Test {
         let session = SessionId::new(session).expect("a session");
         let identity = Identity::Guest { name: None };
         let (dialect, probe) = (Dialect::V1, Probe::Transport);
-        self.handle(Event::Connected { conn, session, dialect, identity, probe, peer: None });
+        let connect = Connect { session, dialect, identity, probe, peer: None };
+        let now = Now { mono: Mono(self.now), wall: Timestamp(self.now) };
+        assert_eq!(self.hub.connect(now, connect, &mut VecDeque::new()), conn);
     }
 
     fn request(&mut self, conn: ConnId, request: Request) -> VecDeque<Action> {
@@ -76,7 +78,7 @@ impl Test {
     fn handle(&mut self, event: Event) -> VecDeque<Action> {
         let mut actions = VecDeque::new();
         let now = Now { mono: Mono(self.now), wall: Timestamp(self.now) };
-        self.hub.handle(now, event, &mut actions);
+        self.hub.handle(now, event, &mut actions).expect("the Hub has issued it");
         actions
     }
 
@@ -85,6 +87,7 @@ impl Test {
         self.now += ms;
         let now = Now { mono: Mono(self.now), wall: Timestamp(self.now) };
         self.hub.handle_timeout(now, &mut actions);
+        self.hub.end_turn(now, &mut actions);
         actions
     }
 
@@ -121,7 +124,7 @@ fn shown(actions: &VecDeque<Action>) -> Vec<u64> {
 
 fn closes(actions: &VecDeque<Action>, which: ConnId, why: CloseCode) -> bool {
     actions.iter().any(|action| match action {
-        Action::Close { conn, code } => (*conn, *code) == (which, why),
+        Action::Close { conn, code, .. } => (*conn, *code) == (which, why),
         _ => false,
     })
 }

@@ -7,8 +7,8 @@ use chat_proto::{
 };
 use chat_simulation::world::{Preset, Setup, World, story_with};
 use chat_state::{
-    Action, Config, ConnId, Event, Hub, HubId, Identity, LogHead, LogPage, Mono, Now, Peers, Probe,
-    Signal, SignalTo, guest,
+    Action, Config, ConnId, Connect, Event, Hub, HubId, Identity, LogHead, LogPage, Mono, Now,
+    Peers, Probe, Signal, SignalTo, guest,
 };
 
 const CONN: ConnId = ConnId { slot: 0, generation: 0 };
@@ -78,7 +78,9 @@ impl Test {
         let (dialect, probe) = (Dialect::V1, Probe::None);
         let (session, peer) = (session(), None);
         let identity = Identity::Guest { name: None };
-        test.handle(Event::Connected { conn: CONN, session, dialect, identity, probe, peer });
+        let connect = Connect { session, dialect, identity, probe, peer };
+        let now = Now { mono: Mono(0), wall: Timestamp(0) };
+        assert_eq!(test.hub.connect(now, connect, &mut VecDeque::new()), CONN);
         let hello = Request::Hello { name: None, token: None, features: vec![], resume: None };
         test.request(hello);
         test
@@ -90,7 +92,7 @@ impl Test {
         while let Some(event) = events.pop_front() {
             let now = Now { mono: Mono(self.now), wall: Timestamp(self.now) };
             let mut out = VecDeque::new();
-            self.hub.handle(now, event, &mut out);
+            self.hub.handle(now, event, &mut out).expect("the Hub has issued it");
             for action in out {
                 match action {
                     Action::Load { token, room, .. } => {

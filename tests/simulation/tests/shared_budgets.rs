@@ -6,8 +6,8 @@ use chat_proto::{
     Resume, RoomName, ServerFrame, SessionId, Timestamp, Token as Credentials, UserId,
 };
 use chat_state::{
-    Action, AddressKey, Config, ConnId, Event, Grant, Hub, HubId, Identity, Mono, Now, Peers,
-    Probe, Signal, Stats, TimeValues,
+    Action, AddressKey, Config, ConnId, Connect, Event, Grant, Hub, HubId, Identity, Mono, Now,
+    Peers, Probe, Signal, Stats, TimeValues,
 };
 use proptest::prelude::*;
 
@@ -15,7 +15,8 @@ use proptest::prelude::*;
 struct Test {
     hubs: Vec<Hub>,
     now: u64,
-    slots: u32,
+    /// Sessions so far.
+    sessions: u32,
     /// Signals are lost.
     deaf: bool,
 }
@@ -42,7 +43,7 @@ impl Test {
             ..Config::default()
         };
         let hubs = (0..u32::try_from(hubs).expect("few")).map(|hub| Hub::new(config(hub)));
-        Self { hubs: hubs.collect(), now: 0, slots: 0, deaf: false }
+        Self { hubs: hubs.collect(), now: 0, sessions: 0, deaf: false }
     }
 
     fn now(&self) -> Now {
@@ -52,7 +53,7 @@ impl Test {
     fn handle(&mut self, hub: usize, event: Event) -> VecDeque<Action> {
         let mut out = VecDeque::new();
         let now = self.now();
-        self.hubs[hub].handle(now, event, &mut out);
+        self.hubs[hub].handle(now, event, &mut out).expect("the Hub has issued it");
         self.carry(hub, &out);
         out
     }
@@ -84,12 +85,14 @@ impl Test {
     }
 
     fn connect(&mut self, hub: usize, dialect: Dialect, peer: u128) -> At {
-        let conn = ConnId { slot: self.slots, generation: 0 };
-        self.slots += 1;
-        let session = SessionId::new(&format!("s{}", self.slots)).expect("a session");
+        self.sessions += 1;
+        let session = SessionId::new(&format!("s{}", self.sessions)).expect("a session");
         let identity = Identity::Wanted { credentials: Some(Credentials("t".into())) };
         let (probe, peer) = (Probe::Transport, Some(AddressKey(peer.to_be_bytes())));
-        self.handle(hub, Event::Connected { conn, session, dialect, identity, probe, peer });
+        let connect = Connect { session, dialect, identity, probe, peer };
+        let (now, mut out) = (self.now(), VecDeque::new());
+        let conn = self.hubs[hub].connect(now, connect, &mut out);
+        self.carry(hub, &out);
         (hub, conn)
     }
 

@@ -5,7 +5,7 @@ use chat_proto::{
     BasicRequest, Decoder, Dialect, DisplayName, HistoryRange, Key, LeaveReason, Position, Request,
     RequestId, Resume, RoomName, Seq, SessionId,
 };
-use chat_state::{Event, Identity, Mono, Probe};
+use chat_state::{ConnId, Connect, Event, Identity, Mono, Probe};
 
 use super::check::{View, Want};
 use super::conn::{Conn, Link};
@@ -16,7 +16,6 @@ impl World {
     /// Lets a peer connect; returns its index.
     pub fn connect(&mut self, hub: usize, kind: Kind, name: &str) -> usize {
         let index = self.conns.len();
-        let id = self.take_slot(hub, index);
         let dialect = match kind {
             Kind::Basic | Kind::Upgrades => Dialect::Basic,
             Kind::V1 | Kind::Mute => Dialect::V1,
@@ -25,7 +24,7 @@ impl World {
             name: name.into(),
             root: index,
             hub,
-            id,
+            id: ConnId { slot: u32::MAX, generation: 0 },
             decoder: Decoder::new(dialect),
             link: Link::Open,
             outbox: std::collections::VecDeque::new(),
@@ -42,7 +41,7 @@ impl World {
         let identity = Identity::Guest { name: Some(DisplayName::new(name).expect("a name")) };
         let session = SessionId::new(&format!("s{index}")).expect("a session id");
         let probe = Probe::Transport;
-        self.tell(hub, Event::Connected { conn: id, session, dialect, identity, probe, peer });
+        self.attach(hub, index, Connect { session, dialect, identity, probe, peer });
         if matches!(kind, Kind::V1 | Kind::Upgrades) {
             self.hello(index);
         }
