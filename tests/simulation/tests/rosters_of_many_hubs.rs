@@ -7,12 +7,13 @@ use chat_proto::{
     Seq, ServerFrame, SessionId, Timestamp, UserId,
 };
 use chat_state::{
-    Action, Config, ConnId, Event, Hub, HubId, Identity, LogHead, LogPage, MemberId, Mono, Now,
-    Peers, Probe, Signal,
+    Action, Config, ConnId, Connect, Event, Hub, HubId, Identity, LogHead, LogPage, MemberId, Mono,
+    Now, Peers, Probe, Signal,
 };
 
 const HUBS: u32 = 64;
 const NAMED: u32 = 200;
+const NOW: Now = Now { mono: Mono(0), wall: Timestamp(0) };
 
 /// A Hub whose log is empty and answers at once.
 struct Test {
@@ -39,7 +40,7 @@ impl Test {
         let (mut events, mut told) = (VecDeque::from([event]), Vec::new());
         while let Some(event) = events.pop_front() {
             let mut out = VecDeque::new();
-            self.hub.handle(Now { mono: Mono(0), wall: Timestamp(0) }, event, &mut out);
+            self.hub.handle(NOW, event, &mut out).expect("the Hub has issued it");
             for action in out {
                 match action {
                     Action::Load { token, room, .. } => {
@@ -60,14 +61,14 @@ impl Test {
 
     fn connect(&mut self, slot: u32) {
         let session = SessionId::new(&format!("s{slot}")).expect("a session");
-        self.handle(Event::Connected {
-            conn: conn(slot),
+        let connect = Connect {
             session,
             dialect: Dialect::V1,
             identity: Identity::Guest { name: None },
             probe: Probe::None,
             peer: None,
-        });
+        };
+        assert_eq!(self.hub.connect(NOW, connect, &mut VecDeque::new()), conn(slot));
         let hello = Request::Hello { name: None, token: None, features: vec![], resume: None };
         self.request(slot, hello);
     }
