@@ -62,7 +62,7 @@ impl Hub {
         match order {
             Order::Kick { room, whom } => self.kick(&room, &whom, out),
             Order::Close { whom, code } => {
-                self.close_sessions(&whom, CloseReason::Ordered(code), out)
+                self.close_sessions(&whom, CloseReason::Ordered(code), out);
             }
             Order::Ban { user, room, until } => self.ban(now, (user, room), until, out),
             Order::Unban { user, room } => {
