@@ -119,7 +119,8 @@ fn den() -> RoomName {
 }
 
 fn main() {
-    let mut driver = Driver { hub: Hub::new(Config::default()), log, is_disk_full: false, names };
+    let (hub, log, names) = (Hub::new(Config::default()), BTreeMap::new(), BTreeMap::new());
+    let mut driver = Driver { hub, log, is_disk_full: false, names };
     let ada = driver.connect("Ada", "secret-of-ada", None);
     let bob = driver.connect("Bob", "secret-of-bob", None);
     for conn in [ada, bob] {
