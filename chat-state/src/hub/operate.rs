@@ -1,4 +1,4 @@
-//! What an operator orders: kicks, closes and bans.
+//! Carries out an operator's orders: kicks, closes and bans.
 use alloc::collections::BTreeMap;
 
 use chat_proto::{
@@ -13,17 +13,19 @@ use crate::reason::{CloseReason, Noted};
 use crate::room::RoomId;
 use crate::session::Stage;
 
-/// What one who is banned is told.
+/// The error text for a banned user.
 pub(super) const KEPT_OUT: &str = "an operator keeps this user out";
 
-/// What one who is kicked is told.
+/// The error text for a session that was kicked out of a room.
 const KICKED: &str = "an operator took the session out of the room";
 
-/// Whom an operator keeps out, and until when: at most [`BANS_MAX`].
+/// Bans by user and room, or by user alone for a ban from the server, each with its end. At most
+/// [`BANS_MAX`].
 #[derive(Debug, Default)]
 pub(super) struct Bans(BTreeMap<(UserId, Option<RoomName>), Mono>);
 
 impl Bans {
+    /// Adds a ban, or changes the end of the ban that is there.
     fn insert(
         &mut self,
         user: UserId,
@@ -31,25 +33,26 @@ impl Bans {
         until: Mono,
         now: Mono,
     ) -> Forgotten {
-        let mut forgotten = Forgotten::None;
+        let ban = (user, room);
+        if let Some(end) = self.0.get_mut(&ban) {
+            *end = until;
+            return Forgotten::None;
+        }
         if self.0.len() >= BANS_MAX {
             self.0.retain(|_, until| *until > now);
         }
-        let first = |bans: &BTreeMap<_, Mono>| {
-            bans.iter().min_by_key(|(_, until)| **until).map(|(ban, _)| Clone::clone(ban))
-        };
-        if self.0.len() >= BANS_MAX
-            && let Some(first) = first(&self.0)
-        {
-            self.0.remove(&first);
+        let mut forgotten = Forgotten::None;
+        if self.0.len() >= BANS_MAX {
+            let first = self.0.iter().min_by_key(|(_, until)| **until).map(|(ban, _)| ban.clone());
+            self.0.remove(&first.expect("a full table has a ban"));
             forgotten = Forgotten::One;
         }
-        self.0.insert((user, room), until);
+        self.0.insert(ban, until);
         forgotten
     }
 }
 
-/// Whether another ban had to go.
+/// Whether another ban was forgotten to make room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Forgotten {
     None,
@@ -71,7 +74,7 @@ impl Hub {
         }
     }
 
-    /// Tells whether a user may not enter a room, or the server.
+    /// Returns true if a ban keeps the user out of the room, or out of the server.
     pub(super) fn keeps_out(&self, user: &UserId, room: Option<&RoomName>) -> bool {
         if self.bans.0.is_empty() {
             return false;
@@ -80,9 +83,9 @@ impl Hub {
         holds(None) || room.is_some_and(|room| holds(Some(room.clone())))
     }
 
-    /// Tells whether the user of a session that greets may not enter the server.
+    /// Returns true if the user of a session that says `hello` is banned from the server.
     pub(super) fn keeps_out_session(&self, conn: ConnId, resume: Option<&Resume>) -> bool {
-        // Whose session is to be resumed takes a hash to know.
+        // Skip the hash that yields the user of the session to resume.
         if self.bans.0.is_empty() {
             return false;
         }
