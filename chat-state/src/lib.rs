@@ -74,6 +74,7 @@ mod grant;
 mod hub;
 mod identity;
 mod ids;
+mod limits;
 mod log;
 mod operator;
 mod rate;

@@ -10,6 +10,7 @@ use chat_proto::{
 use crate::delivery::Feed;
 use crate::hub::{Auth, Resuming, Shares};
 use crate::ids::{ConnId, MemberId, Mono};
+use crate::limits::strikes::Strikes;
 use crate::rate::Bucket;
 use crate::room::RoomId;
 use crate::room::audience::Spot;
@@ -30,8 +31,7 @@ pub(crate) struct Session {
     pub(crate) subscriptions: Vec<Subscription>,
     pub(crate) budget: Bucket,
     pub(crate) shares: Shares,
-    /// Refusals of the budget without a quiet window in between, and when the last one was.
-    pub(crate) strikes: (u16, Mono),
+    pub(crate) strikes: Strikes,
     /// When something was last heard.
     pub(crate) heard: Mono,
     /// When the next ping is due; `None` for a peer that can't be asked.

@@ -7,6 +7,7 @@ use chat_proto::{DisplayName, LeaveReason, SessionId, UserId};
 use super::auth::{Auth, Proof};
 use super::{Actions, Hub};
 use crate::ids::{ConnId, MemberId, Mono};
+use crate::limits::strikes::Strikes;
 use crate::rate::Bucket;
 use crate::reason::{CloseReason, Noted};
 use crate::room::RoomId;
@@ -20,7 +21,7 @@ pub(super) struct Kept {
     pub(super) name: DisplayName,
     pub(super) attempt: u64,
     pub(super) budget: Bucket,
-    pub(super) strikes: (u16, Mono),
+    pub(super) strikes: Strikes,
     pub(super) user: UserId,
     pub(super) session: SessionId,
     pub(super) proof: Proof,

@@ -21,14 +21,13 @@ use super::{Actions, Hub};
 use crate::config::Peers;
 use crate::event::{Signal, SignalTo, Spender};
 use crate::ids::{ConnId, Mono};
+use crate::limits::strikes;
 use crate::rate::{self, Bucket, Cost, Verdict};
 use crate::reason::CloseReason;
 use crate::timers::Timer;
 
-/// Refusals in a row after which a session is closed with 4129 …
-const STRIKES_MAX: u16 = 100;
-/// … where "in a row" means without this many milliseconds of keeping to the budget.
-const STRIKES_QUIET_MS: u64 = 10_000;
+/// A session with more strikes in a row is closed with 4129.
+const STRIKES_MAX: u8 = 100;
 
 /// What the limits of shared budgets are called.
 const OF_USER: &str = "user_messages_per_10s";
@@ -38,7 +37,7 @@ const OF_ADDRESS: &str = "address_messages_per_10s";
 const JUNK_PER_10S: u32 = 500;
 /// … and beyond that each costs twice what the one before did, so many times: up to 1.28 s in which
 /// the connection is not read.
-const JUNK_DOUBLINGS: u16 = 6;
+const JUNK_DOUBLINGS: u8 = 6;
 
 /// Other Hubs are told once so many-th part of a budget is spent.
 const TOLD_PARTS: u64 = 32;
@@ -259,12 +258,9 @@ impl Hub {
         out: &mut Actions,
     ) {
         let Some(session) = self.sessions.get_mut(conn) else { return };
-        let (strikes, last) = session.strikes;
-        let strikes = if now.since(last) > STRIKES_QUIET_MS { 1 } else { strikes + 1 };
-        session.strikes = (strikes, now);
-        if strikes > STRIKES_MAX {
+        if session.strikes.add(now) > STRIKES_MAX {
             let code = CloseCode::RateLimited;
-            let (reason, after_ms) = (code.reason().into(), STRIKES_QUIET_MS);
+            let (reason, after_ms) = (code.reason().into(), strikes::QUIET_MS);
             let bye = ServerFrame::Bye { code: reason, reconnect: true, after_ms };
             Self::reply(conn, bye, out);
             return self.close(conn, CloseReason::BudgetExceeded, out);
@@ -302,12 +298,11 @@ impl Hub {
         if own.unwrap_or(per_window) > 0 {
             return;
         }
-        let (strikes, last) = session.strikes;
-        let strikes = if now.since(last) > STRIKES_QUIET_MS { 0 } else { strikes };
-        let cost = Cost(rate::MESSAGE.0 << strikes.min(JUNK_DOUBLINGS));
+        let doublings = session.strikes.count(now).min(JUNK_DOUBLINGS);
+        let cost = Cost(rate::MESSAGE.0 << doublings);
         let wait = session.budget.charge(now, cost, JUNK_PER_10S);
         if wait > 0 {
-            session.strikes = (strikes.max(JUNK_DOUBLINGS.min(strikes + 1)), now);
+            session.strikes.add_up_to(now, JUNK_DOUBLINGS);
             self.rest(now, conn, wait, out);
         }
     }

@@ -51,6 +51,7 @@ use crate::event::{
 };
 use crate::identity;
 use crate::ids::{ConnId, Mono, Now, Token};
+use crate::limits::strikes::Strikes;
 use crate::log::ReadRange;
 use crate::reason::{CloseReason, Noted};
 use crate::room::{Queued, RoomId, Rooms};
@@ -395,7 +396,7 @@ impl Hub {
             subscriptions: Vec::new(),
             budget: crate::rate::Bucket::default(),
             shares: shares.unwrap_or_default(),
-            strikes: (0, now),
+            strikes: Strikes::default(),
             heard: now,
             ping_at: None,
             heartbeat_at: now,

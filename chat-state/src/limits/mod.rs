@@ -1,0 +1,2 @@
+//! What becomes of sessions that ignore their budget.
+pub(crate) mod strikes;
