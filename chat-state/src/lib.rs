@@ -79,7 +79,6 @@ mod log;
 mod operator;
 mod rate;
 mod reason;
-mod recent;
 mod room;
 mod session;
 mod timers;

@@ -1,8 +1,9 @@
 //! Which rule wants to be called when.
 use alloc::collections::BTreeSet;
 
-use crate::ids::{ConnId, MemberId, Mono, Token};
+use crate::ids::{ConnId, MemberId, Mono};
 use crate::room::RoomId;
+use crate::room::tail::TailTimer;
 
 /// A rule that waits. Whatever it finds when it is called, a call too many changes nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,14 +22,8 @@ pub(crate) enum Timer {
     Tally,
     /// The connection's turn to leave has come.
     DrainClose(ConnId),
-    /// The log has not answered an append.
-    Append(Token),
-    /// A missing entry has not come by itself.
-    Hole(RoomId),
-    /// Asking for a room's head has failed and may be tried again.
-    Head(RoomId),
-    /// Opening a room has failed and may be tried again.
-    Open(RoomId),
+    /// A deadline of a room's tail.
+    Tail(RoomId, TailTimer),
     /// A read for a connection has failed and may be tried again.
     CatchUp(ConnId),
     /// The log has not answered a read for a connection.
@@ -71,10 +66,6 @@ impl<T: Ord> Timers<T> {
 
     pub(crate) fn next(&self) -> Option<Mono> {
         self.next
-    }
-
-    pub(crate) fn first(&self) -> Option<&(Mono, T)> {
-        self.all.first()
     }
 
     /// Takes the first timer that is due.

@@ -7,14 +7,15 @@ use chat_proto::{
 };
 
 use super::places::Refusal;
-use super::{Actions, Hub, Pending};
+use super::{Actions, Hub};
 use crate::delivery::wire;
 use crate::event::{Action, Signal, SignalTo};
-use crate::ids::{ConnId, Mono};
+use crate::ids::ConnId;
 use crate::log::{Keep, ReadRange};
 use crate::reason::CloseReason;
 use crate::room::audience::{Attendee, Audience, Told};
-use crate::room::{LogState, Queued, Room, RoomId};
+use crate::room::tail::{Cx, Ends, Tail};
+use crate::room::{Room, RoomId};
 use crate::session::{Bulk, Joining, Message, Session, State, Subscription};
 use crate::timers::Timer;
 
@@ -70,7 +71,7 @@ impl Hub {
         joining: Joining,
         out: &mut Actions,
     ) -> Result<(), Refusal> {
-        let Some(end) = self.rooms.get(at).map(Room::cursor) else { return Ok(()) };
+        let Some(end) = self.rooms.get(at).map(|room| room.tail.cursor()) else { return Ok(()) };
         self.drop_work(conn, at, out);
         let Some(session) = self.sessions.get_mut(conn) else { return Ok(()) };
         let dialect = session.dialect;
@@ -98,7 +99,10 @@ impl Hub {
     /// nobody is in it here yet.
     pub(super) fn open(&mut self, name: RoomName, out: &mut Actions) -> RoomId {
         let listed = self.config.limits.members_listed as usize;
-        let room = Room::new(name.clone(), listed, self.changes);
+        let mut effects = core::mem::take(&mut self.effects);
+        let cx = Cx { now: self.now, room: &name, config: &self.tail_config };
+        let tail = Tail::new(cx, &mut effects);
+        let room = Room::new(name.clone(), tail, listed, self.changes);
         let at = self.rooms.insert(room);
         self.directory.opened(&name);
         out.push_back(Action::Follow { room: name.clone() });
@@ -109,23 +113,8 @@ impl Hub {
             self.signal(to.clone(), begins, out);
             self.signal(to, || Signal::AskRoster { room: name }, out);
         }
-        self.load_open(at, out);
+        self.apply_tail_effects(at, effects, out);
         at
-    }
-
-    /// Asks the log for a room's end and its newest entries.
-    pub(super) fn load_open(&mut self, at: RoomId, out: &mut Actions) {
-        let Some(room) = self.rooms.get(at) else { return };
-        let name = room.name.clone();
-        let limits = &self.config.limits;
-        let range = ReadRange {
-            from: Seq::ZERO.next(),
-            to: Seq::ZERO.plus(u64::MAX),
-            limit: limits.recent_entries,
-            bytes: limits.recent_bytes,
-            keep: Keep::Newest,
-        };
-        self.load(name, range, Pending::Open(at), out);
     }
 
     /// Lets in those who waited for the room to open.
@@ -138,26 +127,10 @@ impl Hub {
     }
 
     /// Refuses those who waited for a room that can't be opened.
-    pub(super) fn turn_away(&mut self, now: Mono, at: RoomId, out: &mut Actions) {
-        let Some(room) = self.rooms.get_mut(at) else { return };
-        let drafts = core::mem::take(&mut room.drafts);
+    pub(super) fn turn_away(&mut self, at: RoomId, out: &mut Actions) {
+        let Some(room) = self.rooms.get(at) else { return };
         let waiting = room.joining.clone();
         let why = "the room's log can't be read at the moment";
-        self.unpause_stalled(now, at, out);
-        for Queued { conn, id, .. } in drafts {
-            if let Some(room) = self.rooms.get_mut(at) {
-                room.answered(conn);
-            }
-            self.ended(now, conn, out);
-            match self.sessions.get(conn).map(|s| s.dialect) {
-                Some(Dialect::V1) => Self::refuse(conn, id, ErrorCode::LogUnavailable, why, out),
-                // The dialect has no errors, and a message must not vanish in silence.
-                Some(Dialect::Basic) => {
-                    self.close(conn, CloseReason::LogUnavailable, out);
-                }
-                None => {}
-            }
-        }
         for conn in waiting {
             let Some(session) = self.sessions.get_mut(conn) else { continue };
             let dialect = session.dialect;
@@ -182,7 +155,7 @@ impl Hub {
 
     /// Goes on with a join once its room is open: a `chat.v1` session is answered by its feed.
     pub(super) fn go_on_joining(&mut self, conn: ConnId, at: RoomId, out: &mut Actions) {
-        if !self.rooms.get(at).is_some_and(Room::is_open) {
+        if !self.rooms.get(at).is_some_and(|room| room.tail.ends().is_some()) {
             return;
         }
         let Some(session) = self.sessions.get_mut(conn) else { return };
@@ -202,15 +175,15 @@ impl Hub {
     /// Answers a join from the recent entries, or asks the log for older ones first.
     pub(super) fn serve_join(&mut self, conn: ConnId, at: RoomId, out: &mut Actions) {
         let Some(room) = self.rooms.get(at) else { return };
-        let LogState::Open { first, cursor, .. } = room.log else { return };
+        let Some(Ends { first, cursor, .. }) = room.tail.ends() else { return };
         let Some(session) = self.sessions.get_mut(conn) else { return };
         let Some(subscription) = session.subscription(at) else { return };
         let State::Joining(joining) = &subscription.state else { return };
         let wanted = u64::from(joining.history.min(self.config.limits.history));
         let from = cursor.next().minus(wanted).max(first);
         let bytes = self.config.limits.page_bytes;
-        if room.recent.covers(from, cursor) {
-            let events = room.recent.newest(from, cursor, bytes as usize);
+        if room.tail.recent().covers(from, cursor) {
+            let events = room.tail.recent().newest(from, cursor, bytes as usize);
             self.finish_join((conn, at), (cursor, first), events, out);
             return;
         }
@@ -228,8 +201,8 @@ impl Hub {
         out: &mut Actions,
     ) {
         let Some(room) = self.rooms.get_mut(at) else { return };
-        let LogState::Open { epoch, cursor, .. } = &room.log else { return };
-        let (epoch, cursor) = (epoch.clone(), *cursor);
+        let Some(Ends { epoch, cursor, .. }) = room.tail.ends() else { return };
+        let epoch = epoch.clone();
         let Some(session) = self.sessions.get_mut(conn) else { return };
         let (dialect, attendee) = (session.dialect, session.attendee());
         // A `chat.v1` connection that takes nothing at the moment is fed once it does.
@@ -334,6 +307,7 @@ impl Hub {
         }
         self.audience(at, out, Audience::close);
         let room = self.rooms.remove(at).expect("it was found above");
+        self.forget_tail(at, &room);
         self.directory.closed(&room.name);
         if let Some(due) = room.audience.deadline() {
             self.timers.disarm(due, Timer::Audience(at));

@@ -1,7 +1,7 @@
 //! The server's state machine.
 //!
 //! Each file has one idea: `requests` routes what clients ask, `membership` enters and leaves
-//! rooms, `append` takes messages to the log, `door` takes entries from the log to the members,
+//! rooms, `append` takes messages, `tail` connects a room's log with its members,
 //! `delivery` feeds those who lag, `history` reads back, `signals` talks to other Hubs,
 //! `heartbeat` notices the dead, `pause` stops reading, `away` keeps sessions that have lost their
 //! connection, `auth` knows who they are, `budgets` holds what users and addresses share, `tally`
@@ -15,13 +15,11 @@ mod auth;
 mod away;
 mod budgets;
 mod delivery;
-mod door;
 mod drain;
 mod heartbeat;
 mod history;
 mod membership;
 mod operate;
-mod patience;
 mod pause;
 mod places;
 mod questions;
@@ -31,15 +29,15 @@ mod rosters;
 mod sessions;
 mod signals;
 mod stats;
+mod tail;
 mod tally;
 mod view;
 
 use alloc::collections::{BTreeSet, VecDeque};
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use chat_proto::{
-    Dialect, DisplayName, Entry, ErrorBody, ErrorCode, LeaveReason, Limits, RequestId, RoomName,
+    Dialect, DisplayName, ErrorBody, ErrorCode, LeaveReason, Limits, RequestId, RoomName,
     ServerFrame,
 };
 
@@ -54,7 +52,8 @@ use crate::ids::{ConnId, Mono, Now, Token};
 use crate::limits::strikes::Strikes;
 use crate::log::ReadRange;
 use crate::reason::{CloseReason, Noted};
-use crate::room::{Queued, RoomId, Rooms};
+use crate::room::tail::{AskId, Purpose, TailConfig};
+use crate::room::{RoomId, Rooms};
 use crate::session::{Features, Paused, Session, Stage};
 use crate::timers::{Timer, Timers};
 
@@ -64,10 +63,11 @@ use self::budgets::Budgets;
 pub(crate) use self::budgets::Shares;
 use self::drain::Draining;
 use self::operate::Bans;
-use self::patience::Patience;
 use self::questions::Questions;
 pub(crate) use self::resume::Resuming;
 use self::sessions::{Holder, Sessions};
+use self::tail::Effects;
+pub(crate) use self::tail::Ticket;
 use self::tally::Tally;
 
 /// What a Hub asks for, first in, first out.
@@ -78,8 +78,8 @@ pub type Actions = VecDeque<Action>;
 ///
 /// It never assigns order (the log does), never waits, reads no clock and draws no random number.
 ///
-/// *Invariant:* nothing durable reaches a member except through the one door of `hub/door.rs`,
-/// which lets entries through in the order of their `seq` and without holes.
+/// *Invariant:* nothing durable reaches a member except through the room's tail, which
+/// delivers entries in the order of their `seq` and without holes.
 #[derive(Debug)]
 pub struct Hub {
     config: Config,
@@ -94,14 +94,11 @@ pub struct Hub {
     lingering: LingeringSessions,
     rooms: Rooms,
     pending: Questions,
-    /// When the appends among them are given up.
-    patience: Patience,
-    /// Rooms that may have a batch for the log, once what comes together has been handled.
+    tail_config: TailConfig,
+    /// An empty list, to be filled by the next call of a tail.
+    effects: Effects,
+    /// Rooms whose drafts can be appended when the turn ends.
     to_offer: Vec<RoomId>,
-    /// An empty batch, to be filled again.
-    batch: Option<VecDeque<Queued>>,
-    /// An empty place for the entries of an answer.
-    made: Option<Vec<Arc<Entry>>>,
     /// Counts membership changes; a new room's version begins here, above any it had before.
     changes: u64,
     directory: Directory,
@@ -131,16 +128,10 @@ enum Addressee {
 /// What an answer of the log is for.
 #[derive(Debug)]
 enum Pending {
-    /// Drafts of a room.
-    Append(RoomId),
+    /// A question of a room's tail.
+    Tail(RoomId, AskId),
     /// An append that was given up: if it succeeded after all, the room has grown.
     LateAppend(RoomName),
-    /// The end of a room that begins.
-    Open(RoomId),
-    /// Whether a room has grown.
-    Head(RoomId),
-    /// The entries after the cursor.
-    Hole(RoomId),
     /// Entries for the feed of a connection.
     Feed(ConnId, ReadRange),
     /// Who a connection is.
@@ -159,9 +150,13 @@ enum Answer {
 impl Pending {
     fn answer(&self) -> Answer {
         match self {
-            Self::Append(_) | Self::LateAppend(_) => Answer::Appended,
-            Self::Head(_) => Answer::Head,
-            Self::Open(_) | Self::Hole(_) | Self::Feed(..) => Answer::Loaded,
+            Self::Tail(_, id) => match id.purpose {
+                Purpose::Append => Answer::Appended,
+                Purpose::Head => Answer::Head,
+                Purpose::Open | Purpose::Read => Answer::Loaded,
+            },
+            Self::LateAppend(_) => Answer::Appended,
+            Self::Feed(..) => Answer::Loaded,
             Self::Auth(_) => Answer::Authenticated,
         }
     }
@@ -175,6 +170,8 @@ impl Hub {
     #[must_use]
     pub fn new(config: Config) -> Self {
         Self {
+            tail_config: tail::tail_config(&config),
+            effects: Effects::new(),
             config,
             now: Mono(0),
             sessions: Sessions::default(),
@@ -184,10 +181,7 @@ impl Hub {
             lingering: LingeringSessions::default(),
             rooms: Rooms::default(),
             pending: Questions::default(),
-            patience: Patience::default(),
             to_offer: Vec::new(),
-            batch: None,
-            made: None,
             changes: 0,
             directory: Directory::default(),
             census: BTreeSet::new(),
@@ -226,8 +220,8 @@ impl Hub {
             Event::Drained { conn } => self.drained(now.mono, conn, out),
             Event::CutOff { conn, reason } => self.close(conn, reason.into(), out),
             Event::Disconnected { conn, why } => self.disconnected(conn, why, out),
-            Event::Appended { token, result } => self.appended(now.mono, token, result, out),
-            Event::Head { token, result } => self.head_read(now.mono, token, result, out),
+            Event::Appended { token, result } => self.appended(token, result, out),
+            Event::Head { token, result } => self.head_read(token, result, out),
             Event::Loaded { token, result } => self.loaded(now.mono, token, result, out),
             Event::Authenticated { token, result } => self.authenticated(now, token, result, out),
             Event::Revoke(what) => self.revoke(what, out),
@@ -291,11 +285,11 @@ impl Hub {
     /// The more events a turn has, the fewer and larger the batches are.
     pub fn end_turn(&mut self, now: Now, out: &mut Actions) {
         self.now = now.mono;
-        self.offer_all(now.mono, out);
+        self.offer_all(out);
     }
 
     fn fire_due(&mut self, now: Now, out: &mut Actions) {
-        while let Some(timer) = self.pop_due(now.mono) {
+        while let Some(timer) = self.timers.pop_due(now.mono) {
             match timer {
                 Timer::Hello(conn) => self.hello_due(now, conn, out),
                 Timer::Auth(conn) => self.grant_due(now.mono, conn, out),
@@ -304,10 +298,7 @@ impl Hub {
                 Timer::Shared(at) => self.shared_due(at),
                 Timer::Tally => self.tally_due(out),
                 Timer::DrainClose(conn) => self.drain_close_due(now.mono, conn, out),
-                Timer::Append(token) => self.append_due(now.mono, token, out),
-                Timer::Hole(room) => self.hole_due(room, out),
-                Timer::Head(room) => self.head_due(room, out),
-                Timer::Open(room) => self.load_open(room, out),
+                Timer::Tail(room, timer) => self.tail_due(room, timer, out),
                 Timer::CatchUp(conn) => self.retry_feed(conn, out),
                 Timer::Read(conn) => self.read_due(now.mono, conn, out),
                 Timer::Resume(conn) => self.resume_due(now.mono, conn, out),
@@ -323,21 +314,7 @@ impl Hub {
     /// Returns when the next timer is due, see [`Hub::handle_timeout`].
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Mono> {
-        let append = self.patience.first().map(|(due, _)| due);
-        [append, self.timers.next()].into_iter().flatten().min()
-    }
-
-    /// Takes the first timer that is due.
-    fn pop_due(&mut self, now: Mono) -> Option<Timer> {
-        if let Some((due, token)) = self.patience.first()
-            && due <= now
-            && self.timers.first().is_none_or(|first| (due, Timer::Append(token)) < *first)
-        {
-            let pending = &self.pending;
-            self.patience.give_up(|token| pending.is_append(token));
-            return Some(Timer::Append(token));
-        }
-        self.timers.pop_due(now)
+        self.timers.next()
     }
 
     /// Returns what the Hub holds, for metrics and for tests that want it empty.
@@ -348,7 +325,7 @@ impl Hub {
             away: self.away.len(),
             rooms: self.rooms.len(),
             pending: self.pending.len(),
-            timers: self.timers.len() + self.patience.len() + self.to_offer.len(),
+            timers: self.timers.len() + self.to_offer.len(),
             budgets: self.budgets.len(),
             users: self.tally.len(),
             elsewhere: self.directory.len(),
@@ -432,6 +409,7 @@ impl Hub {
             }
         }
         self.config.limits = limits;
+        self.tail_config = tail::tail_config(&self.config);
     }
 
     /// Takes note that a transport is gone, and frees its id. A peer that closed on purpose does not

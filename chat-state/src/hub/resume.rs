@@ -18,9 +18,10 @@ use super::{Actions, Hub, auth};
 use crate::event::{Signal, SignalTo};
 use crate::ids::{ConnId, MemberId, Mono};
 use crate::reason::CloseReason;
+use crate::room::RoomId;
 use crate::room::audience::Told;
-use crate::room::{LogState, RoomId};
-use crate::session::{Bulk, Joining, Recovering, Stage, State, Subscription};
+use crate::room::tail::{Cx, Ends, Located};
+use crate::session::{Bulk, Joining, Stage, State, Subscription};
 use crate::timers::Timer;
 
 /// What the `welcome` of a resume waits for.
@@ -129,45 +130,37 @@ impl Hub {
         self.begin_joining((conn, at), Joining::resumed(position), out);
     }
 
-    /// Decides about one room, or waits for the log if it does not know the position.
+    /// Decides about one room, or waits until its log has decided where the position lies.
     pub(super) fn recover(&mut self, (conn, at): (ConnId, RoomId), out: &mut Actions) {
         let Some(room) = self.rooms.get_mut(at) else { return };
-        let LogState::Open { epoch, first, cursor } = &room.log else { return };
-        let (first, cursor) = (*first, *cursor);
         let subscription = self.sessions.get_mut(conn).and_then(|s| s.subscription(at));
-        let Some(recovering) = subscription.and_then(Subscription::recovering) else { return };
-        let Recovering { position, asked, answered } = recovering;
-        let other_log = position.epoch != *epoch;
-        let unknown = position.seq > room.known.max(cursor);
-        if (other_log || unknown) && !*answered {
-            // Another Hub may have seen more than this one: only the log can say.
-            let ask = !core::mem::replace(asked, true);
+        let Some(lookup) = subscription.and_then(Subscription::recovering) else { return };
+        let mut effects = core::mem::take(&mut self.effects);
+        let cx = Cx { now: self.now, room: &room.name, config: &self.tail_config };
+        let located = room.tail.locate(cx, lookup, &mut effects);
+        let from = lookup.position.seq;
+        let behind = room.tail.cursor().get().saturating_sub(from.get());
+        if located == Located::Pending {
             room.ahead.insert(conn);
-            if ask {
-                self.ask_head(at, out);
-            }
-            return;
         }
-        let behind = cursor.get().saturating_sub(position.seq.get());
-        let from = position.seq;
-        if other_log || unknown {
-            self.not_recovered((conn, at), LostReason::EpochChanged, out);
-        } else if from > cursor {
-            // The missing entries are being fetched.
-            room.ahead.insert(conn);
-        } else if from.next() < first {
-            self.not_recovered((conn, at), LostReason::Truncated, out);
-        } else if behind > u64::from(self.config.limits.behind_entries) {
-            self.not_recovered((conn, at), LostReason::TooFar, out);
-        } else {
-            self.recovered((conn, at), from, out);
+        self.apply_tail_effects(at, effects, out);
+        match located {
+            Located::Pending => {}
+            Located::OtherLog | Located::Beyond => {
+                self.not_recovered((conn, at), LostReason::EpochChanged, out);
+            }
+            Located::Truncated => self.not_recovered((conn, at), LostReason::Truncated, out),
+            Located::Reached if behind > u64::from(self.config.limits.behind_entries) => {
+                self.not_recovered((conn, at), LostReason::TooFar, out);
+            }
+            Located::Reached => self.recovered((conn, at), from, out),
         }
     }
 
     fn recovered(&mut self, (conn, at): (ConnId, RoomId), from: Seq, out: &mut Actions) {
         let Some(room) = self.rooms.get_mut(at) else { return };
-        let LogState::Open { epoch, cursor, .. } = &room.log else { return };
-        let head = Position { epoch: epoch.clone(), seq: *cursor };
+        let Some(Ends { epoch, cursor, .. }) = room.tail.ends() else { return };
+        let head = Position { epoch: epoch.clone(), seq: cursor };
         room.joining.remove(&conn);
         room.ahead.remove(&conn);
         let (name, has_roster) = (room.name.clone(), room.has_roster());
@@ -207,19 +200,15 @@ impl Hub {
         resuming.decided.insert(name, recovery);
     }
 
-    /// The log has answered, or entries have come: looks again at those who waited for that.
-    pub(super) fn recover_waiting(&mut self, at: RoomId, answered: bool, out: &mut Actions) {
+    /// Decides again about those who wait: the log has answered, or entries have come.
+    pub(super) fn recover_waiting(&mut self, at: RoomId, out: &mut Actions) {
         let Some(room) = self.rooms.get_mut(at) else { return };
         if room.ahead.is_empty() {
             return;
         }
         for conn in core::mem::take(&mut room.ahead) {
-            let subscription = self.sessions.get_mut(conn).and_then(|s| s.subscription(at));
-            if let Some(recovering) = subscription.and_then(Subscription::recovering) {
-                recovering.answered |= answered;
-                self.recover((conn, at), out);
-                self.finish_resume(conn, out);
-            }
+            self.recover((conn, at), out);
+            self.finish_resume(conn, out);
         }
     }
 

@@ -3,11 +3,13 @@ use alloc::vec::Vec;
 
 use chat_proto::{RoomName, ServerFrame};
 
+use super::tail::Effects;
 use super::{Actions, Hub};
 use crate::config::Peers;
 use crate::event::{Signal, SignalTo};
 use crate::ids::{HubId, Mono};
 use crate::room::audience::{Part, Say};
+use crate::room::tail::{Cx, Tail};
 use crate::timers::Timer;
 
 /// Rooms that are polled at a time: one read of the log each, in one turn.
@@ -23,12 +25,15 @@ impl Hub {
         match signal {
             Signal::Committed { epoch, room, entries } => {
                 if let Some(at) = self.rooms.find(&room) {
-                    self.commit_signalled(now, at, &epoch, &entries, out);
+                    let committed = |tail: &mut Tail<_>, cx: Cx<'_>, effects: &mut Effects| {
+                        tail.committed(cx, &epoch, &entries, effects);
+                    };
+                    self.with_tail(at, out, committed);
                 }
             }
             Signal::Grown { epoch, room, last } => {
                 let Some(at) = self.rooms.find(&room) else { return };
-                self.grown(now, at, &epoch, last, out);
+                self.with_tail(at, out, |tail, cx, effects| tail.grown(cx, &epoch, last, effects));
             }
             Signal::Came { room, id, member, version } => {
                 self.peer_said(from, &room, Say::Came { id, member, version }, out);
@@ -74,7 +79,7 @@ impl Hub {
         self.directory.clear();
         self.doubt_sessions();
         for at in self.rooms.ids() {
-            self.ask_head(at, out);
+            self.check_head(at, out);
             self.doubt_rosters(now, at, out);
         }
         self.signal(SignalTo::Everyone, || Signal::AskCensus, out);
@@ -106,7 +111,7 @@ impl Hub {
         self.polled = if names.len() == POLL_ROOMS { names.last().cloned() } else { None };
         for name in names {
             if let Some(at) = self.rooms.find(&name) {
-                self.ask_head(at, out);
+                self.check_head(at, out);
             }
         }
     }

@@ -5,7 +5,7 @@ use chat_proto::RoomName;
 
 use super::Hub;
 use crate::operator::{RoomView, SessionView, Which};
-use crate::room::{LogState, Room};
+use crate::room::Room;
 use crate::session::{Session, Stage};
 
 impl Hub {
@@ -67,9 +67,6 @@ impl Hub {
 }
 
 fn view(room: &Room) -> RoomView {
-    let position = match &room.log {
-        LogState::Opening => None,
-        LogState::Open { epoch, cursor, .. } => Some((epoch.clone(), *cursor)),
-    };
+    let position = room.tail.ends().map(|ends| (ends.epoch.clone(), ends.cursor));
     RoomView { room: room.name.clone(), members: room.audience.count_here(), position }
 }
