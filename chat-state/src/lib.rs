@@ -77,12 +77,12 @@ mod ids;
 mod limits;
 mod log;
 mod operator;
-mod rate;
 mod reason;
 mod room;
 mod session;
 mod timers;
 mod times;
+mod users;
 
 pub use config::{Config, Peers};
 pub use event::{

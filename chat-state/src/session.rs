@@ -8,13 +8,14 @@ use chat_proto::{
 };
 
 use crate::delivery::Feed;
-use crate::hub::{Auth, Resuming, Shares};
+use crate::hub::{Auth, Resuming};
 use crate::ids::{ConnId, MemberId, Mono};
+use crate::limits::bucket::Bucket;
 use crate::limits::strikes::Strikes;
-use crate::rate::Bucket;
 use crate::room::RoomId;
 use crate::room::audience::Spot;
 use crate::room::tail::Lookup;
+use crate::users::budgets::Shares;
 
 /// What the Hub knows of a connection.
 #[derive(Debug)]

@@ -1,17 +1,16 @@
 //! Carries out an operator's orders: kicks, closes and bans.
-use alloc::collections::BTreeMap;
-
 use chat_proto::{
     Dialect, ErrorBody, ErrorCode, LeaveReason, LostReason, Resume, RoomName, ServerFrame,
     Timestamp, UserId,
 };
 
 use super::{Actions, Hub, auth};
-use crate::ids::{ConnId, Mono, Now};
+use crate::ids::{ConnId, Now};
 use crate::operator::{BANS_MAX, Order, Whom};
 use crate::reason::{CloseReason, Noted};
 use crate::room::RoomId;
 use crate::session::Stage;
+use crate::users::bans::Forgotten;
 
 /// The error text for a banned user.
 pub(super) const KEPT_OUT: &str = "an operator keeps this user out";
@@ -19,85 +18,35 @@ pub(super) const KEPT_OUT: &str = "an operator keeps this user out";
 /// The error text for a session that was kicked out of a room.
 const KICKED: &str = "an operator took the session out of the room";
 
-/// Bans by user and room, or by user alone for a ban from the server, each with its end. At most
-/// [`BANS_MAX`].
-#[derive(Debug, Default)]
-pub(super) struct Bans(BTreeMap<(UserId, Option<RoomName>), Mono>);
-
-impl Bans {
-    /// Adds a ban, or changes the end of the ban that is there.
-    fn insert(
-        &mut self,
-        user: UserId,
-        room: Option<RoomName>,
-        until: Mono,
-        now: Mono,
-    ) -> Forgotten {
-        let ban = (user, room);
-        if let Some(end) = self.0.get_mut(&ban) {
-            *end = until;
-            return Forgotten::None;
-        }
-        if self.0.len() >= BANS_MAX {
-            self.0.retain(|_, until| *until > now);
-        }
-        let mut forgotten = Forgotten::None;
-        if self.0.len() >= BANS_MAX {
-            let first = self.0.iter().min_by_key(|(_, until)| **until).map(|(ban, _)| ban.clone());
-            self.0.remove(&first.expect("a full table has a ban"));
-            forgotten = Forgotten::One;
-        }
-        self.0.insert(ban, until);
-        forgotten
-    }
-}
-
-/// Whether another ban was forgotten to make room.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Forgotten {
-    None,
-    One,
-}
-
 impl Hub {
     #[inline(never)]
     pub(super) fn operate(&mut self, now: Now, order: Order, out: &mut Actions) {
         match order {
             Order::Kick { room, whom } => self.kick(&room, &whom, out),
             Order::Close { whom, code } => {
-                self.close_sessions(&whom, CloseReason::Ordered(code), out)
+                self.close_sessions(&whom, CloseReason::Ordered(code), out);
             }
-            Order::Ban { user, room, until } => self.ban(now, (user, room), until, out),
-            Order::Unban { user, room } => {
-                self.bans.0.remove(&(user, room));
-            }
+            Order::Ban { user, room, until } => self.ban(now, user, room, until, out),
+            Order::Unban { user, room } => self.bans.remove(user, room),
         }
-    }
-
-    /// Returns true if a ban keeps the user out of the room, or out of the server.
-    pub(super) fn keeps_out(&self, user: &UserId, room: Option<&RoomName>) -> bool {
-        if self.bans.0.is_empty() {
-            return false;
-        }
-        let holds = |room| self.bans.0.get(&(user.clone(), room)).is_some_and(|t| *t > self.now);
-        holds(None) || room.is_some_and(|room| holds(Some(room.clone())))
     }
 
     /// Returns true if the user of a session that says `hello` is banned from the server.
     pub(super) fn keeps_out_session(&self, conn: ConnId, resume: Option<&Resume>) -> bool {
         // Skip the hash that yields the user of the session to resume.
-        if self.bans.0.is_empty() {
+        if self.bans.is_empty() {
             return false;
         }
         let Some(session) = self.sessions.get(conn) else { return false };
         let resumed = resume.map(|resume| auth::user_of(session, &resume.session));
-        self.keeps_out(resumed.as_ref().unwrap_or(&session.user), None)
+        self.bans.hold_for_server(resumed.as_ref().unwrap_or(&session.user), self.now)
     }
 
     fn ban(
         &mut self,
         now: Now,
-        (user, room): (UserId, Option<RoomName>),
+        user: UserId,
+        room: Option<RoomName>,
         until: Option<Timestamp>,
         out: &mut Actions,
     ) {
@@ -106,8 +55,10 @@ impl Hub {
             return;
         }
         let until = now.mono.plus(left);
-        if self.bans.insert(user.clone(), room.clone(), until, now.mono) == Forgotten::One {
-            Self::note(Noted::BanForgotten, out);
+        let (banned, from) = (user.clone(), room.clone());
+        match self.bans.insert(banned, from, until, now.mono, BANS_MAX) {
+            Forgotten::None => {}
+            Forgotten::One => Self::note(Noted::BanForgotten, out),
         }
         match room {
             Some(room) => self.kick(&room, &Whom::User(user), out),
@@ -153,8 +104,8 @@ impl Hub {
         if reason.keeps_session() {
             return;
         }
-        for member in self.away.find(|member, kept| whom.is(&kept.user, member)) {
-            self.take_away(member);
+        for member in self.kept.find(|member, kept| whom.is(&kept.user, member)) {
+            self.kept.take(member);
             self.end_lingering(member, Some(LeaveReason::Removed), out);
         }
     }

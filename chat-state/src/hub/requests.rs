@@ -16,7 +16,7 @@ use super::places::Refusal;
 use super::{Actions, Hub, auth};
 use crate::event::{Action, Recipients, Signal, SignalTo};
 use crate::ids::{ConnId, Mono, Now};
-use crate::rate;
+use crate::limits::cost;
 use crate::reason::CloseReason;
 use crate::room::{Room, RoomId, Roster};
 use crate::session::{BulkReply, Features, Joining, Message, Session, Stage, Typing};
@@ -57,7 +57,13 @@ impl Hub {
             (ClientFrame::Basic(_), Dialect::V1) => {}
             (ClientFrame::V1 { id, request }, _) => {
                 if (dialect == Dialect::V1 || self.upgrade(now.mono, conn))
-                    && self.admit(now.mono, conn, (&id, self.cost(&request)), out)
+                    && self.admit(
+                        now.mono,
+                        conn,
+                        &id,
+                        cost::of_request(&request, &self.config.limits),
+                        out,
+                    )
                 {
                     self.v1(now, conn, (id, request), out);
                 }
@@ -76,14 +82,14 @@ impl Hub {
         self.heard(now, conn);
         match dialect {
             Dialect::Basic => {
-                self.slow_down(now, conn, rate::MESSAGE, out);
-                self.slow_down_for_junk(now, conn, out);
+                self.slow_down(now, conn, cost::MESSAGE, out);
+                self.slow_down_for_malformed(now, conn, out);
             }
             Dialect::V1 => {
                 let _ = self.upgrade(now, conn);
-                if self.admit(now, conn, (&error.id, rate::MESSAGE), out) {
+                if self.admit(now, conn, &error.id, cost::MESSAGE, out) {
                     Self::reply(conn, ServerFrame::Error(ErrorBody::from(error).into()), out);
-                    self.slow_down_for_junk(now, conn, out);
+                    self.slow_down_for_malformed(now, conn, out);
                 }
             }
         }
@@ -115,7 +121,7 @@ impl Hub {
         request: BasicRequest,
         out: &mut Actions,
     ) {
-        self.slow_down(now.mono, conn, rate::MESSAGE, out);
+        self.slow_down(now.mono, conn, cost::MESSAGE, out);
         let Some(session) = self.sessions.get(conn) else { return };
         let current = session.subscriptions.first().map(|s| s.room);
         match request {

@@ -53,7 +53,7 @@ impl Hub {
     ) {
         let Some(session) = self.sessions.get(conn) else { return };
         let member = auth::member_of(session, &resume.session);
-        let kept = self.away.get(member).map(|kept| kept.attempt);
+        let kept = self.kept.get(member).map(|kept| kept.attempt);
         let held = self.sessions.of(member).map(|session| session.attempt);
         if kept.max(held).is_some_and(|newest| resume.attempt < newest) {
             // It was held up on its way, and the client has given it up.
@@ -62,7 +62,7 @@ impl Hub {
         let is_elsewhere = self.is_known_to_peers(member, resume.rooms.keys());
         let is_live = held.is_some();
         self.fence(member, out);
-        let kept = self.take_away(member);
+        let kept = self.kept.take(member);
         let due = self.now.plus(self.config.times.resume_ms);
         let Some(session) = self.sessions.get_mut(conn) else { return };
         session.user = auth::user_of(session, &resume.session);
@@ -121,7 +121,7 @@ impl Hub {
             .and_then(|at| self.rooms.get(at))
             .is_some_and(|room| room.audience.is_away(member));
         let may = auth::allows(session, &name)
-            && !self.keeps_out(&session.user, Some(&name))
+            && !self.bans.hold_for_room(&session.user, &name, self.now)
             && (lingers || self.has_place(&name).is_ok());
         if rooms >= limit || !may {
             return self.decide(conn, name, Recovery::Lost(LostReason::NotMember));

@@ -11,6 +11,7 @@ use crate::ids::{HubId, Mono};
 use crate::room::audience::{Part, Say};
 use crate::room::tail::{Cx, Tail};
 use crate::timers::Timer;
+use crate::users::budgets::Spent;
 
 /// Rooms that are polled at a time: one read of the log each, in one turn.
 const POLL_ROOMS: usize = 512;
@@ -50,7 +51,7 @@ impl Hub {
             }
             Signal::Resumed { member, attempt } => self.resumed_elsewhere(member, attempt, out),
             Signal::Spent { by, cost, per_window } => {
-                self.spent_elsewhere(now, by, (cost, per_window));
+                self.spent_elsewhere(now, Spent { by, cost, per_window });
             }
             Signal::Sessions { counts } => self.sessions_told(from, counts),
             Signal::Revoked(what) => self.end_revoked(&what, out),
