@@ -49,6 +49,11 @@ fn seq() -> impl Strategy<Value = Seq> {
         .prop_map(|n| Seq::new(n).expect("it is in range"))
 }
 
+/// The place of an entry.
+fn place() -> impl Strategy<Value = Seq> {
+    seq().prop_filter("places begin at 1", |seq| *seq != Seq::ZERO)
+}
+
 /// Text with whatever JSON has to escape.
 fn content() -> impl Strategy<Value = Arc<str>> {
     let any_text = vec(any::<char>(), 0..40).prop_map(String::from_iter);
@@ -99,7 +104,7 @@ fn request() -> impl Strategy<Value = Request> {
         (room(), any::<u32>()).prop_map(|(room, history)| Request::Join { room, history }),
         room().prop_map(|room| Request::Leave { room }),
         text().prop_map(|text| Request::Auth { token: Token(text.into()) }),
-        (room(), option::of(key()), content(), option::of(seq())).prop_map(
+        (room(), option::of(key()), content(), option::of(place())).prop_map(
             |(room, key, content, reply_to)| Request::Message { room, key, content, reply_to }
         ),
         (room(), range, option::of(any::<u32>()))

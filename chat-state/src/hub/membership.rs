@@ -155,7 +155,7 @@ impl Hub {
 
     /// Goes on with a join once its room is open: a `chat.v1` session is answered by its feed.
     pub(super) fn go_on_joining(&mut self, conn: ConnId, at: RoomId, out: &mut Actions) {
-        if !self.rooms.get(at).is_some_and(|room| room.tail.ends().is_some()) {
+        if self.rooms.get(at).is_none_or(|room| room.tail.ends().is_none()) {
             return;
         }
         let Some(session) = self.sessions.get_mut(conn) else { return };

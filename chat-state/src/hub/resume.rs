@@ -55,8 +55,10 @@ impl Hub {
         let member = auth::member_of(session, &resume.session);
         let kept = self.kept.get(member).map(|kept| kept.attempt);
         let held = self.sessions.of(member).map(|session| session.attempt);
-        if kept.max(held).is_some_and(|newest| resume.attempt < newest) {
-            // It was held up on its way, and the client has given it up.
+        // A client that does not count its attempts leaves the field out: then the later one wins.
+        let counts = resume.attempt > 0;
+        if counts && kept.max(held).is_some_and(|newest| resume.attempt < newest) {
+            // The connection was delayed, and the client has given it up.
             return self.close(conn, CloseReason::Superseded, out);
         }
         let is_elsewhere = self.is_known_to_peers(member, resume.rooms.keys());

@@ -5,7 +5,7 @@ use super::{Actions, Hub};
 use crate::event::{Signal, SignalTo};
 use crate::ids::{HubId, Mono};
 use crate::room::RoomId;
-use crate::room::audience::{Heard, Part, PeerSlot, Say};
+use crate::room::audience::{Audience, Heard, Part, PeerSlot, Say};
 
 /// An answer that takes longer than this was lost.
 const ASK_AGAIN_MS: u64 = 1000;
@@ -66,7 +66,7 @@ impl Hub {
     /// Tells another Hub this one's part of a roster.
     pub(super) fn tell_roster(&mut self, from: HubId, name: &RoomName, out: &mut Actions) {
         let Some(at) = self.rooms.find(name) else { return };
-        let Part { version, count, members } = self.look(at, |audience, cx| audience.part(cx));
+        let Part { version, count, members } = self.look(at, Audience::part);
         let room = name.clone();
         let signal = || Signal::Roster { room, count, members, version };
         self.signal(SignalTo::Hub(from), signal, out);
@@ -80,7 +80,7 @@ impl Hub {
         for missing in room.missing.values_mut() {
             (missing.any, missing.asked) = (true, Some(now));
         }
-        self.audience(at, out, |audience, cx| audience.doubt_peers(cx));
+        self.audience(at, out, Audience::doubt_peers);
         let to = SignalTo::Followers(name.clone());
         self.signal(to, || Signal::AskRoster { room: name }, out);
     }

@@ -95,7 +95,7 @@ mod websocket;
 mod wire;
 
 pub use chat_state::client::{
-    Delivery, LeftReason, Outcome, State, Stats, StopReason, Ticket, Times,
+    Delivery, LeftReason, Outcome, SavedMessage, State, Stats, StopReason, Ticket, Times,
 };
 
 pub use self::error::{ConnectError, Error, UrlError};
