@@ -173,7 +173,7 @@ impl RoomRights {
         Ok(Self::Matching(patterns.into()))
     }
 
-    /// Tells whether a room is allowed. Inboxes are not a matter of rights: each is its user's.
+    /// Returns true if the room is allowed. It is asked only for rooms that sessions join by grant.
     #[must_use]
     pub fn allow(&self, room: &RoomName) -> bool {
         match self {

@@ -101,4 +101,5 @@ pub use log::{
 pub use operator::{BANS_MAX, Order, RoomView, SessionView, Which, Whom};
 pub use reason::{CloseReason, Noted};
 pub use room::Roster;
+pub use room::policy::{JoinRule, RoomPolicy};
 pub use times::{TimeValues, Times, TimesError};

@@ -22,15 +22,16 @@ use crate::grant::{AuthError, CredentialIds, Grant, Revoke};
 use crate::identity;
 use crate::ids::{ConnId, MemberId, Mono, Now, Token};
 use crate::reason::CloseReason;
+use crate::room::policy::{JoinRule, RoomPolicy};
 use crate::session::{Session, Stage};
 use crate::timers::Timer;
 use crate::users::kept::KeptSession;
 
-/// What one is told whose credential does not allow a room.
+/// The error text if a credential does not allow a room.
 pub(super) const NOT_ALLOWED: &str = "the credential does not allow this room";
 
-/// What one is told who asks for the inbox of somebody else, whether there is one or not.
-const NOT_ITS_INBOX: &str = "an inbox is for its user's own sessions only";
+/// The error text for another user's own room, whether it exists or not.
+const NOT_THE_OWNER: &str = "an inbox is for its user's own sessions only";
 
 /// A connection's way to an identity, where one is wanted.
 #[derive(Debug)]
@@ -274,8 +275,8 @@ impl Hub {
             return Self::refuse(conn, id, ErrorCode::Unauthorized, why, out);
         }
         let rooms = session.subscriptions.iter().filter_map(|s| self.rooms.get(s.room));
-        let mut rooms = rooms.map(|room| &room.name).filter(|room| !room.is_inbox());
-        let covers = rooms.all(|room| grant.rooms.allow(room));
+        let mut granted = rooms.filter(|room| room.policy().join == JoinRule::Granted);
+        let covers = granted.all(|room| grant.rooms.allow(&room.name));
         let expires_in_ms = grant.expires.map(|end| end.0.saturating_sub(now.wall.0));
         self.set_grant(now, conn, grant);
         Self::reply(conn, ServerFrame::Authenticated { id, expires_in_ms }, out);
@@ -370,7 +371,10 @@ impl Hub {
     /// Tells whether a connection's grant allows a room, and the room has place.
     pub(super) fn may_enter(&self, session: &Session, name: &RoomName) -> Result<(), Refusal> {
         if !allows(session, name) {
-            let why = if name.is_inbox() { NOT_ITS_INBOX } else { NOT_ALLOWED };
+            let why = match RoomPolicy::of(name.kind()).join {
+                JoinRule::Owner => NOT_THE_OWNER,
+                JoinRule::Granted | JoinRule::Nobody => NOT_ALLOWED,
+            };
             return Err((ErrorCode::Forbidden, why));
         }
         if self.bans.hold_for_room(&session.user, name, self.now) {
@@ -405,13 +409,15 @@ impl Hub {
     }
 }
 
-/// Tells whether a session's grant allows a room. An inbox is its user's, whatever the grant says
-/// of rooms, and nobody else's.
+/// Returns true if a session may join a room, bans and places aside.
 pub(super) fn allows(session: &Session, room: &RoomName) -> bool {
-    match room.owner() {
-        // `basic` shows one room and can't resume: it has no inbox.
-        Some(user) => session.dialect == Dialect::V1 && session.user.as_str() == user,
-        None => session.auth.as_deref().is_none_or(|auth| auth.allows(room)),
+    match RoomPolicy::of(room.kind()).join {
+        JoinRule::Granted => session.auth.as_deref().is_none_or(|auth| auth.allows(room)),
+        // A `basic` connection has one room and cannot resume, so its user's own room is no use.
+        JoinRule::Owner => {
+            session.dialect == Dialect::V1 && room.owner() == Some(session.user.as_str())
+        }
+        JoinRule::Nobody => false,
     }
 }
 

@@ -509,7 +509,7 @@ pub struct Stats {
     pub sessions: usize,
     /// Sessions that have lost their connection and may come back.
     pub away: usize,
-    /// Rooms that somebody is in or that have drafts on their way, inboxes included.
+    /// Rooms that somebody is in or that have drafts on their way, rooms of all kinds.
     pub rooms: usize,
     /// Answers of the log that are due.
     pub pending: usize,

@@ -9,6 +9,7 @@ use crate::ids::{ConnId, Now};
 use crate::operator::{BANS_MAX, Order, Whom};
 use crate::reason::{CloseReason, Noted};
 use crate::room::RoomId;
+use crate::room::policy::RoomPolicy;
 use crate::session::Stage;
 use crate::users::bans::Forgotten;
 
@@ -51,7 +52,7 @@ impl Hub {
         out: &mut Actions,
     ) {
         let left = until.map_or(u64::MAX, |until| until.0.saturating_sub(now.wall.0));
-        if left == 0 || room.as_ref().is_some_and(RoomName::is_inbox) {
+        if left == 0 || room.as_ref().is_some_and(|room| !RoomPolicy::of(room.kind()).can_ban()) {
             return;
         }
         let until = now.mono.plus(left);

@@ -18,6 +18,7 @@ use crate::event::{Action, Recipients, Signal, SignalTo};
 use crate::ids::{ConnId, Mono, Now};
 use crate::limits::cost;
 use crate::reason::CloseReason;
+use crate::room::policy::RoomPolicy;
 use crate::room::{Room, RoomId, Roster};
 use crate::session::{BulkReply, Features, Joining, Message, Session, Stage, Typing};
 use crate::timers::Timer;
@@ -364,12 +365,14 @@ impl Hub {
         id: &Option<RequestId>,
         out: &mut Actions,
     ) -> Option<RoomId> {
-        let room = self.rooms.find_to_speak(name).filter(|room| session.is_member(*room));
-        if room.is_none() && name.is_inbox() {
-            // It does not name the room: without an `id` that would say that the session is out.
-            let why = "only the server's operator writes in an inbox";
+        if !RoomPolicy::of(name.kind()).members_write {
+            // The error does not name the room: without an `id` that would end the membership.
+            let why = "only the server's operator writes in this room";
             Self::refuse(session.conn, id.clone(), ErrorCode::Forbidden, why, out);
-        } else if room.is_none() {
+            return None;
+        }
+        let room = self.rooms.find(name).filter(|room| session.is_member(*room));
+        if room.is_none() {
             Self::refuse_stranger(session.conn, name, id, out);
         }
         room
@@ -400,7 +403,8 @@ impl Hub {
     /// Lists rooms that somebody is in, here or on other Hubs, after a name.
     pub(super) fn list_rooms(&self, after: Option<&RoomName>) -> (Vec<RoomSummary>, bool) {
         let limit = self.config.limits.rooms_listed as usize;
-        let mut here = self.rooms.after(after).filter(|r| r.audience.count_here() > 0).peekable();
+        let mut here =
+            self.rooms.listed_after(after).filter(|r| r.audience.count_here() > 0).peekable();
         let mut there = self.directory.after(after).peekable();
         let mut rooms = Vec::new();
         while rooms.len() <= limit {

@@ -165,7 +165,7 @@ impl Hub {
         let head = Position { epoch: epoch.clone(), seq: cursor };
         room.joining.remove(&conn);
         room.ahead.remove(&conn);
-        let (name, has_roster) = (room.name.clone(), room.has_roster());
+        let (name, has_roster) = (room.name.clone(), room.policy().has_roster);
         self.set_state(conn, at, State::Lagging { cursor: from });
         let session = self.sessions.get_mut(conn).expect("a member has a session");
         if has_roster {
