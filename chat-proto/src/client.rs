@@ -9,8 +9,9 @@ use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
 use crate::basic::BasicRequest;
-use crate::names::{DisplayName, Key, RequestId, RoomName, SessionId};
+use crate::names::{DisplayName, Key, RequestId, SessionId};
 use crate::position::{Position, Seq};
+use crate::room_name::RoomName;
 
 /// One frame from a client, in its dialect.
 #[derive(Clone, Debug, PartialEq, Eq)]

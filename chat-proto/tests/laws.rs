@@ -15,7 +15,7 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 fn room() -> impl Strategy<Value = RoomName> {
-    prop_oneof![9 => open_room(), 1 => user().prop_map(|user| RoomName::inbox(&user))]
+    prop_oneof![9 => open_room(), 1 => user().prop_map(|user| RoomName::own(&user))]
 }
 
 /// A room for everybody: `basic` can't name an inbox.

@@ -74,14 +74,15 @@ mod grant;
 mod hub;
 mod identity;
 mod ids;
+mod limits;
 mod log;
 mod operator;
-mod rate;
 mod reason;
 mod room;
 mod session;
 mod timers;
 mod times;
+mod users;
 
 pub use config::{Config, Peers};
 pub use event::{
@@ -100,4 +101,5 @@ pub use log::{
 pub use operator::{BANS_MAX, Order, RoomView, SessionView, Which, Whom};
 pub use reason::{CloseReason, Noted};
 pub use room::Roster;
+pub use room::policy::{JoinRule, RoomPolicy};
 pub use times::{TimeValues, Times, TimesError};

@@ -8,12 +8,14 @@ use chat_proto::{
 };
 
 use crate::delivery::Feed;
-use crate::hub::{Auth, Resuming, Shares};
+use crate::hub::{Auth, Resuming};
 use crate::ids::{ConnId, MemberId, Mono};
-use crate::rate::Bucket;
+use crate::limits::bucket::Bucket;
+use crate::limits::strikes::Strikes;
 use crate::room::RoomId;
 use crate::room::audience::Spot;
 use crate::room::tail::Lookup;
+use crate::users::budgets::Shares;
 
 /// What the Hub knows of a connection.
 #[derive(Debug)]
@@ -31,8 +33,7 @@ pub(crate) struct Session {
     pub(crate) subscriptions: Vec<Subscription>,
     pub(crate) budget: Bucket,
     pub(crate) shares: Shares,
-    /// Refusals of the budget without a quiet window in between, and when the last one was.
-    pub(crate) strikes: (u16, Mono),
+    pub(crate) strikes: Strikes,
     /// When something was last heard.
     pub(crate) heard: Mono,
     /// When the next ping is due; `None` for a peer that can't be asked.

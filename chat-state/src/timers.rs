@@ -1,7 +1,7 @@
 //! Which rule wants to be called when.
 use alloc::collections::BTreeSet;
 
-use crate::ids::{ConnId, MemberId, Mono};
+use crate::ids::{ConnId, Mono};
 use crate::room::RoomId;
 use crate::room::tail::TailTimer;
 
@@ -16,8 +16,8 @@ pub(crate) enum Timer {
     Heartbeat(ConnId),
     /// A slowed-down connection may be read again.
     Budget(ConnId),
-    /// A shared budget that nobody shares is whole again.
-    Shared(u32),
+    /// The time of a shared budget, a kept session or a lingering member is over.
+    Users,
     /// Some users' sessions are to be told again.
     Tally,
     /// The connection's turn to leave has come.
@@ -30,10 +30,6 @@ pub(crate) enum Timer {
     Read(ConnId),
     /// A resume has waited long enough for the log.
     Resume(ConnId),
-    /// A session that has lost its connection leaves its rooms.
-    Linger(MemberId),
-    /// A session that has no connection is forgotten.
-    Away(MemberId),
     /// A room's members have to be told who comes and goes.
     Audience(RoomId),
     /// Room counts are to be told.

@@ -106,7 +106,7 @@ impl Hub {
         let at = self.rooms.insert(room);
         self.directory.opened(&name);
         out.push_back(Action::Follow { room: name.clone() });
-        if self.rooms.get(at).is_some_and(Room::has_roster) {
+        if self.rooms.get(at).is_some_and(|room| room.policy().has_roster) {
             let (to, version) = (SignalTo::Followers(name.clone()), self.changes);
             let (room, members) = (name.clone(), Vec::new());
             let begins = || Signal::Roster { room, count: 0, members, version };

@@ -44,24 +44,24 @@ use chat_proto::{
 use crate::config::{Config, Peers};
 use crate::delivery::Feed;
 use crate::directory::Directory;
-use crate::event::{
-    Action, Connect, Event, Identity, Misuse, Probe, Recipients, Signal, SignalTo, Spender,
-};
+use crate::event::{Action, Connect, Event, Identity, Misuse, Probe, Recipients, Signal, SignalTo};
 use crate::identity;
 use crate::ids::{ConnId, Mono, Now, Token};
+use crate::limits::bucket::Bucket;
+use crate::limits::strikes::Strikes;
 use crate::log::ReadRange;
 use crate::reason::{CloseReason, Noted};
 use crate::room::tail::{AskId, Purpose, TailConfig};
 use crate::room::{RoomId, Rooms};
 use crate::session::{Features, Paused, Session, Stage};
 use crate::timers::{Timer, Timers};
+use crate::users::bans::Bans;
+use crate::users::budgets::{Budgets, Shares};
+use crate::users::kept::KeptSessions;
+use crate::users::lingering::LingeringSessions;
 
 pub(crate) use self::auth::Auth;
-use self::away::{Away, LingeringSessions};
-use self::budgets::Budgets;
-pub(crate) use self::budgets::Shares;
 use self::drain::Draining;
-use self::operate::Bans;
 use self::questions::Questions;
 pub(crate) use self::resume::Resuming;
 use self::sessions::{Holder, Sessions};
@@ -87,10 +87,12 @@ pub struct Hub {
     sessions: Sessions,
     budgets: Budgets,
     tally: Tally,
-    /// Sessions that have lost their connection.
-    away: Away,
+    /// Sessions without a connection that can be resumed.
+    kept: KeptSessions,
     /// Members that others do not see leave yet.
-    lingering: LingeringSessions,
+    lingering: LingeringSessions<RoomId>,
+    /// When [`Timer::Users`] is due.
+    users_due: Option<Mono>,
     rooms: Rooms,
     pending: Questions,
     tail_config: TailConfig,
@@ -108,7 +110,6 @@ pub struct Hub {
     polled: Option<RoomName>,
     timers: Timers,
     draining: Option<Draining>,
-    /// Whom an operator keeps out.
     bans: Bans,
     /// How often a member that lagged went back to the live list.
     catch_ups: u64,
@@ -176,8 +177,9 @@ impl Hub {
             sessions: Sessions::default(),
             budgets: Budgets::default(),
             tally: Tally::default(),
-            away: Away::default(),
+            kept: KeptSessions::default(),
             lingering: LingeringSessions::default(),
+            users_due: None,
             rooms: Rooms::default(),
             pending: Questions::default(),
             to_offer: Vec::new(),
@@ -232,6 +234,7 @@ impl Hub {
         }
         self.arm_census(now.mono);
         self.arm_poll(now.mono);
+        self.arm_users();
         self.report_drained(out);
         Ok(())
     }
@@ -274,6 +277,7 @@ impl Hub {
             self.fire_due(now, out);
             self.arm_census(now.mono);
             self.arm_poll(now.mono);
+            self.arm_users();
             self.report_drained(out);
         }
     }
@@ -294,15 +298,13 @@ impl Hub {
                 Timer::Auth(conn) => self.grant_due(now.mono, conn, out),
                 Timer::Heartbeat(conn) => self.heartbeat_due(now.mono, conn, out),
                 Timer::Budget(conn) => self.budget_due(now.mono, conn, out),
-                Timer::Shared(at) => self.shared_due(at),
+                Timer::Users => self.users_due(out),
                 Timer::Tally => self.tally_due(out),
                 Timer::DrainClose(conn) => self.drain_close_due(now.mono, conn, out),
                 Timer::Tail(room, timer) => self.tail_due(room, timer, out),
                 Timer::CatchUp(conn) => self.retry_feed(conn, out),
                 Timer::Read(conn) => self.read_due(now.mono, conn, out),
                 Timer::Resume(conn) => self.resume_due(now.mono, conn, out),
-                Timer::Linger(member) => self.linger_due(member, out),
-                Timer::Away(member) => self.away.forget(member),
                 Timer::Audience(room) => self.audience_due(room, out),
                 Timer::Census => self.census_due(out),
                 Timer::Poll => self.poll_due(out),
@@ -321,7 +323,7 @@ impl Hub {
     pub fn stats(&self) -> Stats {
         Stats {
             sessions: self.sessions.len,
-            away: self.away.len(),
+            away: self.kept.len(),
             rooms: self.rooms.len(),
             pending: self.pending.len(),
             timers: self.timers.len() + self.to_offer.len(),
@@ -359,7 +361,10 @@ impl Hub {
             (Dialect::Basic, None) => Stage::Active,
             (Dialect::Basic, Some(_)) | (Dialect::V1, _) => Stage::Fresh,
         };
-        let shares = peer.map(|peer| self.share_of_peer(Spender::Address(peer)));
+        let mut shares = Shares::default();
+        if let Some(address) = peer {
+            self.budgets.join_address(&mut shares, address, self.budgets_max());
+        }
         let session = Session {
             conn,
             member_id: identity::member(&id),
@@ -370,9 +375,9 @@ impl Hub {
             stage,
             name: name.unwrap_or_else(|| self.anonymous.clone()),
             subscriptions: Vec::new(),
-            budget: crate::rate::Bucket::default(),
-            shares: shares.unwrap_or_default(),
-            strikes: (0, now),
+            budget: Bucket::default(),
+            shares,
+            strikes: Strikes::default(),
             heard: now,
             ping_at: None,
             heartbeat_at: now,
@@ -504,13 +509,13 @@ pub struct Stats {
     pub sessions: usize,
     /// Sessions that have lost their connection and may come back.
     pub away: usize,
-    /// Rooms that somebody is in or that have drafts on their way, inboxes included.
+    /// Rooms that somebody is in or that have drafts on their way, rooms of all kinds.
     pub rooms: usize,
     /// Answers of the log that are due.
     pub pending: usize,
     /// Timers that are armed, and rooms with messages to be offered at once.
     pub timers: usize,
-    /// Budgets of users and addresses that are here, or were and have not got all of it back.
+    /// Shared budgets of users and addresses that are connected, or whose budget is not whole yet.
     pub budgets: usize,
     /// Users whose sessions Hubs tell each other.
     pub users: usize,

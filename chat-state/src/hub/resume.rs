@@ -53,7 +53,7 @@ impl Hub {
     ) {
         let Some(session) = self.sessions.get(conn) else { return };
         let member = auth::member_of(session, &resume.session);
-        let kept = self.away.get(member).map(|kept| kept.attempt);
+        let kept = self.kept.get(member).map(|kept| kept.attempt);
         let held = self.sessions.of(member).map(|session| session.attempt);
         // A client that does not count its attempts leaves the field out: then the later one wins.
         let counts = resume.attempt > 0;
@@ -64,7 +64,7 @@ impl Hub {
         let is_elsewhere = self.is_known_to_peers(member, resume.rooms.keys());
         let is_live = held.is_some();
         self.fence(member, out);
-        let kept = self.take_away(member);
+        let kept = self.kept.take(member);
         let due = self.now.plus(self.config.times.resume_ms);
         let Some(session) = self.sessions.get_mut(conn) else { return };
         session.user = auth::user_of(session, &resume.session);
@@ -123,7 +123,7 @@ impl Hub {
             .and_then(|at| self.rooms.get(at))
             .is_some_and(|room| room.audience.is_away(member));
         let may = auth::allows(session, &name)
-            && !self.keeps_out(&session.user, Some(&name))
+            && !self.bans.hold_for_room(&session.user, &name, self.now)
             && (lingers || self.has_place(&name).is_ok());
         if rooms >= limit || !may {
             return self.decide(conn, name, Recovery::Lost(LostReason::NotMember));
@@ -165,7 +165,7 @@ impl Hub {
         let head = Position { epoch: epoch.clone(), seq: cursor };
         room.joining.remove(&conn);
         room.ahead.remove(&conn);
-        let (name, has_roster) = (room.name.clone(), room.has_roster());
+        let (name, has_roster) = (room.name.clone(), room.policy().has_roster);
         self.set_state(conn, at, State::Lagging { cursor: from });
         let session = self.sessions.get_mut(conn).expect("a member has a session");
         if has_roster {

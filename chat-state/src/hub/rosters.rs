@@ -75,7 +75,9 @@ impl Hub {
     /// Asks all Hubs for their parts of a roster. A Hub that has left the room meanwhile does not
     /// answer, so that nothing of what it said counts any more.
     pub(super) fn doubt_rosters(&mut self, now: Mono, at: RoomId, out: &mut Actions) {
-        let Some(room) = self.rooms.get_mut(at).filter(|room| room.has_roster()) else { return };
+        let Some(room) = self.rooms.get_mut(at).filter(|room| room.policy().has_roster) else {
+            return;
+        };
         let name = room.name.clone();
         for missing in room.missing.values_mut() {
             (missing.any, missing.asked) = (true, Some(now));

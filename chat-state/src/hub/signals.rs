@@ -11,6 +11,7 @@ use crate::ids::{HubId, Mono};
 use crate::room::audience::{Part, Say};
 use crate::room::tail::{Cx, Tail};
 use crate::timers::Timer;
+use crate::users::budgets::Spent;
 
 /// Rooms that are polled at a time: one read of the log each, in one turn.
 const POLL_ROOMS: usize = 512;
@@ -50,7 +51,7 @@ impl Hub {
             }
             Signal::Resumed { member, attempt } => self.resumed_elsewhere(member, attempt, out),
             Signal::Spent { by, cost, per_window } => {
-                self.spent_elsewhere(now, by, (cost, per_window));
+                self.spent_elsewhere(now, Spent { by, cost, per_window });
             }
             Signal::Sessions { counts } => self.sessions_told(from, counts),
             Signal::Revoked(what) => self.end_revoked(&what, out),
@@ -61,7 +62,7 @@ impl Hub {
             }
             Signal::AskCensus => {
                 self.tell_sessions_again();
-                let names = self.rooms.after(None).map(|room| room.name.clone());
+                let names = self.rooms.listed_after(None).map(|room| room.name.clone());
                 self.census.extend(names);
             }
             Signal::Typing { room, member, active } => {
@@ -103,10 +104,7 @@ impl Hub {
     /// Asks where some rooms end, in turn: the signal of a last entry may be lost.
     pub(super) fn poll_due(&mut self, out: &mut Actions) {
         self.poll_armed = false;
-        let polled = self.polled.as_ref();
-        // The inboxes come last.
-        let others = (!polled.is_some_and(RoomName::is_inbox)).then(|| self.rooms.after(polled));
-        let after = others.into_iter().flatten().chain(self.rooms.inboxes_after(polled));
+        let after = self.rooms.after(self.polled.as_ref());
         let names: Vec<RoomName> = after.take(POLL_ROOMS).map(|room| room.name.clone()).collect();
         self.polled = if names.len() == POLL_ROOMS { names.last().cloned() } else { None };
         for name in names {

@@ -10,11 +10,12 @@ use core::ops::Bound::{Excluded, Unbounded};
 
 use chat_proto::UserId;
 
-use super::{Actions, Hub, Shares};
+use super::{Actions, Hub};
 use crate::config::Peers;
 use crate::event::{Signal, SignalTo};
 use crate::ids::{ConnId, HubId, Mono};
 use crate::timers::Timer;
+use crate::users::budgets::Shares;
 
 /// Other Hubs are told once a count has changed by one so many-th part of the limit, or by one.
 /// With the default limit that leaves out everybody who has one session on each Hub.

@@ -9,11 +9,11 @@ use crate::room::Room;
 use crate::session::{Session, Stage};
 
 impl Hub {
-    /// Returns the rooms that this Hub has members in, after a name, in the order of their names:
-    /// at most `limit`. Inboxes are not listed.
+    /// Returns the listed rooms that this Hub has members in, after a name, in the order of their
+    /// names: at most `limit`.
     #[must_use]
     pub fn rooms_view(&self, after: Option<&RoomName>, limit: usize) -> Vec<RoomView> {
-        let rooms = self.rooms.after(after).filter(|room| room.audience.count_here() > 0);
+        let rooms = self.rooms.listed_after(after).filter(|room| room.audience.count_here() > 0);
         rooms.take(limit).map(view).collect()
     }
 

@@ -1,15 +1,18 @@
 //! One room on one Hub.
 pub(crate) mod audience;
+mod index;
+pub(crate) mod policy;
 mod roster;
 pub(crate) mod tail;
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
-use core::ops::Bound;
 
 use chat_proto::RoomName;
 
 use self::audience::{Audience, Visibility};
+use self::index::NameIndex;
+use self::policy::RoomPolicy;
 pub use self::roster::Roster;
 use self::tail::Tail;
 use crate::hub::Ticket;
@@ -59,8 +62,11 @@ pub(crate) struct Asked {
 impl Room {
     /// Makes a room that nobody is in. `version` is that of the last report of its members.
     pub(crate) fn new(name: RoomName, tail: Tail<Ticket>, listed: usize, version: u64) -> Self {
-        // The sessions in an inbox are all of one user.
-        let visibility = if name.is_inbox() { Visibility::Hidden } else { Visibility::Shown };
+        let visibility = if RoomPolicy::of(name.kind()).has_roster {
+            Visibility::Shown
+        } else {
+            Visibility::Hidden
+        };
         Self {
             name,
             tail,
@@ -73,10 +79,9 @@ impl Room {
         }
     }
 
-    /// Returns whether the members see each other. The sessions in an inbox are all of one user, so
-    /// nobody is told of them, here or on other Hubs.
-    pub(crate) fn has_roster(&self) -> bool {
-        !self.name.is_inbox()
+    /// Returns the rules for rooms of this kind.
+    pub(crate) fn policy(&self) -> RoomPolicy {
+        RoomPolicy::of(self.name.kind())
     }
 
     /// Returns how many places are taken here, by members and by sessions that are joining.
@@ -108,29 +113,16 @@ impl Room {
 pub(crate) struct Rooms {
     slots: Vec<(u32, Option<Room>)>,
     free: Vec<u32>,
-    /// All but the inboxes. What is listed and spoken in is looked for here alone, so that a
-    /// message pays nothing for them.
-    names: BTreeMap<RoomName, RoomId>,
-    inboxes: BTreeMap<RoomName, RoomId>,
+    names: NameIndex<RoomId>,
 }
 
 impl Rooms {
     pub(crate) fn len(&self) -> usize {
-        self.names.len() + self.inboxes.len()
+        self.names.len()
     }
 
     pub(crate) fn find(&self, name: &RoomName) -> Option<RoomId> {
-        let names = if name.is_inbox() { &self.inboxes } else { &self.names };
-        names.get(name).copied()
-    }
-
-    /// Finds a room that its members may speak in: no inbox.
-    pub(crate) fn find_to_speak(&self, name: &RoomName) -> Option<RoomId> {
-        self.names.get(name).copied()
-    }
-
-    fn names_of_kind(&mut self, name: &RoomName) -> &mut BTreeMap<RoomName, RoomId> {
-        if name.is_inbox() { &mut self.inboxes } else { &mut self.names }
+        self.names.get(name)
     }
 
     pub(crate) fn get(&self, id: RoomId) -> Option<&Room> {
@@ -152,8 +144,7 @@ impl Rooms {
         let (generation, place) = &mut self.slots[slot as usize];
         *place = Some(room);
         let id = RoomId { slot, generation: *generation };
-        let before = self.names_of_kind(&name).insert(name, id);
-        assert!(before.is_none(), "a name has one room");
+        self.names.insert(name, id);
         id
     }
 
@@ -165,7 +156,7 @@ impl Rooms {
         let room = place.take()?;
         *generation = generation.wrapping_add(1);
         self.free.push(id.slot);
-        self.names_of_kind(&room.name).remove(&room.name);
+        self.names.remove(&room.name);
         Some(room)
     }
 
@@ -175,30 +166,23 @@ impl Rooms {
         debug_assert_eq!(&room.name, name, "a spelling does not change the identity");
         if room.name.as_str() != name.as_str() {
             room.name = name.clone();
-            let names = self.names_of_kind(name);
-            names.remove(name);
-            names.insert(name.clone(), id);
+            self.names.remove(name);
+            self.names.insert(name.clone(), id);
         }
     }
 
-    /// Returns the rooms after a name, in the order of their names; inboxes are not listed.
+    /// Returns the rooms after a name, of all kinds, in the order of their names.
     pub(crate) fn after(&self, name: Option<&RoomName>) -> impl Iterator<Item = &Room> {
-        self.names.range(beyond(name)).filter_map(|(_, id)| self.get(*id))
+        self.names.after(name).map(|id| self.get(id).expect("a name has a room"))
     }
 
-    /// Returns the inboxes after a name, in the order of their names; all of them after that of a
-    /// room which is none.
-    pub(crate) fn inboxes_after(&self, name: Option<&RoomName>) -> impl Iterator<Item = &Room> {
-        let name = name.filter(|name| name.is_inbox());
-        self.inboxes.range(beyond(name)).filter_map(|(_, id)| self.get(*id))
+    /// Returns the rooms after a name that room lists show, in the order of their names.
+    pub(crate) fn listed_after(&self, name: Option<&RoomName>) -> impl Iterator<Item = &Room> {
+        self.names.listed_after(name).map(|id| self.get(id).expect("a name has a room"))
     }
 
     /// Returns all rooms.
     pub(crate) fn ids(&self) -> Vec<RoomId> {
-        self.names.values().chain(self.inboxes.values()).copied().collect()
+        self.names.ids().collect()
     }
-}
-
-fn beyond(name: Option<&RoomName>) -> (Bound<&RoomName>, Bound<&RoomName>) {
-    (name.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded)
 }

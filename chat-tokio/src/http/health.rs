@@ -163,7 +163,7 @@ impl Health {
             ts: clock.now().wall,
             body: Body::Message { content: "x".repeat(PROBE_BYTES).into(), reply_to: None },
         };
-        let room = RoomName::reserved(ROOM).expect("a reserved name");
+        let room = RoomName::server(ROOM).expect("a reserved name");
         let drafts = vec![draft];
         let mut answers = log.append(vec![RoomBatch { room: room.clone(), drafts }]).await;
         let appended = match answers.pop() {
@@ -189,7 +189,7 @@ impl Health {
         let Shared { broker, echo, .. } = &*self.shared;
         let sent = echo.sent.fetch_add(1, Ordering::Relaxed) + 1;
         let mut came = echo.came.subscribe();
-        let room = RoomName::reserved(ROOM).expect("a reserved name");
+        let room = RoomName::server(ROOM).expect("a reserved name");
         broker.publish(ASKER, &SignalTo::Hub(ECHO), Signal::Census { room, count: sent });
         match timeout(PROBE_TIME_MAX, came.wait_for(|came| *came >= sent)).await {
             Ok(_) => Ok(()),
