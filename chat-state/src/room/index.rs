@@ -63,7 +63,7 @@ impl<R: Copy> NameIndex<R> {
 
     /// Returns the rooms after a name that room lists show, in the order of their names.
     ///
-    /// The names of a kind that is not listed are neighbours: the iterator passes all of them in one
+    /// The names of a kind that is not listed are neighbours: the iterator passes them all in one
     /// step.
     pub(crate) fn listed_after(&self, name: Option<&RoomName>) -> impl Iterator<Item = R> {
         let mut range = self.ids.range::<str, _>(after(name));
