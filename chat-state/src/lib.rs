@@ -60,6 +60,7 @@ mod ids;
 mod live;
 mod log;
 mod operator;
+mod peers;
 mod presence;
 mod rate;
 mod recent;
