@@ -6,7 +6,7 @@ use crate::ids::HubId;
 /// Settings of a Hub.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Its own name among the Hubs that share the log.
+    /// Its id among the Hubs that share the log. Restarted Hubs need a new one.
     pub hub: HubId,
     /// Whether there are other Hubs. Alone, it sends no signals.
     pub peers: Peers,
@@ -21,7 +21,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            hub: HubId(0),
+            hub: HubId::default(),
             peers: Peers::None,
             durability: Durability::Memory,
             limits: Limits::default(),
@@ -63,7 +63,7 @@ pub struct Times {
     pub hole_ms: u64,
     /// How long to wait before a failed read of the log is tried again.
     pub retry_ms: u64,
-    /// How often room counts are told to other Hubs.
+    /// How long changed room counts are collected before other Hubs are told.
     pub census_ms: u64,
     /// How long comings and goings of a room that has more than `notice_members` are gathered
     /// before they are told; longer in rooms of more than 20 000, by 1 ms for each 20 members.

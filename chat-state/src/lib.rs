@@ -51,7 +51,6 @@ extern crate std;
 pub mod client;
 mod config;
 mod crowd;
-mod directory;
 mod event;
 mod grant;
 mod hub;
@@ -82,4 +81,5 @@ pub use log::{
     AppendError, Appended, Draft, Keep, LogHead, LogPage, Outcome, ReadError, ReadRange,
 };
 pub use operator::{BANS_MAX, Order, RoomView, SessionView, Which, Whom};
+pub use peers::signal::{Asked, Digest, DigestLine, Lost, RosterPart, Service, Span, Stamp};
 pub use roster::Roster;

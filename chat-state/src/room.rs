@@ -8,9 +8,10 @@ use core::ops::Bound;
 use chat_proto::{Entry, Epoch, LeaveReason, Member, RequestId, RoomName, Seq};
 
 use crate::crowd::Crowd;
-use crate::ids::{ConnId, HubId, MemberId, Token};
+use crate::ids::{ConnId, MemberId, Token};
 use crate::live::Live;
 use crate::log::Draft;
+use crate::peers::PeerSlot;
 use crate::presence::RemoteRoster;
 use crate::recent::Recent;
 
@@ -56,11 +57,7 @@ pub(crate) struct Room {
     /// Connections that are not read until fewer drafts wait.
     pub(crate) stalled: BTreeSet<ConnId>,
     /// The other Hubs' parts of the roster.
-    pub(crate) remote: BTreeMap<HubId, RemoteRoster>,
-    /// Counts the changes to this Hub's part of the roster.
-    pub(crate) version: u64,
-    /// Members have left by a drain, and others were not told.
-    pub(crate) left_in_silence: bool,
+    pub(crate) remote: BTreeMap<PeerSlot, RemoteRoster>,
     /// Members that have left while the log has yet to answer what they said: a farewell comes
     /// before the notice of the leave. At most one for each draft on its way.
     pub(crate) departing: Vec<Departure>,
@@ -165,8 +162,6 @@ impl Room {
             unanswered: Vec::new(),
             stalled: BTreeSet::new(),
             remote: BTreeMap::new(),
-            version: 0,
-            left_in_silence: false,
             departing: Vec::new(),
             crowd: None,
             told: 0,
@@ -213,15 +208,15 @@ impl Room {
     }
 
     /// Tells whether another Hub than this one says that it has the member.
-    pub(crate) fn is_elsewhere(&self, id: MemberId, but: Option<HubId>) -> bool {
-        let mut parts = self.remote.iter().filter(|(hub, _)| Some(**hub) != but);
+    pub(crate) fn is_elsewhere(&self, id: MemberId, but: Option<PeerSlot>) -> bool {
+        let mut parts = self.remote.iter().filter(|(slot, _)| Some(**slot) != but);
         parts.any(|(_, part)| part.members.contains_key(&id))
     }
 
-    /// A member is here, or on another Hub, that was on a Hub which has left service.
-    pub(crate) fn has_moved_here(&mut self, id: MemberId) {
-        let leaving = self.remote.values_mut().filter(|part| part.leaving);
-        leaving.for_each(|part| part.forget(id));
+    /// A member is here, or on another Hub: peers that shut down have it no more.
+    pub(crate) fn has_moved_here(&mut self, id: MemberId, shuts_down: impl Fn(PeerSlot) -> bool) {
+        let parts = self.remote.iter_mut().filter(|(slot, _)| shuts_down(**slot));
+        parts.for_each(|(_, part)| part.went(id));
     }
 
     /// Drops what signals said while the room was being opened.

@@ -1,7 +1,7 @@
 //! Which rule wants to be called when.
 use alloc::collections::BTreeSet;
 
-use crate::ids::{ConnId, HubId, MemberId, Mono, Token};
+use crate::ids::{ConnId, MemberId, Mono, Token};
 use crate::room::RoomId;
 
 /// A rule that waits. Whatever it finds when it is called, a call too many changes nothing.
@@ -17,8 +17,6 @@ pub(crate) enum Timer {
     Budget(ConnId),
     /// A shared budget that nobody shares is whole again.
     Shared(u32),
-    /// Some users' sessions are to be told again.
-    Tally,
     /// The connection's turn to leave has come.
     DrainClose(ConnId),
     /// The log has not answered an append.
@@ -37,12 +35,10 @@ pub(crate) enum Timer {
     Linger(MemberId),
     /// A session that has no connection is forgotten.
     Away(MemberId),
-    /// The members of a Hub that has left service are gone.
-    Left(RoomId, HubId),
     /// The comings and goings of a large room are to be told.
     Presence(RoomId),
-    /// Room counts are to be told.
-    Census,
+    /// Something is to be said to other Hubs, or one of them has ended.
+    Peers,
     /// Some rooms' heads are to be asked for, in case the signal of their last entry was lost.
     Poll,
 }

@@ -6,6 +6,7 @@ use chat_proto::{CloseCode, Dialect, LeaveReason, ServerFrame};
 use super::{Actions, Hub};
 use crate::event::Action;
 use crate::ids::{ConnId, Mono};
+use crate::peers::signal::Service;
 use crate::timers::Timer;
 
 /// The last part of the drain is left for those whose acks are late.
@@ -31,6 +32,7 @@ impl Hub {
             return;
         }
         self.draining = Some(Draining { deadline, reported: false });
+        self.tell_service(Service::Draining, out);
         self.forget_away(out);
         let conns = self.sessions.conns();
         let spread = deadline.since(now).min(SPREAD_MS_MAX) * (100 - RESERVE_PERCENT) / 100;
@@ -67,6 +69,7 @@ impl Hub {
             && !draining.reported
         {
             draining.reported = true;
+            self.tell_service(Service::Stopped, out);
             out.push_back(Action::DrainedAll);
         }
     }

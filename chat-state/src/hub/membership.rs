@@ -11,6 +11,7 @@ use super::history::HistoryLoad;
 use super::notices::Notice;
 use super::places::Refusal;
 use super::{Actions, Hub, Pending};
+use crate::config::Peers;
 use crate::event::{Action, Signal, SignalTo};
 use crate::ids::{ConnId, MemberId, Mono};
 use crate::log::{Keep, ReadRange};
@@ -38,11 +39,7 @@ impl Hub {
         if session.subscriptions.len() >= rooms {
             return Err((ErrorCode::TooManyRooms, "leave a room first: limit `rooms`"));
         }
-        let may_enter = self.may_enter(session, &name);
-        if let Err((ErrorCode::RoomsExhausted, _)) = may_enter {
-            self.doubt_rooms(out);
-        }
-        may_enter?;
+        self.may_enter(session, &name)?;
         let at = found.unwrap_or_else(|| self.open(name, out));
         self.begin_joining((conn, at), joining, out);
         Ok(())
@@ -104,21 +101,14 @@ impl Hub {
         Ok(())
     }
 
-    /// Makes a room and asks the log for its end and its newest entries. Other Hubs are told from
-    /// which version on to count this part of the roster.
+    /// Makes a room and asks the log for its end and its newest entries.
     pub(super) fn open(&mut self, name: RoomName, out: &mut Actions) -> RoomId {
-        let mut room = Room::new(name.clone(), self.config.limits.members_listed as usize);
-        room.version = self.changes;
-        let at = self.rooms.insert(room);
-        self.directory.opened(&name);
-        out.push_back(Action::Follow { room: name.clone() });
-        if self.rooms.get(at).is_some_and(Room::has_roster) {
-            let (to, version) = (SignalTo::Followers(name.clone()), self.changes);
-            let (room, members) = (name.clone(), Vec::new());
-            let begins = || Signal::Roster { room, count: 0, members, version };
-            self.signal(to.clone(), begins, out);
-            self.signal(to, || Signal::AskRoster { room: name }, out);
+        let room = Room::new(name.clone(), self.config.limits.members_listed as usize);
+        if self.config.peers == Peers::Some && room.has_roster() {
+            self.peers.opened(self.now, &name);
         }
+        let at = self.rooms.insert(room);
+        out.push_back(Action::Follow { room: name });
         self.load_open(at, out);
         at
     }
@@ -287,22 +277,22 @@ impl Hub {
         (name, member): (RoomName, Member),
         out: &mut Actions,
     ) {
-        let Some(id) = self.sessions.get(conn).map(|session| session.member_id) else { return };
+        let Some(session) = self.sessions.get(conn) else { return };
+        let (id, attempt) = (session.member_id, session.attempt);
         let Some(room) = self.rooms.get_mut(at).filter(|room| room.has_roster()) else { return };
         let moved = room.is_elsewhere(id, None);
-        room.has_moved_here(id);
-        room.version += 1;
-        self.changes = self.changes.max(room.version);
-        let version = room.version;
+        if self.config.peers == Peers::Some {
+            room.has_moved_here(id, |slot| self.peers.shuts_down(slot));
+            let stamp = self.peers.change_here(self.now, &name);
+            let (to, room, member) = (SignalTo::Followers(name.clone()), name, member.clone());
+            let signal = Signal::Came { room, id, member, attempt, stamp };
+            out.push_back(Action::Signal { to, signal });
+        }
         if moved {
             self.reconcile(at);
         } else {
-            self.notice(at, Notice::Came(member.clone(), Some(conn)), out);
+            self.notice(at, Notice::Came(member, Some(conn)), out);
         }
-        let to = SignalTo::Followers(name.clone());
-        let room = name.clone();
-        self.signal(to, || Signal::Came { room, id, member, version }, out);
-        self.count_changed(name);
     }
 
     /// Takes a member out of a room and tells the others.
@@ -356,8 +346,7 @@ impl Hub {
     pub(super) fn say_farewell(&mut self, at: RoomId, departure: Departure, out: &mut Actions) {
         let Some(room) = self.rooms.get_mut(at).filter(|room| room.has_roster()) else { return };
         if departure.reason == LeaveReason::Draining {
-            // Whoever is cut off by a drain comes back at once: others need not see it go.
-            room.left_in_silence = true;
+            // A member that a shutdown disconnects comes back at once: others need not see it go.
         } else if room.has_drafts_of(departure.conn) {
             room.departing.push(departure);
         } else {
@@ -396,18 +385,18 @@ impl Hub {
     ) {
         let Departure { conn, id, member, reason } = departure;
         let Some(room) = self.rooms.get_mut(at) else { return };
-        room.version += 1;
-        self.changes = self.changes.max(room.version);
-        let (name, version) = (room.name.clone(), room.version);
+        if self.config.peers == Peers::Some {
+            let (room, member) = (room.name.clone(), member.clone());
+            let stamp = self.peers.change_here(self.now, &room);
+            let to = SignalTo::Followers(room.clone());
+            let signal = Signal::Went { room, id, member, reason, stamp };
+            out.push_back(Action::Signal { to, signal });
+        }
         if shown {
-            self.notice(at, Notice::Went(member.clone(), reason, Some(conn)), out);
+            self.notice(at, Notice::Went(member, reason, Some(conn)), out);
         } else {
             self.reconcile(at);
         }
-        let to = SignalTo::Followers(name.clone());
-        let room = name.clone();
-        self.signal(to, || Signal::Went { room, id, member, reason, version }, out);
-        self.count_changed(name);
     }
 
     /// Takes a connection off the list that it is on.
@@ -437,15 +426,11 @@ impl Hub {
         if self.rooms.get(at).is_some_and(Room::is_idle)
             && let Some(room) = self.rooms.remove(at)
         {
-            self.directory.closed(&room.name);
-            if room.left_in_silence {
-                self.tell_empty(&room, out);
-            }
             if let Some(crowd) = &room.crowd {
                 self.timers.disarm(crowd.due, Timer::Presence(at));
             }
-            if room.has_roster() {
-                self.count_changed(room.name.clone());
+            if self.config.peers == Peers::Some && room.has_roster() {
+                self.peers.closed(self.now, &room.name);
             }
             out.push_back(Action::Unfollow { room: room.name });
         }
@@ -461,9 +446,9 @@ impl Hub {
         let listed = self.config.limits.members_listed as usize;
         let mut members = self.listed_here(room, listed);
         let mut count = room.members();
-        for (hub, part) in &room.remote {
+        for (slot, part) in &room.remote {
             for (id, member) in &part.members {
-                let before = room.remote.range(..hub);
+                let before = room.remote.range(..slot);
                 let twice = self.is_here(*id, at)
                     || before.into_iter().any(|(_, part)| part.members.contains_key(id));
                 if twice {

@@ -2,7 +2,8 @@
 //!
 //! Each file has one idea: `requests` routes what clients ask, `membership` enters and leaves
 //! rooms, `append` takes messages to the log, `door` takes entries from the log to the members,
-//! `delivery` feeds those who lag, `history` reads back, `signals` talks to other Hubs,
+//! `delivery` feeds those who lag, `history` reads back, `signals` hears other Hubs, `peering` talks
+//! to them,
 //! `heartbeat` notices the dead, `pause` stops reading, `away` keeps sessions that have lost their
 //! connection, `auth` knows who they are, `budgets` holds what users and addresses share, `tally`
 //! counts the sessions of users, `resume` gives them a new one, `drain` leaves service, `operate`
@@ -22,6 +23,7 @@ mod notices;
 mod operate;
 mod patience;
 mod pause;
+mod peering;
 mod places;
 mod questions;
 mod requests;
@@ -31,7 +33,8 @@ mod stats;
 mod tally;
 mod view;
 
-use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -41,11 +44,11 @@ use chat_proto::{
 };
 
 use crate::config::{Config, Peers};
-use crate::directory::Directory;
 use crate::event::{Action, Event, Identity, Probe, Recipients, Signal, SignalTo, Spender};
 use crate::identity;
 use crate::ids::{AddressKey, ConnId, MemberId, Mono, Now, Token};
 use crate::log::ReadRange;
+use crate::peers::{Cluster, Settings};
 use crate::room::{Queued, RoomId, Rooms};
 use crate::session::{OutboxState, Paused, Session, Stage};
 use crate::timers::{Timer, Timers};
@@ -94,11 +97,9 @@ pub struct Hub {
     batch: Option<VecDeque<Queued>>,
     /// An empty place for the entries of an answer.
     made: Option<Vec<Arc<Entry>>>,
-    /// Counts membership changes; a new room's version begins here, above any it had before.
-    changes: u64,
-    directory: Directory,
-    census: BTreeSet<RoomName>,
-    census_armed: bool,
+    peers: Cluster,
+    /// When [`Timer::Peers`] is armed for.
+    peers_at: Option<Mono>,
     poll_armed: bool,
     /// The room up to which heads were polled.
     polled: Option<RoomName>,
@@ -142,6 +143,11 @@ impl Hub {
     /// Never.
     #[must_use]
     pub fn new(config: Config) -> Self {
+        let peers = Cluster::new(settings(&config));
+        let (mut timers, peers_at) = (Timers::default(), peers.due());
+        if let Some(at) = peers_at {
+            timers.arm(at, Timer::Peers);
+        }
         Self {
             config,
             now: Mono(0),
@@ -156,13 +162,11 @@ impl Hub {
             to_offer: Vec::new(),
             batch: None,
             made: None,
-            changes: 0,
-            directory: Directory::default(),
-            census: BTreeSet::new(),
-            census_armed: false,
+            peers,
+            peers_at,
             poll_armed: false,
             polled: None,
-            timers: Timers::default(),
+            timers,
             draining: None,
             bans: Bans::default(),
             catch_ups: 0,
@@ -194,13 +198,13 @@ impl Hub {
             Event::Revoke(what) => self.revoke(what, out),
             Event::Operator(order) => self.operate(now, order, out),
             Event::Signal { from, signal } => self.signalled(now.mono, from, signal, out),
-            Event::SignalsLost => self.signals_lost(now.mono, out),
+            Event::SignalsLost(lost) => self.peers.lost(now.mono, lost),
             Event::Drain { deadline } => self.drain(now.mono, deadline, out),
             Event::Reconfigure { limits } => self.reconfigure(limits),
         }
-        self.arm_census(now.mono);
         self.arm_poll(now.mono);
         self.report_drained(out);
+        self.end_peer_turn(now.mono, out);
     }
 
     /// Fires the timers that are due, and offers to the log what was said since the last call. A
@@ -209,9 +213,9 @@ impl Hub {
         self.now = now.mono;
         if self.next_timer().is_some_and(|due| due <= now.mono) {
             self.fire_due(now, out);
-            self.arm_census(now.mono);
             self.arm_poll(now.mono);
             self.report_drained(out);
+            self.end_peer_turn(now.mono, out);
         }
         self.offer_all(now.mono, out);
     }
@@ -224,7 +228,6 @@ impl Hub {
                 Timer::Heartbeat(conn) => self.heartbeat_due(now.mono, conn, out),
                 Timer::Budget(conn) => self.budget_due(now.mono, conn, out),
                 Timer::Shared(at) => self.shared_due(at),
-                Timer::Tally => self.tally_due(out),
                 Timer::DrainClose(conn) => self.drain_close_due(now.mono, conn, out),
                 Timer::Append(token) => self.append_due(now.mono, token, out),
                 Timer::Hole(room) => self.hole_due(room, out),
@@ -234,9 +237,9 @@ impl Hub {
                 Timer::Resume(conn) => self.resume_due(now.mono, conn, out),
                 Timer::Linger(member) => self.linger_due(member, out),
                 Timer::Away(member) => self.away.forget(member),
-                Timer::Left(room, hub) => self.left_due(room, hub, out),
                 Timer::Presence(room) => self.presence_due(room, out),
-                Timer::Census => self.census_due(out),
+                // The end of the turn does what is due.
+                Timer::Peers => self.peers_at = None,
                 Timer::Poll => self.poll_due(out),
             }
         }
@@ -279,10 +282,12 @@ impl Hub {
             away: self.away.len(),
             rooms: self.rooms.len(),
             pending: self.pending.len(),
-            timers: self.timers.len() + self.patience.len() + self.to_offer.len(),
+            timers: self.timers.len() - usize::from(self.peers_at.is_some())
+                + self.patience.len()
+                + self.to_offer.len(),
             budgets: self.budgets.len(),
             users: self.tally.len(),
-            elsewhere: self.directory.len(),
+            elsewhere: self.peers.rooms(),
         }
     }
 
@@ -357,6 +362,7 @@ impl Hub {
                 }
             }
         }
+        self.peers.set_rooms_max(limits.rooms_total as usize);
         self.config.limits = limits;
     }
 
@@ -437,6 +443,17 @@ impl Hub {
     }
 }
 
+/// What the part that keeps the peers has to know.
+fn settings(config: &Config) -> Settings {
+    Settings {
+        me: config.hub,
+        peers: config.peers,
+        census_ms: config.times.census_ms,
+        grace_ms: config.times.grace_ms,
+        rooms_max: config.limits.rooms_total as usize,
+    }
+}
+
 /// How much a Hub holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
@@ -448,7 +465,8 @@ pub struct Stats {
     pub rooms: usize,
     /// Answers of the log that are due.
     pub pending: usize,
-    /// Timers that are armed, and rooms with messages to be offered at once.
+    /// Timers that are armed, but not that for other Hubs, and rooms with messages to be offered at
+    /// once.
     pub timers: usize,
     /// Budgets of users and addresses that are here, or were and have not got all of it back.
     pub budgets: usize,
@@ -461,7 +479,7 @@ pub struct Stats {
 /// The sessions by their connection's slot, and the welcome ones by their name.
 #[derive(Debug, Default)]
 struct Sessions {
-    slots: Vec<Option<alloc::boxed::Box<Session>>>,
+    slots: Vec<Option<Box<Session>>>,
     names: BTreeMap<MemberId, ConnId>,
     len: usize,
 }

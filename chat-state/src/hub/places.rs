@@ -1,9 +1,7 @@
 //! Whether there is a place in a room, and for a room.
 use chat_proto::{ErrorCode, RoomName};
 
-use super::{Actions, Hub};
-use crate::directory::Ask;
-use crate::event::{Signal, SignalTo};
+use super::Hub;
 
 /// Why a request is not done.
 pub(super) type Refusal = (ErrorCode, &'static str);
@@ -19,7 +17,7 @@ impl Hub {
         self.has_place(name)?;
         let taken = match self.rooms.find(name).and_then(|at| self.rooms.get(at)) {
             Some(room) => room.taken() as u64 + room.members_elsewhere(),
-            None => match self.directory.count(name) {
+            None => match self.peers.count(name) {
                 0 => {
                     self.has_place_for_one_more(name)?;
                     0
@@ -36,7 +34,7 @@ impl Hub {
     /// Tells whether there could be a room that is on no Hub. An inbox may be on one: its Hub tells
     /// nobody.
     fn has_place_for_one_more(&self, name: &RoomName) -> Result<(), Refusal> {
-        let all = self.rooms.len() + self.directory.not_here();
+        let all = self.rooms.len() + self.peers.rooms_not_here();
         if all >= self.config.limits.rooms_total as usize && !name.is_inbox() {
             return Err(ROOMS_EXHAUSTED);
         }
@@ -59,15 +57,6 @@ impl Hub {
         match self.draining {
             Some(_) => Err((ErrorCode::Draining, "the server is leaving service")),
             None => Ok(()),
-        }
-    }
-
-    /// Somebody was refused because of the rooms of other Hubs, of which one may be gone.
-    #[inline(never)]
-    pub(super) fn doubt_rooms(&mut self, out: &mut Actions) {
-        let is_here = |room: &RoomName| self.rooms.find(room).is_some();
-        if self.directory.doubt(self.now, is_here) == Ask::Others {
-            self.signal(SignalTo::Everyone, || Signal::AskCensus, out);
         }
     }
 }

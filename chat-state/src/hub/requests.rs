@@ -378,7 +378,7 @@ impl Hub {
     fn list_rooms(&self, after: Option<&RoomName>) -> (Vec<RoomSummary>, bool) {
         let limit = self.config.limits.rooms_listed as usize;
         let mut here = self.rooms.after(after).filter(|r| r.members_here() > 0).peekable();
-        let mut there = self.directory.after(after).peekable();
+        let mut there = self.peers.rooms_after(after).peekable();
         let mut rooms = Vec::new();
         while rooms.len() <= limit {
             let own = here.peek().map(|r| &r.name);
@@ -388,7 +388,7 @@ impl Hub {
                 (None, Some(b)) => (*b).clone(),
                 (None, None) => return (rooms, false),
             };
-            let mut members = self.directory.count(&room);
+            let mut members = self.peers.count(&room);
             if let Some(own) = here.next_if(|r| r.name == room) {
                 members += own.members_here();
             }

@@ -33,10 +33,11 @@ use self::pace::Pace;
 use self::recovery::Recovery;
 pub(crate) use self::registers::{Change, Register};
 use self::registers::{Kind, Line, Registers};
-use self::signal::{Asked, Digest, HubId, Lost, Service, Span, Stamp};
+use self::signal::{Asked, Digest, Lost, Service, Span, Stamp};
 pub(crate) use self::table::PeerSlot;
 use self::table::{Heard, PeerTable};
-use crate::ids::Mono;
+use crate::config::Peers;
+use crate::ids::{HubId, Mono};
 
 /// How often a Hub renews its lease, in milliseconds.
 pub(crate) const RENEW_MS: u64 = 5000;
@@ -54,6 +55,8 @@ const ROUND_ROOMS_MIN: usize = 256;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Settings {
     pub(crate) me: HubId,
+    /// A Hub without peers says nothing, and only recovers lost signals.
+    pub(crate) peers: Peers,
     /// How long changes are collected before all peers get their summary.
     pub(crate) census_ms: u64,
     /// How long the members of a Hub that shuts down may take to come back elsewhere.
@@ -78,8 +81,8 @@ pub(crate) enum Effect {
     Emptied { room: RoomName, slot: PeerSlot },
     /// The peer has lost signals: tell it again what digests of rooms do not contain.
     Forgot(PeerSlot),
-    /// The peer shuts down: its members may come back elsewhere.
-    Draining(PeerSlot),
+    /// This Hub's lease was renewed: say again what digests of rooms do not contain, in turn.
+    Renewed,
     /// The peer has ended, and with it all that it has said. Its parts follow.
     Ended(PeerSlot),
     /// The peer's part of the room has ended.
@@ -121,7 +124,8 @@ pub(crate) struct Cluster {
     pace: Pace,
     /// When heads may be checked again.
     check_at: Mono,
-    renew_at: Mono,
+    /// `None`: there are no peers.
+    renew_at: Option<Mono>,
     /// When the changes that were collected are told.
     changed_at: Option<Mono>,
     /// Requests that may have been lost, in the order in which their answers are overdue. At most
@@ -145,7 +149,13 @@ impl Cluster {
     /// [`Self::turn`] introduces the Hub to them.
     pub(crate) fn new(settings: Settings) -> Self {
         let mut recovery = Recovery::default();
-        recovery.lost(Mono(0), Lost::All);
+        let renew_at = match settings.peers {
+            Peers::None => None,
+            Peers::Some => {
+                recovery.lost(Mono(0), Lost::All);
+                Some(Mono(0))
+            }
+        };
         Self {
             settings,
             service: Service::Active,
@@ -155,7 +165,7 @@ impl Cluster {
             recovery,
             pace: Pace::default(),
             check_at: Mono(0),
-            renew_at: Mono(0),
+            renew_at,
             changed_at: None,
             overdue: VecDeque::new(),
             left: VecDeque::new(),
@@ -185,11 +195,13 @@ impl Cluster {
     }
 
     /// Returns a peer's id; `None` after the peer has ended.
+    #[cfg(test)]
     pub(crate) fn hub(&self, slot: PeerSlot) -> Option<HubId> {
         self.table.id(slot)
     }
 
     /// Returns the number of peers.
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.table.len()
     }
@@ -256,16 +268,13 @@ impl Cluster {
     }
 
     /// Takes what a peer says about its service.
-    pub(crate) fn service_told(
-        &mut self,
-        now: Mono,
-        slot: PeerSlot,
-        service: Service,
-        out: &mut Vec<Effect>,
-    ) {
-        if self.table.set_service(now, slot, service, self.settings.grace_ms) {
-            out.push(Effect::Draining(slot));
-        }
+    pub(crate) fn service_told(&mut self, now: Mono, slot: PeerSlot, service: Service) {
+        self.table.set_service(now, slot, service, self.settings.grace_ms);
+    }
+
+    /// Returns true if a peer shuts down: its members may come back elsewhere.
+    pub(crate) fn shuts_down(&self, slot: PeerSlot) -> bool {
+        self.table.service(slot).is_some_and(|service| service > Service::Active)
     }
 
     /// Takes a new member of a peer.
@@ -321,12 +330,11 @@ impl Cluster {
 
     /// A peer has no members in a room any more. If it shuts down, they may come back elsewhere.
     fn emptied(&mut self, now: Mono, slot: PeerSlot, room: RoomName, out: &mut Vec<Effect>) {
-        match self.table.service(slot) {
-            Some(Service::Draining | Service::Stopped) => {
-                let at = now.plus(self.settings.grace_ms);
-                self.left.push_back(Waiting { at, slot, room });
-            }
-            Some(Service::Active) | None => out.push(Effect::Emptied { room, slot }),
+        if self.shuts_down(slot) {
+            let at = now.plus(self.settings.grace_ms);
+            self.left.push_back(Waiting { at, slot, room });
+        } else {
+            out.push(Effect::Emptied { room, slot });
         }
     }
 

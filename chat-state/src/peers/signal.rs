@@ -1,19 +1,9 @@
 //! What Hubs tell each other about themselves and about their parts of the rosters.
 use alloc::vec::Vec;
 
-use chat_proto::{Position, RoomName};
+use chat_proto::{Member, Position, RoomName};
 
-/// Identifies one run of a Hub.
-///
-/// A restarted Hub keeps its node and takes a larger incarnation. Peers then drop at once
-/// everything that the older incarnation said. Ids are ordered by node, then by incarnation.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct HubId {
-    /// The Hub. No two running Hubs on one broker may share it.
-    pub node: u64,
-    /// The run of the Hub. Every start takes a larger number.
-    pub incarnation: u64,
-}
+use crate::ids::MemberId;
 
 /// Whether a Hub serves its members. The states are ordered, and a Hub never goes back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,7 +44,7 @@ pub struct Digest {
     /// The range of names that the digest describes completely: the Hub has no member in a room of
     /// this range that is not listed. `None`: the digest says nothing about other rooms.
     pub covers: Option<Span<RoomName>>,
-    /// At most [`ROOMS_MAX`] rooms, in the order of their names.
+    /// At most 256 rooms, in the order of their names.
     pub lines: Vec<DigestLine>,
 }
 
@@ -76,7 +66,7 @@ pub struct DigestLine {
 pub enum Asked {
     /// All of them, in several digests that together cover all names.
     All,
-    /// These, at most [`ROOMS_MAX`].
+    /// These, at most 256.
     Rooms(Vec<RoomName>),
 }
 
@@ -89,5 +79,18 @@ pub enum Lost {
     All,
 }
 
+/// The whole of a Hub's part of one room's roster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RosterPart {
+    /// The room.
+    pub room: RoomName,
+    /// The number of the newest change of the part.
+    pub version: u64,
+    /// The number of members on the Hub.
+    pub count: u64,
+    /// At most `members_listed` of them.
+    pub members: Vec<(MemberId, Member)>,
+}
+
 /// The largest number of rooms in one signal.
-pub const ROOMS_MAX: usize = 256;
+pub(crate) const ROOMS_MAX: usize = 256;

@@ -36,24 +36,24 @@ impl Cluster {
     }
 
     /// Returns when [`Self::turn`] has to be called.
-    pub(crate) fn due(&self) -> Mono {
+    pub(crate) fn due(&self) -> Option<Mono> {
         let ready = self.pace.ready_at();
         let waiting = [&self.overdue, &self.left].map(|queue| queue.front().map(|w| w.at));
         let pending = self.outgoing.is_pending().then_some(ready);
         let changed = self.changed_at.map(|at| at.max(ready));
         let recovery = self.recovery.due().map(|at| at.max(ready).max(self.check_at));
-        let others = [self.table.due(), pending, changed, recovery];
-        let due = others.into_iter().chain(waiting).flatten().min();
-        due.map_or(self.renew_at, |due| due.min(self.renew_at))
+        let others = [self.renew_at, self.table.due(), pending, changed, recovery];
+        others.into_iter().chain(waiting).flatten().min()
     }
 
     /// Renews this Hub's lease, and begins a further part of the digest of all rooms.
     fn renew(&mut self, now: Mono, out: &mut Vec<Effect>) {
-        if now < self.renew_at {
+        if self.renew_at.is_none_or(|at| at > now) {
             return;
         }
-        self.renew_at = now.plus(RENEW_MS);
+        self.renew_at = Some(now.plus(RENEW_MS));
         Self::say(To::Everyone, Note::Alive(self.service), out);
+        out.push(Effect::Renewed);
         let part = self.registers.here().div_ceil(ROUND_RENEWALS);
         self.outgoing.round.left = part.max(ROUND_ROOMS_MIN);
     }

@@ -2,8 +2,8 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use super::signal::{HubId, Service};
-use crate::ids::Mono;
+use super::signal::Service;
+use crate::ids::{HubId, Mono};
 
 /// A peer that says nothing for this long has ended, in milliseconds.
 pub(super) const LEASE_MS: u64 = 20_000;
@@ -95,25 +95,24 @@ impl PeerTable {
     }
 
     /// Records what a peer says about its service. Once it has stopped, its lease is not renewed
-    /// and ends after `grace_ms`. Returns true if that is news.
+    /// and ends after `grace_ms`.
     pub(super) fn set_service(
         &mut self,
         now: Mono,
         slot: PeerSlot,
         service: Service,
         grace_ms: u64,
-    ) -> bool {
-        let Some(peer) = self.slots[slot.0 as usize].as_mut() else { return false };
+    ) {
+        let peer = self.slots[slot.0 as usize].as_mut().expect("the peer was just heard");
         // A drain is never taken back, so a signal that says so was overtaken.
-        let news = service > peer.service;
-        if news {
-            peer.service = service;
-            if service == Service::Stopped {
-                peer.until = now.plus(grace_ms);
-                self.due = Some(self.due.map_or(peer.until, |due| due.min(peer.until)));
-            }
+        if service <= peer.service {
+            return;
         }
-        news
+        peer.service = service;
+        if service == Service::Stopped {
+            peer.until = now.plus(grace_ms);
+            self.due = Some(self.due.map_or(peer.until, |due| due.min(peer.until)));
+        }
     }
 
     /// Removes the peers whose leases have ended.
@@ -143,6 +142,7 @@ impl PeerTable {
     }
 
     /// Returns the number of peers.
+    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.nodes.len()
     }
@@ -210,8 +210,9 @@ mod tests {
         let mut table = PeerTable::default();
         let slot = PeerSlot(0);
         table.heard(Mono(0), ME, hub(1, 1));
-        assert!(table.set_service(Mono(0), slot, Service::Stopped, 3000));
-        assert!(!table.set_service(Mono(0), slot, Service::Draining, 3000), "it was overtaken");
+        table.set_service(Mono(0), slot, Service::Stopped, 3000);
+        // This was overtaken.
+        table.set_service(Mono(0), slot, Service::Draining, 3000);
         table.heard(Mono(1000), ME, hub(1, 1));
         assert_eq!(table.expire(Mono(2999)), []);
         assert_eq!(table.expire(Mono(3000)), [slot]);

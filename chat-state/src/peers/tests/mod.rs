@@ -8,9 +8,10 @@ use std::format;
 
 use chat_proto::{Epoch, Position, RoomName, Seq};
 
-use super::signal::{Digest, DigestLine, HubId, Lost, Service, Stamp};
+use super::signal::{Digest, DigestLine, Lost, Service, Stamp};
 use super::{Asked, Change, Cluster, Effect, Note, PeerSlot, Register, Settings, To};
-use crate::ids::Mono;
+use crate::config::Peers;
+use crate::ids::{HubId, Mono};
 
 pub(super) const GRACE_MS: u64 = 10_000;
 
@@ -93,7 +94,13 @@ impl World {
     pub(super) fn start(&mut self, hub: usize) {
         self.incarnations += 1;
         let id = HubId { node: hub as u64, incarnation: self.incarnations };
-        let settings = Settings { me: id, census_ms: 1000, grace_ms: GRACE_MS, rooms_max: 100_000 };
+        let settings = Settings {
+            me: id,
+            peers: Peers::Some,
+            census_ms: 1000,
+            grace_ms: GRACE_MS,
+            rooms_max: 100_000,
+        };
         self.hubs[hub] = Some(TestHub {
             id,
             cluster: Cluster::new(settings),
@@ -183,7 +190,7 @@ impl World {
         let end = self.now + ms;
         loop {
             let timers = self.hubs.iter().enumerate();
-            let timers = timers.filter_map(|(n, h)| Some((h.as_ref()?.cluster.due().0, n)));
+            let timers = timers.filter_map(|(n, h)| Some((h.as_ref()?.cluster.due()?.0, n)));
             let timer = timers.min();
             let signal = (0..self.flying.len()).min_by_key(|n| self.flying[*n].at);
             let signal_at = signal.map(|n| self.flying[n].at);
@@ -195,7 +202,10 @@ impl World {
                 self.deliver(to, from, signal);
             } else if let Some((_, hub)) = timer {
                 self.turn(hub);
-                assert!(self.hub(hub).cluster.due().0 > self.now, "a turn does what is due");
+                assert!(
+                    self.hub(hub).cluster.due() > Some(Mono(self.now)),
+                    "a turn does what is due"
+                );
             }
         }
         self.now = end;
@@ -243,7 +253,7 @@ impl World {
                     }
                 }
                 Effect::Ended(slot) => this.ended.push(slot),
-                Effect::Forgot(_) | Effect::Draining(_) => {}
+                Effect::Forgot(_) | Effect::Renewed => {}
             }
         }
     }
@@ -328,7 +338,7 @@ impl TestHub {
                     members.remove(&member);
                 }
             }
-            Signal::Alive(service) => self.cluster.service_told(now, slot, service, out),
+            Signal::Alive(service) => self.cluster.service_told(now, slot, service),
             Signal::AskDigest(asked) => self.cluster.digest_asked(slot, &asked, out),
             Signal::AskRosters(rooms) => self.cluster.rosters_asked(slot, &rooms),
             Signal::Digest(digest) => self.cluster.digest(now, slot, &digest, out),

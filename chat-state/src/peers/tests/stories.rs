@@ -171,6 +171,7 @@ fn a_signal_of_an_older_incarnation_is_ignored() {
 fn a_reply_that_is_older_than_a_change_already_seen_is_not_taken() {
     let settings = Settings {
         me: HubId { node: 1, incarnation: 1 },
+        peers: Peers::Some,
         census_ms: 1000,
         grace_ms: GRACE_MS,
         rooms_max: 10,
@@ -258,6 +259,7 @@ fn many_opened_rooms_are_requested_together() {
 fn rooms_of_peers_are_bounded() {
     let settings = Settings {
         me: HubId { node: 1, incarnation: 1 },
+        peers: Peers::Some,
         census_ms: 1000,
         grace_ms: GRACE_MS,
         rooms_max: 3,
@@ -269,4 +271,25 @@ fn rooms_of_peers_are_bounded() {
     let digest = Digest { at: 9, covers: None, lines: (0..9).map(line).collect() };
     cluster.digest(Mono(0), slot, &digest, &mut out);
     assert_eq!(cluster.rooms(), 3);
+}
+
+#[test]
+fn a_hub_without_peers_checks_heads_after_a_loss_and_says_nothing() {
+    let settings = Settings {
+        me: HubId { node: 1, incarnation: 1 },
+        peers: Peers::None,
+        census_ms: 1000,
+        grace_ms: GRACE_MS,
+        rooms_max: 3,
+    };
+    let (mut cluster, mut out) = (Cluster::new(settings), Vec::new());
+    assert_eq!(cluster.due(), None);
+    cluster.lost(Mono(0), Lost::Rooms(Vec::from([room(1)])));
+    cluster.turn(Mono(0), &mut out);
+    assert!(out.contains(&Effect::Check(Vec::from([room(1)]))), "{out:?}");
+    cluster.lost(Mono(0), Lost::All);
+    cluster.turn(Mono(1000), &mut out);
+    assert!(matches!(out.last(), Some(Effect::CheckAfter { after: None, .. })), "{out:?}");
+    cluster.checked(Mono(1000), None);
+    assert_eq!(cluster.due(), None);
 }
