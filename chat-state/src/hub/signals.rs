@@ -122,6 +122,8 @@ impl Hub {
             // It may have come and gone long ago: nobody has moved because of it.
             return;
         }
+        // A member that is in the room on this or another Hub has only moved.
+        let is_known = self.is_known(id, at, slot);
         let room = self.rooms.get_mut(at).expect("it was just found");
         room.has_moved_here(id, |slot| self.peers.shuts_down(slot));
         let part = room.remote.entry(slot).or_default();
@@ -132,8 +134,7 @@ impl Hub {
         }
         let before = if change == Change::Missed { Before::Missing } else { Before::Complete };
         part.came(id, member.clone(), listed, before);
-        // A member that is in the room on this or another Hub has only moved.
-        let moved = self.moved_away(id, at, out) || self.is_known(id, at, slot);
+        let moved = self.moved_away(id, at, out) || is_known;
         if was_shown {
             self.notice(at, Notice::Anew, out);
         } else if moved {
