@@ -1,7 +1,7 @@
 //! What a client asks for.
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -163,22 +163,6 @@ impl Request {
     #[must_use]
     pub fn encode(&self, id: Option<&RequestId>) -> String {
         serde_json::to_string(&Wire { id, request: self }).expect("a request has string keys")
-    }
-}
-
-impl BasicRequest {
-    /// Encodes the request as a `basic` client sends it.
-    #[must_use]
-    pub fn encode(&self) -> String {
-        match self {
-            Self::Join { room } => {
-                serde_json::json!({"type": "join", "room": room.as_str()}).to_string()
-            }
-            Self::Leave => r#"{"type":"leave"}"#.into(),
-            Self::Message { content } => {
-                serde_json::json!({"type": "message", "content": &**content}).to_string()
-            }
-        }
     }
 }
 

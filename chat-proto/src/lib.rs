@@ -39,6 +39,7 @@ mod basic;
 mod client;
 mod close;
 mod decode;
+mod decoder;
 mod dialect;
 mod encoded;
 mod entry;
@@ -49,6 +50,7 @@ mod names;
 mod position;
 mod recovery;
 mod server;
+mod server_codec;
 #[doc(hidden)]
 pub mod tables;
 mod text;
@@ -57,11 +59,12 @@ pub use basic::BasicRequest;
 pub use client::{ClientFrame, HistoryRange, Request, Resume, Token};
 pub use close::{Advice, CloseCode};
 pub use decode::DecodeError;
-pub use dialect::{Decoder, Dialect, SUBPROTOCOL};
+pub use decoder::Decoder;
+pub use dialect::{Dialect, SUBPROTOCOL};
 pub use encoded::Encoded;
 pub use entry::{Body, Entry, Member};
 pub use error::{ErrorBody, ErrorCode};
-pub use limits::{Limits, LimitsError};
+pub use limits::{LimitValues, Limits, LimitsError};
 pub use names::{
     DisplayName, Key, NAME_BYTES_MAX, NameError, RequestId, RoomName, SessionId, UserId,
 };

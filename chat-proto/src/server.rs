@@ -7,16 +7,12 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
-use crate::decode::{self, DecodeError};
-use crate::dialect::Dialect;
-use crate::encoded::Encoded;
 use crate::entry::{Entry, Member};
 use crate::error::ErrorBody;
-use crate::limits::Limits;
+use crate::limits::LimitValues;
 use crate::names::{DisplayName, RequestId, RoomName, SessionId, UserId};
 use crate::position::{Epoch, Position, Seq, Timestamp};
 use crate::recovery::Recovery;
-use crate::{basic, tables};
 
 /// One frame to a client. Replies carry the `id` of their request, events carry none.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -205,8 +201,8 @@ pub struct Welcome {
     pub durability: Durability,
     /// The server's `ping` comes this often, in milliseconds.
     pub heartbeat_ms: u64,
-    /// The server's limits.
-    pub limits: Limits,
+    /// The server's limits. Another server's values may be out of this version's bounds.
+    pub limits: LimitValues,
     /// Which of the features asked for the server has.
     pub features: Vec<String>,
     /// What became of each room of the `resume`.
@@ -307,17 +303,6 @@ pub enum LeaveReason {
 }
 
 impl ServerFrame {
-    /// Encodes the frame, or `None` if the dialect has no such frame.
-    #[must_use]
-    pub fn encode(&self, dialect: Dialect) -> Option<Encoded> {
-        match (dialect, self) {
-            (Dialect::Basic, _) => basic::encode(self),
-            (Dialect::V1, Self::Entry(entry)) => Some(entry.encoded(Dialect::V1).clone()),
-            (Dialect::V1, Self::Unknown | Self::Crowd { .. }) => None,
-            (Dialect::V1, _) => Some(Encoded::json(self)),
-        }
-    }
-
     /// Returns the request that the frame answers, if it is a reply to one that has an id.
     #[must_use]
     pub fn request_id(&self) -> Option<&RequestId> {
@@ -334,25 +319,5 @@ impl ServerFrame {
             | Self::Pong { id } => id.as_ref(),
             _ => None,
         }
-    }
-
-    /// Reads a `chat.v1` frame; one of an unknown `type` reads as [`ServerFrame::Unknown`].
-    ///
-    /// # Errors
-    /// Says what is wrong and where.
-    pub fn decode(text: &str) -> Result<Self, DecodeError> {
-        let kind = decode::kind(text)?;
-        let kind = kind.as_str();
-        let read = if kind == "message" {
-            // The derived reader would buffer the whole frame before it looks at the `type`.
-            serde_json::from_str(text).map(|entry| Self::Entry(Arc::new(entry)))
-        } else if tables::SERVER_FRAMES.iter().any(|(name, _)| *name == kind) {
-            serde_json::from_str(text)
-        } else {
-            // What has a place in a log counts as an entry, whatever it says.
-            let entry = serde_json::from_str(text).map(|entry| Self::Entry(Arc::new(entry)));
-            return Ok(entry.unwrap_or(Self::Unknown));
-        };
-        read.map_err(|e| decode::broken(text, Some(kind), &e))
     }
 }

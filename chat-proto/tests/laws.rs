@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use chat_proto::{
     BasicRequest, Body, ClientFrame, DecodeError, Decoder, Dialect, DisplayName, Durability,
-    Encoded, Entry, Epoch, ErrorBody, ErrorCode, HistoryRange, Joined, Key, LeaveReason, Limits,
-    LostReason, Member, MembersView, Page, Position, Recovery, Request, RequestId, Resume,
-    RoomName, RoomSummary, SEQ_MAX, Seq, ServerFrame, SessionId, Timestamp, Token, UserId, Welcome,
+    Encoded, Entry, Epoch, ErrorBody, ErrorCode, HistoryRange, Joined, Key, LeaveReason,
+    LimitValues, Limits, LostReason, Member, MembersView, Page, Position, Recovery, Request,
+    RequestId, Resume, RoomName, RoomSummary, SEQ_MAX, Seq, ServerFrame, SessionId, Timestamp,
+    Token, UserId, Welcome,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option;
@@ -151,7 +152,7 @@ fn welcome() -> impl Strategy<Value = Welcome> {
     ];
     let who = (option::of(request_id()), session(), user(), display_name());
     let limits = (0..Limits::TABLE.len(), any::<u32>()).prop_map(|(index, value)| {
-        let mut limits = Limits::default();
+        let mut limits = LimitValues::default();
         let set = limits.set(Limits::TABLE[index].0, u64::from(value));
         set.expect("it has that name").expect("it fits");
         limits

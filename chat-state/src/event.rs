@@ -2,6 +2,7 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::fmt;
 
 use chat_proto::{
     ClientFrame, CloseCode, DecodeError, Dialect, DisplayName, Entry, Epoch, LeaveReason, Limits,
@@ -13,26 +14,27 @@ use crate::ids::{AddressKey, ConnId, HubId, MemberId, Mono, Token};
 use crate::log::{AppendError, Appended, Draft, LogHead, LogPage, ReadError, ReadRange};
 use crate::operator::Order;
 use crate::peers::signal::{Asked, Digest, Lost, RosterPart, Service, Span, Stamp};
-use crate::roster::Roster;
+use crate::reason::{CloseReason, Noted};
+use crate::room::Roster;
+
+/// A connection whose transport is ready, for [`Hub::connect`](crate::Hub::connect).
+#[derive(Clone, Debug)]
+pub struct Connect {
+    /// A fresh secret name for the session that begins.
+    pub session: SessionId,
+    /// The negotiated dialect; [`Dialect::Basic`] becomes `V1` if the first frame is a `hello`.
+    pub dialect: Dialect,
+    /// Who the peer is, as far as that is known.
+    pub identity: Identity,
+    /// How the peer can be asked for a sign of life without a frame.
+    pub probe: Probe,
+    /// The address that the peer comes from; `None` if it has no budget to share with others.
+    pub peer: Option<AddressKey>,
+}
 
 /// Something that happened.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// A transport is ready. Its id must not be in use.
-    Connected {
-        /// The connection.
-        conn: ConnId,
-        /// A fresh secret name for the session that it begins.
-        session: SessionId,
-        /// The negotiated dialect; [`Dialect::Basic`] may yet become `V1` by a first `hello`.
-        dialect: Dialect,
-        /// Who it is.
-        identity: Identity,
-        /// How the peer can be asked for a sign of life without a frame.
-        probe: Probe,
-        /// Which address it comes from; `None`: it shares no budget with others.
-        peer: Option<AddressKey>,
-    },
     /// A frame came.
     Received {
         /// From where.
@@ -64,11 +66,20 @@ pub enum Event {
         /// Which.
         conn: ConnId,
     },
-    /// The transport is gone.
-    Disconnected {
-        /// Which.
+    /// The adapter has to end the connection. The Hub answers with [`Action::Close`].
+    CutOff {
+        /// The connection.
         conn: ConnId,
-        /// Why.
+        /// The adapter's reason.
+        reason: CutOff,
+    },
+    /// The transport is gone, by itself or after [`Action::Close`], and the adapter has forgotten
+    /// the connection. Say it exactly once per connection: the Hub may give the id's slot to
+    /// another connection from now on.
+    Disconnected {
+        /// The connection.
+        conn: ConnId,
+        /// Why; it does not count after [`Action::Close`].
         why: LeaveReason,
     },
     /// The log answered an [`Action::Append`].
@@ -118,7 +129,7 @@ pub enum Event {
         /// When.
         deadline: Mono,
     },
-    /// New limits, already checked.
+    /// New limits.
     Reconfigure {
         /// The limits.
         limits: Limits,
@@ -145,13 +156,15 @@ pub enum Action {
         /// Whom.
         conn: ConnId,
     },
-    /// Flush the outbox, then close. No event of this connection counts any more; the Hub has
-    /// forgotten it.
+    /// Flush the outbox, then close. Later events of this connection are ignored, and no later
+    /// action names it. Its id stays in use until [`Event::Disconnected`].
     Close {
-        /// Which.
+        /// The connection.
         conn: ConnId,
-        /// Why.
+        /// What the peer is told.
         code: CloseCode,
+        /// The exact reason, for logs and metrics.
+        reason: CloseReason,
     },
     /// Read no further frames from a connection, until [`Action::Unpause`].
     Pause {
@@ -219,9 +232,55 @@ pub enum Action {
         /// What.
         signal: Signal,
     },
+    /// Nothing to do: for logs and metrics.
+    Note(Noted),
     /// Everybody is gone after [`Event::Drain`].
     DrainedAll,
 }
+
+/// Why an adapter ends a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CutOff {
+    /// The peer does not take what is sent to it.
+    SlowConsumer,
+    /// The connection has to make room for others before its `hello`.
+    CrowdedOut,
+    /// The peer broke a rule below the frames; it is told this code.
+    Transport(CloseCode),
+}
+
+impl From<CutOff> for CloseReason {
+    fn from(reason: CutOff) -> Self {
+        match reason {
+            CutOff::SlowConsumer => Self::SlowConsumer,
+            CutOff::CrowdedOut => Self::CrowdedOut,
+            CutOff::Transport(code) => Self::Transport(code),
+        }
+    }
+}
+
+/// A mistake of the adapter: what an event names was never issued by this Hub.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Misuse {
+    /// No connection has had this id.
+    UnknownConnection(ConnId),
+    /// No question has had this token.
+    UnknownToken(Token),
+    /// The question with this token has another kind of answer.
+    WrongAnswer(Token),
+}
+
+impl fmt::Display for Misuse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownConnection(conn) => write!(f, "the Hub has not issued {conn:?}"),
+            Self::UnknownToken(token) => write!(f, "the Hub has not asked {token:?}"),
+            Self::WrongAnswer(token) => write!(f, "{token:?} has another kind of answer"),
+        }
+    }
+}
+
+impl core::error::Error for Misuse {}
 
 /// Who gets a frame.
 #[derive(Clone, Debug)]

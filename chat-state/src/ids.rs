@@ -1,13 +1,12 @@
-//! Names of things that the adapter makes and the Hub only compares.
+//! Identifiers and times.
 use chat_proto::Timestamp;
 
-/// A connection: the adapter's slot and the slot's generation, so that an id of a connection that
-/// is gone can't hit the one that took its slot.
+/// A connection, as [`Hub::connect`](crate::Hub::connect) names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnId {
-    /// Index into the adapter's table of connections; small, since the Hub keeps a table by it.
+    /// Index for a table of connections: the smallest that no other connection has.
     pub slot: u32,
-    /// How often the slot was used before.
+    /// How often the slot was used before, so that a late event cannot hit a newer connection.
     pub generation: u32,
 }
 
@@ -22,6 +21,11 @@ pub struct HubId {
     /// The run of the Hub. Every start takes a larger number.
     pub incarnation: u64,
 }
+
+/// A peer, as the parts of a Hub name it. A slot is reused only after everything that was stored
+/// under it has been dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct PeerSlot(pub(crate) u32);
 
 /// Ties an answer of the log to its question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

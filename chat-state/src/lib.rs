@@ -2,37 +2,54 @@
 //!
 //! # How to drive it
 //!
-//! A [`Hub`] gets [`Event`]s and answers [`Action`]s; what is uncertain (time, ids, secrets, what
-//! the log says) comes in with the events. The same events give the same actions.
+//! A [`Hub`] gets [`Event`]s and answers [`Action`]s; what is uncertain (time, secrets, what the log
+//! says) comes in with the events. The same events give the same actions.
 //!
 //! ```
-//! use chat_proto::{Dialect, SessionId, Timestamp};
-//! use chat_state::{Actions, Config, ConnId, Event, Hub, Identity, Mono, Now, Probe};
+//! use chat_proto::{Dialect, LeaveReason, SessionId, Timestamp};
+//! use chat_state::{Action, Actions, Config, Connect, Event, Hub, Identity, Mono, Now, Probe};
 //!
 //! let mut hub = Hub::new(Config::default());
 //! let mut actions = Actions::new();
 //! let now = Now { mono: Mono(0), wall: Timestamp(1_700_000_000_000) };
-//! let conn = ConnId { slot: 0, generation: 0 };
-//! let connected = Event::Connected {
-//!     conn,
+//!
+//! // A transport is ready. The Hub names the connection; your table may use `conn.slot` as index.
+//! let connect = Connect {
 //!     session: SessionId::new("s3cret")?,
 //!     dialect: Dialect::V1,
 //!     identity: Identity::Guest { name: None },
 //!     probe: Probe::Transport,
 //!     peer: None,
 //! };
-//! hub.handle(now, connected, &mut actions);
-//! while let Some(action) = actions.pop_front() {
-//!     // Send frames, ask the log, close connections …
+//! let conn = hub.connect(now, connect, &mut actions);
+//!
+//! // A turn: hand over all events that are there, then end the turn.
+//! hub.handle(now, Event::Alive { conn }, &mut actions)?;
+//! if hub.poll_timeout().is_some_and(|due| due <= now.mono) {
+//!     hub.handle_timeout(now, &mut actions);
 //! }
-//! let call_again_at = hub.poll_timeout();
-//! # assert!(call_again_at.is_some());
-//! # Ok::<(), chat_proto::NameError>(())
+//! hub.end_turn(now, &mut actions);
+//! while let Some(action) = actions.pop_front() {
+//!     match action {
+//!         Action::Close { conn, code, reason } => { /* flush, close, then say `Disconnected` */ }
+//!         _ => { /* send frames, ask the log … */ }
+//!     }
+//! }
+//! // Then wait until something happens, or until this time.
+//! let due = hub.poll_timeout();
+//! # assert!(due.is_some());
+//!
+//! // The transport is gone, or was closed and dropped: the Hub may use its id's slot again.
+//! hub.handle(now, Event::Disconnected { conn, why: LeaveReason::Left }, &mut actions)?;
+//! # Ok::<(), Box<dyn core::error::Error>>(())
 //! ```
 //!
-//! The time of [`Hub::poll_timeout`] may be that of the last event: then there are messages for the
-//! log. Whoever hands over everything that has come meanwhile before it calls
-//! [`Hub::handle_timeout`] gets them as one batch for each room, and has one answer to wait for.
+//! * Perform actions in order. A log's answer is an event of this turn or of a later one; each
+//!   question has exactly one answer.
+//! * Messages stay in the Hub until [`Hub::end_turn`], which offers one batch for each room. A turn
+//!   with more events makes fewer and larger batches.
+//! * A connection ends with exactly one [`Event::Disconnected`], also after [`Action::Close`].
+//! * [`Hub::handle`] returns a [`Misuse`] for an id or a token that the Hub has not issued.
 //!
 //! # What is deliberately absent
 //!
@@ -50,26 +67,27 @@ extern crate std;
 
 pub mod client;
 mod config;
-mod crowd;
+mod delivery;
 mod event;
 mod grant;
 mod hub;
 mod identity;
 mod ids;
-mod live;
 mod log;
 mod operator;
 mod peers;
-mod presence;
 mod rate;
+mod reason;
 mod recent;
 mod room;
-mod roster;
 mod session;
 mod timers;
+mod times;
 
-pub use config::{Config, Peers, Times};
-pub use event::{Action, Event, Identity, Probe, Recipients, Signal, SignalTo, Spender};
+pub use config::{Config, Peers};
+pub use event::{
+    Action, Connect, CutOff, Event, Identity, Misuse, Probe, Recipients, Signal, SignalTo, Spender,
+};
 pub use grant::{
     AuthError, Grant, KeyId, ROLES_MAX, ROOM_PATTERNS_MAX, Revoke, RightsError, RoomPattern,
     RoomRights, TOKEN_ID_BYTES_MAX, TokenId,
@@ -82,4 +100,6 @@ pub use log::{
 };
 pub use operator::{BANS_MAX, Order, RoomView, SessionView, Which, Whom};
 pub use peers::signal::{Asked, Digest, DigestLine, Lost, RosterPart, Service, Span, Stamp};
-pub use roster::Roster;
+pub use reason::{CloseReason, Noted};
+pub use room::Roster;
+pub use times::{TimeValues, Times, TimesError};

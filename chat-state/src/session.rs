@@ -2,12 +2,17 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use chat_proto::{Dialect, DisplayName, Member, Position, RequestId, Seq, SessionId, UserId};
+use chat_proto::{
+    Body, Dialect, DisplayName, HistoryRange, Key, Member, Position, RequestId, RoomName, Seq,
+    SessionId, Timestamp, UserId,
+};
 
+use crate::delivery::Feed;
 use crate::hub::{Auth, Resuming, Shares};
-use crate::ids::{ConnId, MemberId, Mono, Token};
+use crate::ids::{ConnId, MemberId, Mono};
 use crate::rate::Bucket;
 use crate::room::RoomId;
+use crate::room::audience::Spot;
 
 /// What the Hub knows of a connection.
 #[derive(Debug)]
@@ -43,7 +48,9 @@ pub(crate) struct Session {
     /// Requests whose reply is still due.
     pub(crate) in_flight: u32,
     pub(crate) paused: Paused,
-    pub(crate) outbox: OutboxState,
+    /// Everything bulky that it is sent passes through here.
+    pub(crate) feed: Feed<Bulk>,
+    pub(crate) features: Features,
     /// The way to an identity, where one is wanted.
     pub(crate) auth: Option<Box<Auth>>,
     /// What the `welcome` of a resume waits for.
@@ -81,13 +88,49 @@ impl Paused {
     }
 }
 
-/// What the Hub knows of a connection's outbox.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum OutboxState {
-    /// Has room.
-    Open,
-    /// Over its high-water mark, or about to be asked: wait for `Drained`.
-    Waiting,
+/// Optional parts of the protocol that the session asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Features {
+    pub(crate) typing: bool,
+}
+
+/// A piece of work of a connection's [`Feed`].
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Bulk {
+    /// Answer the join of a room that is open.
+    Join(RoomId),
+    /// Send the next entries of a room in which the connection lags.
+    CatchUp(RoomId),
+    /// Say who is in a room that was recovered.
+    Presence(RoomId),
+    /// Answer a request whose reply may be large.
+    Reply(Box<BulkRequest>),
+}
+
+/// A request whose reply may be large.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct BulkRequest {
+    pub(crate) id: Option<RequestId>,
+    pub(crate) what: BulkReply,
+}
+
+/// What is asked for.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum BulkReply {
+    Page { room: RoomId, range: HistoryRange, limit: u32 },
+    Members { room: RoomId },
+    Rooms { after: Option<RoomName> },
+}
+
+impl Bulk {
+    /// Returns true if the work is about membership of this room. Requests are answered whatever
+    /// becomes of the membership.
+    pub(crate) fn is_of_member(&self, at: RoomId) -> bool {
+        match self {
+            Self::Join(room) | Self::CatchUp(room) | Self::Presence(room) => *room == at,
+            Self::Reply(_) => false,
+        }
+    }
 }
 
 /// A session in a room.
@@ -126,29 +169,25 @@ pub(crate) enum State {
     Joining(Box<Joining>),
     /// On the live list, at this place: its cursor is the room's.
     Live(usize),
-    /// Off the live list; its cursor stands still until it is fed.
-    Lagging { cursor: Seq, feed: Feed },
+    /// Off the live list: everything up to the cursor was sent. The feed has its next entries.
+    Lagging { cursor: Seq },
 }
 
 impl State {
-    /// Tells whether others know the member.
-    pub(crate) fn is_known(&self) -> bool {
+    /// Returns where the member stands in the room's audience; `None` if it is not in it yet.
+    pub(crate) fn spot(&self) -> Option<Spot> {
         match self {
-            Self::Joining(joining) => joining.before.is_some(),
-            Self::Live(_) | Self::Lagging { .. } => true,
+            // A member that joins again is behind.
+            Self::Joining(joining) => joining.before.map(|_| Spot::Behind),
+            Self::Live(place) => Some(Spot::Live(*place)),
+            Self::Lagging { .. } => Some(Spot::Behind),
         }
     }
-}
 
-/// What is done about the next entries of one who lags.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Feed {
-    /// They can be fed once the outbox has room.
-    Ready,
-    /// The log has been asked for them.
-    Asked(Token),
-    /// The log could not be read; a timer will ask again.
-    Failed,
+    /// Returns whether the session is a member of the room.
+    pub(crate) fn is_known(&self) -> bool {
+        self.spot().is_some()
+    }
 }
 
 /// A join that is not done yet.
@@ -158,10 +197,21 @@ pub(crate) struct Joining {
     pub(crate) history: u32,
     /// The member joins again and has had everything up to here; others know it already.
     pub(crate) before: Option<Seq>,
-    /// The read of the log that it waits for.
-    pub(crate) load: Option<Token>,
+    /// Messages that were sent behind the join: at most `in_flight` of them. They are appended
+    /// once the session is a member.
+    pub(crate) held: Vec<Message>,
     /// It is to be recovered from this place instead of joined.
     pub(crate) resume: Option<Recovering>,
+}
+
+/// What a member says, with what its reply needs.
+#[derive(Clone, Debug)]
+pub(crate) struct Message {
+    pub(crate) id: Option<RequestId>,
+    pub(crate) key: Option<Key>,
+    /// When the Hub received it.
+    pub(crate) ts: Timestamp,
+    pub(crate) body: Body,
 }
 
 /// Where a resumed session says that it is.
@@ -177,13 +227,13 @@ pub(crate) struct Recovering {
 impl Joining {
     /// A join that was asked for.
     pub(crate) fn asked(id: Option<RequestId>, history: u32) -> Self {
-        Self { id, history, before: None, load: None, resume: None }
+        Self { id, history, before: None, held: Vec::new(), resume: None }
     }
 
     /// A room of a resume.
     pub(crate) fn resumed(position: Position) -> Self {
         let resume = Some(Recovering { position, asked: false, answered: false });
-        Self { id: None, history: 0, before: None, load: None, resume }
+        Self { id: None, history: 0, before: None, held: Vec::new(), resume }
     }
 }
 

@@ -27,16 +27,18 @@ pub(crate) enum Timer {
     Head(RoomId),
     /// Opening a room has failed and may be tried again.
     Open(RoomId),
-    /// Feeding a lagging connection has failed and may be tried again.
+    /// A read for a connection has failed and may be tried again.
     CatchUp(ConnId),
+    /// The log has not answered a read for a connection.
+    Read(ConnId),
     /// A resume has waited long enough for the log.
     Resume(ConnId),
     /// A session that has lost its connection leaves its rooms.
     Linger(MemberId),
     /// A session that has no connection is forgotten.
     Away(MemberId),
-    /// The comings and goings of a large room are to be told.
-    Presence(RoomId),
+    /// A room's members have to be told who comes and goes.
+    Audience(RoomId),
     /// Something is to be said to other Hubs, or one of them has ended.
     Peers,
     /// Some rooms' heads are to be asked for, in case the signal of their last entry was lost.

@@ -1,6 +1,6 @@
-//! What a Client does after every close code, in every state.
+//! The reaction of a Client to every close code in every state.
 use chat_proto::{
-    Advice, CloseCode, DisplayName, Durability, Limits, RequestId, ServerFrame, SessionId,
+    Advice, CloseCode, DisplayName, Durability, LimitValues, RequestId, ServerFrame, SessionId,
     Timestamp, Token, UserId, Welcome,
 };
 use chat_state::client::{
@@ -8,17 +8,17 @@ use chat_state::client::{
 };
 use chat_state::{Mono, Now};
 
-/// The largest random number: every delay is the longest one of its kind, less 1 ms.
+/// The largest random number: every delay is its upper bound less 1 ms.
 const RANDOM: u64 = u64::MAX;
 
-/// What follows a close.
+/// The reaction to a close.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Then {
-    /// A connection after this delay at most.
+    /// Connects after a delay of at most this many milliseconds.
     Wait(u64),
-    /// Another credential.
+    /// Asks for another credential.
     Token,
-    /// Nothing, with this advice.
+    /// Stops with this advice.
     Stop(Advice),
 }
 
@@ -27,7 +27,7 @@ const RESUME_NOW: Then = Then::Wait(2000);
 const FIX_FIRST: Then = Then::Stop(Advice::FixFirst);
 const STAY_AWAY: Then = Then::Stop(Advice::StayAway);
 
-/// Every code of the protocol, and some of those that it leaves open.
+/// Every code of the protocol, and samples of the ranges that it leaves open.
 const TABLE: &[(Option<u16>, Then)] = &[
     (None, BACK_OFF),
     (Some(0), BACK_OFF),
@@ -93,7 +93,7 @@ fn the_table_has_every_code_of_the_protocol() {
 }
 
 #[test]
-fn every_code_has_its_consequence_in_every_state_with_a_link() {
+fn every_code_has_its_reaction_in_every_state_with_a_link() {
     for at in LINKED {
         for (code, then) in TABLE {
             let mut test = Test::at(at);
@@ -105,7 +105,7 @@ fn every_code_has_its_consequence_in_every_state_with_a_link() {
 }
 
 #[test]
-fn a_close_of_a_link_that_is_gone_changes_nothing() {
+fn a_close_of_an_earlier_link_changes_nothing() {
     for at in LINKED.into_iter().chain(UNLINKED) {
         for (code, _) in TABLE {
             let mut test = Test::at(at);
@@ -123,12 +123,12 @@ fn a_close_of_a_link_that_is_gone_changes_nothing() {
 }
 
 #[test]
-fn every_state_but_a_stop_ends_by_itself() {
+fn every_state_except_idle_and_stopped_times_out() {
     for at in LINKED.into_iter().chain(UNLINKED) {
         let mut test = Test::at(at);
         let rests = matches!(at, At::Idle | At::Stopped);
         assert_eq!(test.client.poll_timeout().is_none(), rests, "{at:?}");
-        // A heartbeat goes unheard first, then the question for a sign of life.
+        // First the server is silent, then the probe is not answered.
         let mut told = Vec::new();
         for _ in 0..2 {
             if let Some(due) = test.client.poll_timeout() {
@@ -205,7 +205,7 @@ impl Test {
         out.into()
     }
 
-    /// Checks all that a close has led to, and what comes after it.
+    /// Checks the reaction to a close and what follows.
     fn check(&mut self, place: &str, at: At, code: Option<u16>, then: Then, got: &[Action]) {
         let connecting = Action::Deliver(Delivery::State(State::Connecting));
         let opened = Action::Open { link: LinkId(self.link.0 + 1) };
@@ -224,7 +224,7 @@ impl Test {
                 assert_eq!(got, expected, "{place}");
                 let token = Some(Token("t2".into()));
                 assert_eq!(self.handle(Event::Token { token }), [opened], "{place}");
-                // It was replaced already.
+                // The credential was replaced before.
                 let link = self.link;
                 let again = self.handle(Event::Closed { link, code });
                 let why = StopReason::Unauthorized;
@@ -254,7 +254,7 @@ fn welcome() -> ServerFrame {
         resumed: false,
         durability: Durability::Memory,
         heartbeat_ms: 25_000,
-        limits: Limits::default(),
+        limits: LimitValues::default(),
         features: Vec::new(),
         rooms: [].into(),
     };

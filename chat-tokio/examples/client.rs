@@ -67,8 +67,8 @@ fn show(event: &Delivery) {
             println!("* joined {}", printable(room.as_str()));
         }
         Delivery::Left { room, why } => println!("* left {}: {why:?}", printable(room.as_str())),
-        Delivery::Came { member, .. } => println!("* {} came", printable(&member.username)),
-        Delivery::Went { member, .. } => println!("* {} went", printable(&member.username)),
+        Delivery::MemberJoined { member, .. } => println!("* {} came", printable(&member.username)),
+        Delivery::MemberLeft { member, .. } => println!("* {} went", printable(&member.username)),
         Delivery::Lost { from, to, .. } => println!("* {from} to {to} are lost"),
         Delivery::Reset { .. } => println!("* the room begins anew"),
         _ => {}

@@ -19,7 +19,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chat_proto::{Dialect, Limits};
+use chat_proto::{Dialect, LimitValues};
 use chat_tokio::Server;
 use chat_tokio::clock::Clock;
 use chat_tokio::log::{SqliteLog, SqliteOptions};
@@ -166,12 +166,13 @@ async fn alone(file: &Path) -> Outcome<()> {
 fn start(file: &Path) -> Outcome<(Server, Arc<SqliteLog>)> {
     let log = Arc::new(SqliteLog::open(file, &SqliteOptions::default())?);
     // All are guests without an address.
-    let limits = Limits {
+    let limits = LimitValues {
         messages_per_10s: 0,
         user_messages_per_10s: 0,
         address_messages_per_10s: 0,
-        ..Limits::default()
+        ..LimitValues::default()
     };
+    let limits = limits.build()?;
     let server = Server::builder().workers(1).limits(limits).log(log.clone()).start()?;
     Ok((server, log))
 }

@@ -1,7 +1,7 @@
 // One room as the page shows it: a run of its log, what is missing in it, what was read. Entries
 // come from the Client, each once and in order; older ones by pages.
 
-import { before as placeBefore } from "./client/place.js";
+import { before as placeBefore } from "./client/position.js";
 
 // A room being read may be scrolled far back; one in the background only needs its recent end.
 export const KEEP_ACTIVE = 2000;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use chat_proto::{
     Body, ClientFrame, Decoder, Dialect, Durability, Encoded, Entry, ErrorBody, ErrorCode,
-    HistoryRange, Joined, LeaveReason, Limits, LostReason, Member, MembersView, Page, Position,
-    Recovery, Request, Resume, RoomName, RoomSummary, ServerFrame, Token, Welcome,
+    HistoryRange, Joined, LeaveReason, LimitValues, Limits, LostReason, Member, MembersView, Page,
+    Position, Recovery, Request, Resume, RoomName, RoomSummary, ServerFrame, Token, Welcome,
 };
 
 use crate::input::Input;
@@ -150,7 +150,7 @@ fn frame(input: &mut Input<'_>) -> ServerFrame {
 }
 
 fn welcome(input: &mut Input<'_>) -> Welcome {
-    let mut limits = Limits::default();
+    let mut limits = LimitValues::default();
     let (name, ..) = Limits::TABLE[usize::from(input.byte()) % Limits::TABLE.len()];
     // A value beyond the field is refused and leaves the default.
     let _ = limits.set(name, input.integer());

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use chat_proto::{
-    ClientFrame, CloseCode, Decoder, Dialect, DisplayName, Durability, Epoch, Joined, Limits,
+    ClientFrame, CloseCode, Decoder, Dialect, DisplayName, Durability, Epoch, Joined, LimitValues,
     MembersView, Request, RequestId, RoomName, Seq, ServerFrame, SessionId, UserId, Welcome,
 };
 use chat_tokio::Outbox;
@@ -168,7 +168,7 @@ impl Peer {
             resumed: false,
             durability: Durability::Memory,
             heartbeat_ms,
-            limits: Limits::default(),
+            limits: LimitValues::default(),
             features: Vec::new(),
             rooms: Default::default(),
         };

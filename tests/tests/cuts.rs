@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use chat_proto::Limits;
-use chat_state::Times as ServerTimes;
+use chat_proto::LimitValues;
+use chat_state::TimeValues;
 use chat_tests::irc::{self, Script};
 use chat_tests::proxy::{Mix, Plan, Proxy};
 use chat_tests::replay::{on_this_thread, replay_steadily};
@@ -34,9 +34,11 @@ fn run(script: &Script, seed: u64, workers: usize, log: Arc<dyn RoomLog>) {
     on_this_thread(async {
         // Half-open connections are noticed by silence: it must not take long to be suspicious.
         let times =
-            ServerTimes { heartbeat_ms: 250, heartbeat_dead_ms: 1000, ..ServerTimes::default() };
+            TimeValues { heartbeat_ms: 250, heartbeat_dead_ms: 1000, ..TimeValues::default() }
+                .build()
+                .unwrap();
         // The logs know nothing of limits on how fast somebody may talk.
-        let limits = Limits { messages_per_10s: 0, ..Limits::default() };
+        let limits = LimitValues { messages_per_10s: 0, ..LimitValues::default() }.build().unwrap();
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let server = Server::builder().log(log).workers(workers).limits(limits).times(times);
         let server = server.listen(any).start().expect("a server");

@@ -159,7 +159,10 @@ impl RoomLog for Stuck {
 #[tokio::test]
 async fn the_deadline_ends_a_drain_that_waits_for_an_answer() {
     let log = Arc::new(Stuck::default());
-    let times = chat_state::Times { append_ms: 3_600_000, ..chat_state::Times::default() };
+    let times =
+        chat_state::TimeValues { append_ms: 3_600_000, ..chat_state::TimeValues::default() }
+            .build()
+            .unwrap();
     let server = chat_tokio::Server::builder()
         .log(Arc::<Stuck>::clone(&log))
         .times(times)

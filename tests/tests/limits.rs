@@ -1,5 +1,5 @@
 //! Limits and refusals of `chat.v1` on the wire, and how a server leaves service.
-use chat_proto::{ErrorCode, Limits, Request, ServerFrame};
+use chat_proto::{ErrorCode, LimitValues, Limits, Request, ServerFrame};
 use chat_simulation::history_check::Logged;
 use chat_tests::client::{BasicClient, Ending, LinesClient, Shape, V1Client, message, name};
 use chat_tests::process::{Home, Log, Server, Spec};
@@ -22,7 +22,7 @@ fn error(frame: ServerFrame) -> chat_proto::ErrorBody {
 
 #[tokio::test]
 async fn welcome_states_the_limits() {
-    let mut expected = Limits::default();
+    let mut expected = LimitValues::default();
     let mut spec = Spec::default();
     // Each limit gets a value of its own, so that none can stand in for another.
     for (offset, &(name, _, default, min, max)) in (1..).zip(Limits::TABLE) {

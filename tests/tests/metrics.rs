@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use chat_proto::{Limits, Request, RoomName, ServerFrame};
+use chat_proto::{LimitValues, Request, RoomName, ServerFrame};
 use chat_state::{HubId, Signal, SignalTo};
 use chat_tests::client::{BasicClient, Ending, Shape, Socket, V1Client, message, name};
 use chat_tests::scrape::{Scrape, get, until};
@@ -28,8 +28,8 @@ fn start(builder: Builder) -> (Server, SocketAddr, SocketAddr) {
     (server, address, watchers)
 }
 
-fn limited(limits: Limits) -> (Server, SocketAddr, SocketAddr) {
-    start(Server::builder().limits(limits))
+fn limited(limits: LimitValues) -> (Server, SocketAddr, SocketAddr) {
+    start(Server::builder().limits(limits.build().unwrap()))
 }
 
 /// Bytes of a text as a WebSocket frame of a server.
@@ -110,8 +110,8 @@ async fn three_members_and_five_messages_are_fifteen_deliveries() {
 
 #[tokio::test]
 async fn refusals_and_limits_have_a_count_each() {
-    let limits = Limits { rooms: 1, members: 2, message_bytes: 10, ..Limits::default() };
-    let (_server, address, watchers) = limited(Limits { rooms_total: 2, ..limits });
+    let limits = LimitValues { rooms: 1, members: 2, message_bytes: 10, ..LimitValues::default() };
+    let (_server, address, watchers) = limited(LimitValues { rooms_total: 2, ..limits });
     let empty = Scrape::of(watchers).await;
     let (mut ada, _) = V1Client::member(address, "Ada", "lobby").await;
     let (mut bob, _) = V1Client::member(address, "Bob", "lobby").await;
@@ -155,7 +155,8 @@ async fn refusals_and_limits_have_a_count_each() {
 
 #[tokio::test]
 async fn a_budget_is_refused_or_waited_for() {
-    let limits = Limits { messages_per_10s: 1, basic_messages_per_10s: 1, ..Limits::default() };
+    let limits =
+        LimitValues { messages_per_10s: 1, basic_messages_per_10s: 1, ..LimitValues::default() };
     let (_server, address, watchers) = limited(limits);
     let (mut ada, _) = V1Client::hello(address, "Ada").await;
     let mut refused = 0.0;
@@ -181,8 +182,12 @@ async fn a_budget_is_refused_or_waited_for() {
 
 #[tokio::test]
 async fn the_end_of_each_connection_is_counted_once() {
-    let limits =
-        Limits { connections: 3, frame_bytes: 256, message_bytes: 100, ..Limits::default() };
+    let limits = LimitValues {
+        connections: 3,
+        frame_bytes: 256,
+        message_bytes: 100,
+        ..LimitValues::default()
+    };
     let (_server, address, watchers) = limited(limits);
     let mut polite = BasicClient::connect(address, "Ada").await;
     let rude = BasicClient::connect(address, "Bob").await;
@@ -230,7 +235,8 @@ async fn congested(address: SocketAddr, watchers: SocketAddr) -> (V1Client, V1Cl
 
 #[tokio::test]
 async fn who_does_not_keep_up_is_seen_and_so_is_its_return() {
-    let limits = Limits { outbox_high_bytes: 65_536, messages_per_10s: 0, ..Limits::default() };
+    let limits =
+        LimitValues { outbox_high_bytes: 65_536, messages_per_10s: 0, ..LimitValues::default() };
     let (_server, address, watchers) = limited(limits);
     let (mut ada, mut slow) = congested(address, watchers).await;
     let last = ada.say("lobby", "last").await;
@@ -254,8 +260,9 @@ async fn who_does_not_keep_up_is_seen_and_so_is_its_return() {
 
 #[tokio::test]
 async fn who_is_hopelessly_behind_is_counted_as_a_gap() {
-    let limits = Limits { outbox_high_bytes: 65_536, messages_per_10s: 0, ..Limits::default() };
-    let (_server, address, watchers) = limited(Limits { behind_entries: 2, ..limits });
+    let limits =
+        LimitValues { outbox_high_bytes: 65_536, messages_per_10s: 0, ..LimitValues::default() };
+    let (_server, address, watchers) = limited(LimitValues { behind_entries: 2, ..limits });
     let (mut ada, mut slow) = congested(address, watchers).await;
     for _ in 0..4 {
         ada.say("lobby", "more").await;
@@ -266,8 +273,9 @@ async fn who_is_hopelessly_behind_is_counted_as_a_gap() {
 
 #[tokio::test]
 async fn a_page_that_does_not_read_is_closed_and_counted() {
-    let limits = Limits { outbox_bytes: 8192, outbox_high_bytes: 8192, ..Limits::default() };
-    let (_server, address, watchers) = limited(Limits { messages_per_10s: 0, ..limits });
+    let limits =
+        LimitValues { outbox_bytes: 8192, outbox_high_bytes: 8192, ..LimitValues::default() };
+    let (_server, address, watchers) = limited(LimitValues { messages_per_10s: 0, ..limits });
     let mut slow = BasicClient::connect_narrow(address, "Slow").await;
     slow.join("lobby").await;
     let (mut ada, _) = V1Client::member(address, "Ada", "lobby").await;

@@ -103,8 +103,8 @@ async fn read(
             }
             Delivery::State(_)
             | Delivery::Members { .. }
-            | Delivery::Came { .. }
-            | Delivery::Went { .. } => {}
+            | Delivery::MemberJoined { .. }
+            | Delivery::MemberLeft { .. } => {}
             other => panic!("unexpected: {other:?}"),
         }
     }

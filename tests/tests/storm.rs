@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
-use chat_proto::{Limits, RoomName, Seq};
+use chat_proto::{LimitValues, RoomName, Seq};
 use chat_state::{AppendError, Appended, LogHead, LogPage, Mono, ReadError, ReadRange};
 use chat_tests::client::V1Client;
 use chat_tests::proxy::{Cut, Plan, Proxy};
@@ -140,7 +140,7 @@ async fn read(mut events: Events, client: Client, clock: Clock, seen: Arc<Seen>)
             | Delivery::Members { .. }
             | Delivery::Settled { outcome: Outcome::Acked { .. }, .. }
             | Delivery::Presence { .. }
-            | Delivery::Came { .. } => {}
+            | Delivery::MemberJoined { .. } => {}
             // Others do not even see that a member was gone.
             other => seen.wrong(format!("at {at}: {other:?}")),
         }
@@ -326,7 +326,7 @@ async fn storm(net: Net, (server, workers): (&Server, usize), log: &Counting) {
 
 fn builder(log: &Arc<Counting>) -> chat_tokio::server::Builder {
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
-    let limits = Limits { messages_per_10s: 0, ..Limits::default() };
+    let limits = LimitValues { messages_per_10s: 0, ..LimitValues::default() }.build().unwrap();
     Server::builder().log(Arc::<Counting>::clone(log)).limits(limits).listen(any)
 }
 

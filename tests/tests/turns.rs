@@ -5,7 +5,7 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker, ready};
 
-use chat_proto::{BasicRequest, CloseCode, Dialect, Limits, RoomName};
+use chat_proto::{BasicRequest, CloseCode, Dialect, LimitValues, RoomName};
 use chat_tests::scrape::Scrape;
 use chat_tests::wait::eventually;
 use chat_tokio::log::{SqliteLog, SqliteOptions};
@@ -79,7 +79,10 @@ impl Transport for Willing {
 #[tokio::test]
 async fn a_burst_to_more_members_than_a_task_has_operations_cuts_nobody_off() {
     // Two messages are more than an outbox may hold, so each push has to be flushed at once.
-    let limits = Limits { outbox_bytes: 4096, outbox_high_bytes: 4096, ..Limits::default() };
+    let limits =
+        LimitValues { outbox_bytes: 4096, outbox_high_bytes: 4096, ..LimitValues::default() }
+            .build()
+            .unwrap();
     // A log that answers later: the broadcast is then made by a task that tokio wants to yield.
     let home = tempfile::tempdir().expect("a folder");
     let log = SqliteLog::open(home.path().join("log"), &SqliteOptions::default()).expect("a log");

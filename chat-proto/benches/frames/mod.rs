@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use chat_proto::{
     Body, Dialect, DisplayName, Durability, Entry, Epoch, ErrorBody, ErrorCode, Joined, Key,
-    LeaveReason, Limits, Member, MembersView, Page, Position, RequestId, RoomName, Seq,
+    LeaveReason, LimitValues, Member, MembersView, Page, Position, RequestId, RoomName, Seq,
     ServerFrame, SessionId, Timestamp, UserId, Welcome,
 };
 
@@ -136,7 +136,7 @@ fn welcome() -> Welcome {
         resumed: false,
         durability: Durability::Disk,
         heartbeat_ms: 25_000,
-        limits: Limits::default(),
+        limits: LimitValues::default(),
         features: vec!["typing".into()],
         rooms: BTreeMap::new(),
     }

@@ -5,12 +5,12 @@ pub(crate) mod reader;
 use std::collections::BTreeMap;
 
 use chat_proto::{
-    ClientFrame, Dialect, Epoch, Key, LeaveReason, Limits, Position, Request, RequestId, Resume,
-    RoomName, Seq, ServerFrame, SessionId, Timestamp, UserId,
+    ClientFrame, Dialect, Epoch, Key, LeaveReason, LimitValues, Position, Request, RequestId,
+    Resume, RoomName, Seq, ServerFrame, SessionId, Timestamp, UserId,
 };
 use chat_state::{
-    Action, Actions, AddressKey, Appended, Config, ConnId, Event, Grant, Hub, Identity, LogHead,
-    LogPage, Mono, Now, Outcome, Probe,
+    Action, Actions, AddressKey, Appended, Config, ConnId, Connect, Event, Grant, Hub, Identity,
+    LogHead, LogPage, Mono, Now, Outcome, Probe,
 };
 
 /// Runs the call that it is given, once, and measures it.
@@ -21,7 +21,8 @@ pub(crate) struct World {
     hub: Hub,
     out: Actions,
     now: Now,
-    slots: u32,
+    /// Connections so far.
+    count: u32,
     last: Seq,
     epoch: Epoch,
 }
@@ -43,15 +44,21 @@ impl World {
     /// Makes sessions that are in no room.
     pub(crate) fn with_sessions(sessions: u32) -> Self {
         let most = 10_000_000;
-        let limits = Limits { connections: most, members: most, ..Limits::default() };
-        let limits = Limits { messages_per_10s: most, address_messages_per_10s: most, ..limits };
-        let limits = Limits { user_messages_per_10s: most, ..limits };
+        let limits = LimitValues {
+            connections: most,
+            members: most,
+            messages_per_10s: most,
+            address_messages_per_10s: most,
+            user_messages_per_10s: most,
+            ..LimitValues::default()
+        };
+        let limits = limits.build().expect("within bounds");
         let hub = Hub::new(Config { limits, ..Config::default() });
         let now = Now { mono: Mono(1), wall: Timestamp(1_700_000_000_000) };
         let epoch = Epoch::new("e1").expect("a plain word");
         // The adapter has one queue of actions for all calls.
         let out = Actions::with_capacity(4096);
-        let mut world = Self { hub, out, now, slots: 0, last: Seq::ZERO, epoch };
+        let mut world = Self { hub, out, now, count: 0, last: Seq::ZERO, epoch };
         for _ in 0..sessions {
             world.newcomer();
         }
@@ -110,7 +117,7 @@ impl World {
             reply_to: None,
         };
         self.handle(request(conn, message), meter);
-        self.handle_timeout(meter);
+        self.end_turn(meter);
         let appended = self.out.drain(..).find_map(|action| match action {
             Action::Append { token, .. } => Some(token),
             _ => None,
@@ -157,10 +164,11 @@ impl World {
     /// The time of everybody's heartbeat comes.
     pub(crate) fn heartbeat(&mut self, meter: Meter<'_>) {
         self.now.mono = self.now.mono.plus(25_000);
-        self.handle_timeout(meter);
-        assert!(self.out.len() >= self.slots as usize, "everybody was asked");
+        let (hub, out, now) = (&mut self.hub, &mut self.out, self.now);
+        meter(&mut || hub.handle_timeout(now, out));
+        assert!(self.out.len() >= self.count as usize, "everybody was asked");
         self.perform();
-        for slot in 0..self.slots {
+        for slot in 0..self.count {
             let conn = member(slot);
             let frame = ClientFrame::V1 { id: None, request: Request::Pong };
             self.handle(Event::Received { conn, frame }, &mut free);
@@ -168,20 +176,17 @@ impl World {
     }
 
     fn connect(&mut self, identity: Identity) -> ConnId {
-        let conn = member(self.slots);
-        self.slots += 1;
-        // Their heartbeats are not all due at the same time, nor before a million has come.
-        self.now.mono = self.now.mono.plus(u64::from(self.slots.is_multiple_of(64)));
-        let connected = Event::Connected {
-            conn,
-            session: session(conn.slot),
+        let connect = Connect {
+            session: session(self.count),
             dialect: Dialect::V1,
             identity,
             probe: Probe::Transport,
             peer: Some(AddressKey([7; 16])),
         };
-        self.handle(connected, &mut free);
-        conn
+        self.count += 1;
+        // Their heartbeats are not all due at the same time, nor before a million has come.
+        self.now.mono = self.now.mono.plus(u64::from(self.count.is_multiple_of(64)));
+        self.hub.connect(self.now, connect, &mut self.out)
     }
 
     fn handle(&mut self, event: Event, meter: Meter<'_>) {
@@ -189,14 +194,14 @@ impl World {
         let mut event = Some(event);
         meter(&mut || {
             if let Some(event) = event.take() {
-                hub.handle(now, event, out);
+                hub.handle(now, event, out).expect("the Hub has issued it");
             }
         });
     }
 
-    fn handle_timeout(&mut self, meter: Meter<'_>) {
+    fn end_turn(&mut self, meter: Meter<'_>) {
         let (hub, out, now) = (&mut self.hub, &mut self.out, self.now);
-        meter(&mut || hub.handle_timeout(now, out));
+        meter(&mut || hub.end_turn(now, out));
     }
 
     /// Does what was asked for: a room's log is empty when it is opened, all credentials are of the
@@ -252,8 +257,8 @@ fn hello(resume: Option<Resume>) -> Request {
     Request::Hello { name: None, token: None, features, resume: resume.map(Box::new) }
 }
 
-fn session(slot: u32) -> SessionId {
-    SessionId::new(&format!("k3XcQ2Vn8sTq7{slot:08}")).expect("letters and digits")
+fn session(n: u32) -> SessionId {
+    SessionId::new(&format!("k3XcQ2Vn8sTq7{n:08}")).expect("letters and digits")
 }
 
 fn room() -> RoomName {

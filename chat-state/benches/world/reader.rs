@@ -2,7 +2,7 @@
 use std::sync::Arc;
 
 use chat_proto::{
-    Body, DisplayName, Durability, Entry, Epoch, Joined, Key, Limits, MembersView, RequestId,
+    Body, DisplayName, Durability, Entry, Epoch, Joined, Key, LimitValues, MembersView, RequestId,
     RoomName, Seq, ServerFrame, SessionId, Timestamp, UserId, Welcome,
 };
 use chat_state::client::{Action, Actions, Client, Config, Delivery, Event, LinkId};
@@ -102,7 +102,7 @@ fn welcome(id: Option<RequestId>) -> Welcome {
         resumed: false,
         durability: Durability::Disk,
         heartbeat_ms: 25_000,
-        limits: Limits::default(),
+        limits: LimitValues::default(),
         features: Vec::new(),
         rooms: std::collections::BTreeMap::new(),
     }

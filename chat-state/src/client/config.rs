@@ -1,4 +1,4 @@
-//! What a Client is told when it is made.
+//! The settings of a Client.
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -7,33 +7,33 @@ use chat_proto::{DisplayName, Resume, Token};
 /// Settings of a Client.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The display name, where the server lets one choose it.
+    /// The display name to ask for. Servers that assign names ignore or refuse it.
     pub name: Option<DisplayName>,
-    /// A credential, where the server wants one.
+    /// The credential, for servers that require one.
     pub token: Option<Token>,
-    /// Optional parts of the protocol that are wanted.
+    /// Optional protocol features to request.
     pub features: Vec<String>,
-    /// How many of the newest entries to ask for with a join.
+    /// Number of newest entries to request with a join.
     pub history: u32,
-    /// A session of an earlier process that is to go on: its rooms are joined from the start.
+    /// The session of an earlier process to resume. Its rooms are joined from the start.
     pub resume: Option<Resume>,
-    /// Sends of one room in flight. More than 1 gives up their order where one is refused for a
-    /// while or its outcome is unknown. At least 1.
+    /// Messages of one room in flight at the same time, at least 1. With more than 1, a message
+    /// that has to be repeated may reach the log after a later one.
     pub window: u32,
-    /// Sends that wait or are in flight, over all rooms; beyond it one is refused at once.
+    /// Messages that may wait or be in flight, over all rooms. A message beyond it is refused.
     pub outbox_entries: u32,
-    /// Bytes of their contents; beyond it one is refused at once.
+    /// Bytes of their contents. A message beyond it is refused.
     pub outbox_bytes: u32,
-    /// Rooms at a time; beyond it one is left at once.
+    /// Rooms at the same time. A join beyond it is refused.
     pub rooms: u32,
-    /// Questions ([`Ask`](super::Ask)) at a time; beyond it one is refused at once.
-    pub asks: u32,
-    /// Entries of one room that are held while those before them are fetched; those beyond it are
-    /// fetched again.
-    pub held_entries: u32,
-    /// Bytes of them.
-    pub held_bytes: u32,
-    /// The times.
+    /// Open queries ([`Query`](super::Query)). A query beyond it is refused.
+    pub queries: u32,
+    /// Out-of-order entries of one room that are buffered until the missing ones are fetched. Later
+    /// entries are dropped and fetched again.
+    pub buffered_entries: u32,
+    /// Bytes of these entries.
+    pub buffered_bytes: u32,
+    /// Timeouts and delays.
     pub times: Times,
 }
 
@@ -49,46 +49,46 @@ impl Default for Config {
             outbox_entries: 1000,
             outbox_bytes: 1_048_576,
             rooms: 1024,
-            asks: 64,
-            held_entries: 256,
-            held_bytes: 262_144,
+            queries: 64,
+            buffered_entries: 256,
+            buffered_bytes: 262_144,
             times: Times::default(),
         }
     }
 }
 
-/// Durations, all in milliseconds.
+/// Timeouts and delays, all in milliseconds of the monotonic clock.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Times {
-    /// How long a transport may take to open.
+    /// Timeout for opening a transport.
     pub connect_ms: u64,
-    /// How long the server may take to answer `hello`.
+    /// Timeout for the reply to `hello`.
     pub hello_ms: u64,
-    /// How long it may take to answer another request; then it is sent again. A question is given
-    /// up after this time.
+    /// Timeout for the reply to another request, which is then sent again. A query ends after it.
     pub request_ms: u64,
-    /// How long the application may take to answer [`NeedToken`](super::Action::NeedToken).
+    /// Timeout for the answer to [`NeedToken`](super::Action::NeedToken).
     pub token_ms: u64,
-    /// The first delay after a loss is anything up to this, each further one up to the double.
+    /// Upper bound of the first back-off delay. It doubles with each further attempt; the delay is
+    /// drawn between 0 and the bound (full jitter).
     pub backoff_base_ms: u64,
-    /// No delay that the Client chooses is longer.
+    /// The largest upper bound of a back-off delay.
     pub backoff_max_ms: u64,
-    /// Where a close code says to come back at once, the delay is anything up to this.
+    /// Upper bound of the delay after a close code that says to resume at once.
     pub resume_spread_ms: u64,
-    /// A connection that has lasted this long counts as sound: delays begin anew after it.
+    /// A connection that was online for this long resets the back-off.
     pub stable_ms: u64,
-    /// How long the server may take to show a sign of life when it was asked for one.
+    /// Timeout for a sign of life after a probe.
     pub probe_ms: u64,
-    /// How long an entry that has to exist may take to come by itself before it is fetched.
+    /// Delay before an entry that is known to exist is requested, in case it arrives on its own.
     pub grace_ms: u64,
-    /// A refused request is sent again after this time at the earliest.
+    /// Shortest delay before a refused request is sent again.
     pub retry_min_ms: u64,
-    /// No delay that a server asks for is honoured beyond this.
+    /// Longest delay that a server can ask for.
     pub retry_max_ms: u64,
-    /// A send that has waited this long, by either clock, is given up. Servers remember keys for at
-    /// least 24 h; later, a repetition could double it.
+    /// A message that is not settled after this time expires. Servers remember keys for at least
+    /// 24 h; a later repetition could appear twice.
     pub send_expiry_ms: u64,
-    /// How often typing is told of one room at most.
+    /// Shortest interval between two typing notices for one room.
     pub typing_ms: u64,
 }
 

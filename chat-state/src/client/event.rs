@@ -1,304 +1,333 @@
-//! All that can happen to a Client, and all that it can ask for.
+//! What can happen to a Client, and what it asks its driver to do.
 use alloc::boxed::Box;
+use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use chat_proto::{
     Advice, Entry, Epoch, ErrorBody, HistoryRange, Key, LeaveReason, Member, MembersView, Page,
-    Request, RequestId, RoomName, RoomSummary, Seq, ServerFrame, Timestamp, Token, Welcome,
+    Request, RequestId, RoomName, RoomSummary, Seq, ServerFrame, Timestamp, Token, UserId, Welcome,
 };
 
 use crate::ids::Mono;
 
-/// A transport that the Client asked for. Numbers count up; what comes from an older one counts
-/// no more.
+/// A transport that the Client has asked for. Ids increase; events of an older transport are
+/// ignored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LinkId(pub u64);
 
-/// The application's name for something that it asked for; it comes back once, in
-/// [`Delivery::Settled`]. One that is still open must not be used again.
+/// The application's id for a message or query. It comes back exactly once, in
+/// [`Delivery::Settled`], and must not be used again before that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(pub u64);
 
 /// Something that happened.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// Connect, and keep connected. Changes nothing unless the Client is idle or stopped.
+    /// Connects, and stays connected. Ignored unless the Client is idle or stopped.
     Start,
-    /// Leave for good: close with 1000, settle every ticket, forget every room and the session.
+    /// Closes with 1000, settles every ticket, and forgets all rooms and the session.
     Stop,
-    /// A transport that was asked for is ready.
+    /// The requested transport is ready.
     Opened {
-        /// Which.
+        /// The transport.
         link: LinkId,
     },
-    /// A frame came.
+    /// A frame arrived.
     Received {
-        /// From where.
+        /// The transport that it arrived on.
         link: LinkId,
-        /// What.
+        /// The decoded frame.
         frame: ServerFrame,
     },
-    /// A text came that is no frame.
+    /// A text arrived that is not a valid frame.
     Malformed {
-        /// From where.
+        /// The transport that it arrived on.
         link: LinkId,
     },
-    /// Traffic came that is no frame (a WebSocket ping or pong): the server lives.
+    /// Other traffic arrived, such as a WebSocket ping or pong. It counts as a sign of life.
     Alive {
-        /// From where.
+        /// The transport that it arrived on.
         link: LinkId,
     },
-    /// The transport is gone, or could not be made.
+    /// The transport has ended, or could not be opened.
     Closed {
-        /// Which.
+        /// The transport.
         link: LinkId,
         /// The close code, if there was one.
         code: Option<u16>,
     },
-    /// The device woke up, or the network came back: ask for a sign of life, or skip the wait.
+    /// The device woke up or the network returned. Probes the connection, or connects at once.
     Wake,
-    /// A credential, in answer to [`Action::NeedToken`] or at any other time for the next `hello`.
-    /// Where the one of the present connection ends soon, it takes its place at once.
+    /// Supplies a credential, in answer to [`Action::NeedToken`] or at any other time. If the
+    /// present credential is about to expire, the new one replaces it on the same connection.
     Token {
-        /// `None`: there is none to be had.
+        /// `None` if no credential is available.
         token: Option<Token>,
     },
-    /// Be in this room, now and after every reconnect, until [`Event::Leave`].
+    /// Joins a room, and joins it again after every reconnect until [`Event::Leave`].
     Join {
-        /// Which room.
+        /// The room.
         room: RoomName,
     },
-    /// Leave a room; what was to be said there is said before.
+    /// Leaves a room after its queued messages are settled.
     Leave {
-        /// Which room.
+        /// The room.
         room: RoomName,
     },
-    /// Say something in a room that was joined.
+    /// Sends a message to a room that the application has joined.
     Send {
-        /// Settled by [`Outcome::Acked`] or by why not.
+        /// Settled with [`Outcome::Acked`] or with the reason for the failure.
         ticket: Ticket,
-        /// Which room.
+        /// The room.
         room: RoomName,
-        /// Fresh for this send: at least 64 random bits.
+        /// A fresh idempotency key with at least 64 random bits.
         key: Key,
         /// The text.
         content: Arc<str>,
-        /// The entry it answers.
+        /// The entry that the message answers.
         reply_to: Option<Seq>,
     },
-    /// Ask for something to read. It is asked again after a reconnect, until its time is up.
-    Ask {
-        /// Settled by the answer or by why there is none.
+    /// Sends a message that an earlier process has saved. Its room must be joined before.
+    Restore {
+        /// Settled as for [`Event::Send`].
         ticket: Ticket,
-        /// What.
-        ask: Ask,
+        /// The message, from [`Client::saved_messages`](super::Client::saved_messages).
+        message: Box<SavedMessage>,
     },
-    /// The user is typing, or has stopped. Dropped if it can't be sent at once.
+    /// Reads something from the server. The query is repeated after a reconnect until it times out.
+    Query {
+        /// Settled with the answer or with the reason for the failure.
+        ticket: Ticket,
+        /// What to read.
+        query: Query,
+    },
+    /// The user has started or stopped typing. Dropped if it cannot be sent at once.
     Typing {
-        /// Where.
+        /// The room.
         room: RoomName,
-        /// Begun or ended.
+        /// True if the user has started.
         active: bool,
     },
 }
 
-/// What an application can read.
+/// What an application can read from the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ask {
-    /// Entries of a room; settled by [`Outcome::Page`]. They are not delivered as entries.
+pub enum Query {
+    /// Reads entries of a room ([`Outcome::Page`]). They are not delivered as entries.
     History {
-        /// Which room.
+        /// The room.
         room: RoomName,
-        /// Which part.
+        /// The part of the history.
         range: HistoryRange,
-        /// How many at most; `None` means as many as the server allows.
+        /// The largest number of entries; `None` means the server's limit.
         limit: Option<u32>,
     },
-    /// Who is in a room; settled by [`Outcome::Members`].
+    /// Reads the members of a room ([`Outcome::Members`]).
     Members {
-        /// Which room.
+        /// The room.
         room: RoomName,
     },
-    /// Which rooms there are; settled by [`Outcome::Rooms`].
+    /// Reads the list of rooms ([`Outcome::Rooms`]).
     Rooms {
-        /// Go on after this room.
+        /// Continues after this room.
         after: Option<RoomName>,
     },
 }
 
-/// Something to be done, in order.
+/// A message that is not settled yet, in the form in which a later process can continue it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SavedMessage {
+    /// The room.
+    pub room: RoomName,
+    /// The idempotency key.
+    pub key: Key,
+    /// The text.
+    pub content: Arc<str>,
+    /// The entry that the message answers.
+    pub reply_to: Option<Seq>,
+    /// Wall-clock time at which the message was queued. Only a restart uses it: the monotonic clock
+    /// of the earlier process has no meaning in the later one.
+    pub queued: Timestamp,
+    /// The user as whom the message was last sent; `None` if it was never sent.
+    pub sent_as: Option<UserId>,
+}
+
+/// What the driver has to do, in order.
+pub type Actions = VecDeque<Action>;
+
+/// Something that the driver has to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Make a transport and answer [`Event::Opened`] or [`Event::Closed`].
+    /// Open a transport; answer with [`Event::Opened`] or [`Event::Closed`].
     Open {
-        /// Its name.
+        /// The id of the transport.
         link: LinkId,
     },
     /// Send a request.
     Transmit {
-        /// Where.
+        /// The transport.
         link: LinkId,
-        /// Returned in the reply.
+        /// The request id, which the reply repeats.
         id: Option<RequestId>,
-        /// What.
+        /// The request.
         request: Request,
     },
-    /// Flush what was sent, close and forget the transport. No event of it counts any more.
+    /// Flush, close and forget the transport. Its later events are ignored.
     Close {
-        /// Which.
+        /// The transport.
         link: LinkId,
         /// The close code for the server.
         code: u16,
     },
-    /// Get a fresh credential and answer [`Event::Token`]: the one before was refused, or ends
-    /// soon.
+    /// Get a fresh credential and answer with [`Event::Token`]: the last one was refused or is
+    /// about to expire.
     NeedToken,
     /// Hand this to the application.
     Deliver(Delivery),
 }
 
-/// What the application gets, in order.
+/// What the application receives, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Delivery {
-    /// The connection's state has changed.
+    /// The state of the connection has changed.
     State(State),
-    /// The server has taken the session: who one is, what holds. Its `rooms` are dealt with.
+    /// The server has accepted the session. The Client has handled its `rooms` already.
     Welcome(Box<Welcome>),
-    /// The session is a member of the room, for the first time or again; entries follow.
+    /// The session has become a member of the room, for the first time or again; entries follow.
     Joined {
-        /// Which room, as the server spells it where that is known.
+        /// The room, as the server spells it.
         room: RoomName,
-        /// Which log.
+        /// The epoch of the room's log.
         epoch: Epoch,
-        /// Whether the position began anew with this: the first entry that follows continues
-        /// nothing. If not, the next entry is the one after the last that was delivered.
+        /// True if the position starts anew: the next entry does not continue an earlier one.
+        /// Otherwise the next entry follows the last one that was delivered.
         fresh: bool,
-        /// Who is there; `None` after a recovery: [`Delivery::Members`] comes by itself.
+        /// The members; `None` after a recovery, where [`Delivery::Members`] follows.
         members: Option<MembersView>,
-        /// If `fresh`: whether there are entries before the first one that follows.
+        /// If `fresh`: true if there are entries before the first one that follows.
         has_more_before: bool,
     },
-    /// The room's next entry. Each is delivered once; within an epoch each is the one after the
-    /// one before, but for those that a [`Delivery::Lost`] names.
+    /// The room's next entry. Within an epoch each entry is delivered once and follows the one
+    /// before, except for those that a [`Delivery::Lost`] names.
     Entry(Arc<Entry>),
-    /// These entries are not to be had; the next one is the one after `to`.
+    /// These entries no longer exist; the next entry is the one after `to`.
     Lost {
-        /// Which room.
+        /// The room.
         room: RoomName,
-        /// The first of them.
+        /// The first lost entry.
         from: Seq,
-        /// The last of them.
+        /// The last lost entry.
         to: Seq,
     },
-    /// The room's log is another one: what was delivered of it counts no more. A
-    /// [`Delivery::Joined`] that is `fresh` follows.
+    /// The room has another log: the entries delivered so far are void. A [`Delivery::Joined`] that
+    /// is `fresh` follows.
     Reset {
-        /// Which room.
+        /// The room.
         room: RoomName,
-        /// The new log.
+        /// The epoch of the new log.
         epoch: Epoch,
     },
-    /// The session is no member any more and will not be by itself.
+    /// The session is no longer a member, and the Client does not join again on its own.
     Left {
-        /// Which room.
+        /// The room.
         room: RoomName,
-        /// Why.
+        /// The reason.
         why: LeftReason,
     },
-    /// Who is in a room, whatever was said before.
+    /// The members of a room. Replaces what was known before.
     Members {
-        /// Which room.
+        /// The room.
         room: RoomName,
-        /// All of them, or some and their number.
+        /// All members, or some of them with their total number.
         view: MembersView,
     },
-    /// How many are in a room that is too large for its members to be listed: of what was listed
-    /// before, some may be gone.
+    /// The number of members of a room that is too large to list. Members listed before may be
+    /// gone.
     Presence {
-        /// Which room.
+        /// The room.
         room: RoomName,
-        /// All of them.
+        /// The number of members.
         count: u64,
     },
-    /// Somebody has come.
-    Came {
-        /// Which room.
+    /// A member has joined.
+    MemberJoined {
+        /// The room.
         room: RoomName,
-        /// Who.
+        /// The member.
         member: Member,
     },
-    /// Somebody has gone.
-    Went {
-        /// Which room.
+    /// A member has left.
+    MemberLeft {
+        /// The room.
         room: RoomName,
-        /// Who.
+        /// The member.
         member: Member,
-        /// Why.
+        /// The reason.
         reason: LeaveReason,
     },
-    /// Somebody is typing, or has stopped.
+    /// A member has started or stopped typing.
     Typing {
-        /// Which room.
+        /// The room.
         room: RoomName,
-        /// Who.
+        /// The member.
         member: Member,
-        /// Begun or ended.
+        /// True if the member has started.
         active: bool,
     },
-    /// What became of something that was asked for: exactly one for each ticket.
+    /// The result of a message or query. Each ticket is settled exactly once.
     Settled {
-        /// Which.
+        /// The ticket.
         ticket: Ticket,
-        /// What became of it.
+        /// The result.
         outcome: Outcome,
     },
 }
 
-/// How the connection is.
+/// The state of the connection.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum State {
-    /// Never started.
+    /// The Client was never started.
     #[default]
     Idle,
-    /// A transport, the answer to `hello` or a credential is awaited.
+    /// The Client waits for a transport, the reply to `hello`, or a credential.
     Connecting,
-    /// The server has taken the session.
+    /// The server has accepted the session.
     Online,
-    /// The next attempt comes by itself.
+    /// The next attempt is scheduled.
     Waiting {
-        /// When.
+        /// The time of the next attempt.
         until: Mono,
     },
-    /// No attempt comes before [`Event::Start`]. Rooms and sends are kept, unless the application
-    /// stopped it.
+    /// No attempt is made before [`Event::Start`]. Rooms and messages are kept, unless the
+    /// application has stopped the Client.
     Stopped {
-        /// Why.
+        /// The reason.
         why: StopReason,
     },
 }
 
-/// Why a Client does not connect by itself.
+/// Why a Client does not reconnect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StopReason {
-    /// The application asked for it: nothing is kept.
+    /// The application asked for it. Nothing is kept.
     Asked,
-    /// The credential was refused, and there is no other or that was refused too.
+    /// The credential was refused, and there is no other or the other was refused too.
     Unauthorized,
-    /// The server refuses this `hello` for good.
+    /// The server refuses the `hello` permanently.
     Refused(Box<ErrorBody>),
-    /// The close code says not to come back: something has to be repaired first, or another
-    /// connection has taken the session.
+    /// The close code forbids reconnecting: something must be fixed first, or another connection
+    /// has taken over the session.
     Closed {
         /// The close code.
         code: u16,
         /// [`Advice::FixFirst`] or [`Advice::StayAway`].
         advice: Advice,
     },
-    /// The server said goodbye and asked not to come back.
+    /// The server said `bye` and asked not to reconnect.
     Bye {
-        /// Its reason.
+        /// The reason that the server gave.
         code: String,
     },
 }
@@ -308,47 +337,47 @@ pub enum StopReason {
 pub enum LeftReason {
     /// The application asked for it.
     Asked,
-    /// The server refuses to let the session in, or has put it out.
+    /// The server refuses the membership, or has ended it.
     Refused(Box<ErrorBody>),
-    /// More rooms than [`Config::rooms`](super::Config::rooms).
+    /// The limit [`Config::rooms`](super::Config::rooms) is reached.
     TooMany,
     /// The Client was stopped.
     Stopped,
 }
 
-/// What became of a ticket.
+/// The result of a ticket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The message is in the log.
     Acked {
-        /// Its place.
+        /// Its seq.
         seq: Seq,
-        /// When the server took it.
+        /// When the server accepted it.
         ts: Timestamp,
-        /// An earlier attempt had put it there.
+        /// True if an earlier attempt had stored it.
         duplicate: bool,
     },
-    /// The server refused it for good, or the Client did for the same reason. A message is not in
-    /// the log.
+    /// The server refuses the request permanently, or the Client does for the same reason. A
+    /// message is not in the log.
     Refused(Box<ErrorBody>),
-    /// The server refuses to take the message again, and what became of an earlier attempt is not
-    /// known: it may be in the log or not.
+    /// The message cannot be sent again, and the result of an earlier attempt is unknown: it may be
+    /// in the log or not.
     Unknown(Box<ErrorBody>),
-    /// The Client holds as much as it may; nothing was sent.
+    /// A limit of the Client is reached; nothing was sent.
     Full,
-    /// Its time was up. A message may be in the log or not.
+    /// The time is up. A message may be in the log or not.
     Expired,
     /// The Client was stopped. A message may be in the log or not.
     Stopped,
-    /// Answer to [`Ask::History`].
+    /// The answer to [`Query::History`].
     Page(Box<Page>),
-    /// Answer to [`Ask::Members`].
+    /// The answer to [`Query::Members`].
     Members(MembersView),
-    /// Answer to [`Ask::Rooms`].
+    /// The answer to [`Query::Rooms`].
     Rooms {
-        /// In the order of their names.
+        /// The rooms, ordered by name.
         rooms: Vec<RoomSummary>,
-        /// Whether there are more after the last one.
+        /// True if there are more after the last one.
         has_more: bool,
     },
 }

@@ -1,11 +1,10 @@
-//! The client's state machine: a session that goes on over any number of connections.
+//! The client's state machine: a session that continues over any number of connections.
 //!
 //! # How to drive it
 //!
-//! A [`Client`] gets [`Event`]s and answers [`Action`]s. It opens transports, joins the rooms that
-//! the application wants, and resumes them after each reconnect; it repeats what was not answered
-//! under the same key, and pages for what is missing, so that every message and every entry counts
-//! once.
+//! A [`Client`] takes [`Event`]s and returns [`Action`]s. It opens transports, joins rooms, and
+//! resumes them after each reconnect. It repeats unanswered messages under the same key and
+//! requests missing entries, so every message and every entry counts once.
 //!
 //! ```
 //! use chat_proto::{RoomName, Timestamp};
@@ -19,7 +18,7 @@
 //! client.handle(now, 8, Event::Start, &mut actions);
 //! while let Some(action) = actions.pop_front() {
 //!     if let Action::Open { link } = action {
-//!         // Connect; then `Event::Opened { link }`, or `Event::Closed` …
+//!         // Connect; then send `Event::Opened { link }` or `Event::Closed` …
 //!     }
 //! }
 //! let call_again_at = client.poll_timeout();
@@ -27,138 +26,116 @@
 //! # Ok::<(), chat_proto::NameError>(())
 //! ```
 //!
-//! # What it promises
+//! # Guarantees
 //!
-//! * Of each room, entries are delivered once and in order, each the one after the last, unless a
-//!   [`Delivery::Lost`] or [`Delivery::Reset`] says otherwise.
+//! * Entries of a room are delivered once and in order, each after the one before, unless a
+//!   [`Delivery::Lost`] or [`Delivery::Reset`] says otherwise. `Lost` names only entries that no
+//!   longer exist: an empty page is not a loss.
 //! * Each ticket is settled once. A message is sent under its key until it is acknowledged, refused
-//!   for good or too old; with a window of 1, a room's messages reach the log in the order in which
-//!   they were queued.
-//! * It is never stuck: it is idle or stopped, or [`Client::poll_timeout`] has a time.
+//!   permanently or expired. With a window of 1, a room's messages reach the log in the order in
+//!   which they were queued.
+//! * The Client is never stuck: unless it is idle or stopped, [`Client::poll_timeout`] has a time.
+//! * Deadlines use the monotonic clock, so a wall clock that steps has no effect. The wall clock is
+//!   read only when a message of an earlier process is restored.
 //!
-//! Keys count for one user. A guest whose session is gone gets another user id: its message is then
-//! looked for in the room before it is sent again, but one that reaches the log after that look
-//! stands there twice.
+//! A key counts for one user. A guest whose session has ended gets another user id. Its unanswered
+//! messages are then looked up in the room before they are sent again; a message that reaches the
+//! log after that appears twice. A Client with a credential never sends a message as another user
+//! than the one who queued it.
 //!
 //! # Files
 //!
-//! `connection` opens, greets, loses and comes back (`backoff` decides when), `liveness` notices
-//! the dead, `requests` ties replies to what was asked, `rooms` joins and leaves (`room` decides
-//! what is next), `door` lets entries through (`place` keeps them in order, `heal` decides when to
-//! page for missing ones), `sending` takes messages to the log (`outbox` keeps their order),
-//! `asks` answers the application's questions.
-mod asks;
+//! Every rule is an `impl Client` in a file of its own; the types below know none of the rules.
+//!
+//! | file | contents |
+//! |---|---|
+//! | `lifecycle`, `liveness` | opening, greeting, losing and probing the connection |
+//! | `incoming` | frames and replies of the server |
+//! | `membership`, `delivery`, `sending`, `querying` | rooms, entries, messages, queries |
+//! | `scheduling` | which request is sent next |
+//! | `machine` | the state that the rules share |
+//! | `room`, `position`, `gap`, `outbox` | a room, its entries and its messages |
+//! | `queries`, `requests`, `ready`, `timers` | what is open, and when to act |
+//! | `connection`, `session`, `backoff` | the connection, and when to reconnect |
+//! | `event`, `config` | the public types |
 mod backoff;
 mod config;
 mod connection;
-mod door;
+mod delivery;
 mod event;
-mod heal;
+mod gap;
+mod incoming;
+mod lifecycle;
 mod liveness;
+mod machine;
+mod membership;
 mod outbox;
-mod place;
+mod position;
+mod queries;
+mod querying;
+mod ready;
 mod requests;
 mod room;
-mod rooms;
+mod scheduling;
 mod sending;
 mod session;
 mod timers;
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
 
-use chat_proto::{Resume, RoomName};
+use chat_proto::Resume;
 
 pub use self::config::{Config, Times};
 pub use self::event::{
-    Action, Ask, Delivery, Event, LeftReason, LinkId, Outcome, State, StopReason, Ticket,
+    Action, Actions, Delivery, Event, LeftReason, LinkId, Outcome, Query, SavedMessage, State,
+    StopReason, Ticket,
 };
+pub use self::machine::Client;
 
-use self::asks::Asks;
 use self::connection::Connection;
-use self::outbox::Totals;
-use self::place::{Bounds, Place};
+use self::machine::Turn;
+use self::outbox::{Draft, OutboxTotals};
+use self::position::LogPosition;
+use self::queries::Queries;
+use self::ready::ReadyRooms;
 use self::requests::Requests;
 use self::room::{Intent, Room};
-use self::rooms::Ready;
 use self::session::Session;
-use self::timers::{Alarms, Timer};
+use self::timers::{Timer, Timers};
 use crate::ids::{Mono, Now};
 
-/// What a Client asks for, first in, first out.
-pub type Actions = VecDeque<Action>;
-
-/// The client-side state machine. It never waits, reads no clock and draws no random number.
-///
-/// *Invariant:* an event of a link that is not the present one changes nothing.
-#[derive(Debug)]
-pub struct Client {
-    config: Config,
-    connection: Connection,
-    session: Session,
-    rooms: BTreeMap<RoomName, Room>,
-    /// Rooms that may have something to ask for.
-    ready: Ready,
-    outbox: Totals,
-    asks: Asks,
-    requests: Requests,
-    /// Over the budget until then: nothing is asked for.
-    quiet: Option<Mono>,
-    timers: Alarms,
-}
-
-/// One call from outside: what it brings, and what comes of it.
-struct Turn<'a> {
-    now: Now,
-    random: u64,
-    out: &'a mut Actions,
-}
-
-impl Turn<'_> {
-    fn deliver(&mut self, delivery: Delivery) {
-        self.out.push_back(Action::Deliver(delivery));
-    }
-
-    fn settle(&mut self, ticket: Ticket, outcome: Outcome) {
-        self.deliver(Delivery::Settled { ticket, outcome });
-    }
-}
-
 impl Client {
-    /// Makes a Client that is idle. It is in no room, or wants to be in those of
-    /// [`Config::resume`].
+    /// Makes an idle Client. It is in no rooms, except for those of [`Config::resume`], which it
+    /// joins when it connects.
     #[must_use]
     pub fn new(mut config: Config) -> Self {
         let resume = config.resume.take();
+        let session = Session::new(resume.as_ref());
         let mut rooms = BTreeMap::new();
-        let session = resume.map_or_else(
-            || Session::new(None, 0),
-            |resume| {
-                for (name, position) in resume.rooms {
-                    let mut room = Room::new(name.clone());
-                    room.place = Some(Place::new(position));
-                    rooms.insert(name, room);
-                }
-                Session::new(Some(resume.session), resume.attempt)
-            },
-        );
+        for (name, position) in resume.map(|resume| resume.rooms).unwrap_or_default() {
+            let mut room = Room::new(name.clone());
+            room.position = Some(LogPosition::new(position));
+            rooms.insert(name, room);
+        }
         Self {
             config,
             connection: Connection::default(),
             session,
             rooms,
-            ready: Ready::default(),
-            outbox: Totals::default(),
-            asks: Asks::default(),
+            ready: ReadyRooms::default(),
+            outbox: OutboxTotals::default(),
+            queries: Queries::default(),
             requests: Requests::default(),
-            quiet: None,
-            timers: Alarms::default(),
+            rate_limited: None,
+            timers: Timers::default(),
         }
     }
 
-    /// Handles one event. Total: what comes too late, or from a link that is gone, changes nothing.
+    /// Handles one event. Late events, and events of an earlier link, are ignored.
     ///
-    /// `random` is fresh for every call; delays are drawn with it, so that a crowd of clients
-    /// spreads out.
+    /// `random` must be fresh for every call. It determines the delays, which spreads out many
+    /// clients.
     pub fn handle(&mut self, now: Now, random: u64, event: Event, out: &mut Actions) {
         let turn = &mut Turn { now, random, out };
         self.expire(turn);
@@ -174,28 +151,29 @@ impl Client {
             Event::Join { room } => self.join(room, turn),
             Event::Leave { room } => self.leave(room, turn),
             Event::Send { ticket, room, key, content, reply_to } => {
-                self.send(ticket, &room, (key, content, reply_to), turn);
+                self.send(ticket, &room, Draft { key, content, reply_to }, turn);
             }
-            Event::Ask { ticket, ask } => self.ask(ticket, ask, turn),
+            Event::Restore { ticket, message } => self.restore(ticket, *message, turn),
+            Event::Query { ticket, query } => self.query(ticket, query, turn),
             Event::Typing { room, active } => self.typing(room, active, turn),
         }
         self.pump(turn);
     }
 
-    /// Fires the timers that are due. A call too many changes nothing.
+    /// Fires the timers that are due. Spurious calls are harmless.
     pub fn handle_timeout(&mut self, now: Now, random: u64, out: &mut Actions) {
         let turn = &mut Turn { now, random, out };
         self.expire(turn);
-        // What is armed meanwhile waits for the next call, even if no time is left.
+        // Timers that are set meanwhile wait for the next call, even if they are due.
         for _ in 0..self.timers.len() {
             let Some(timer) = self.timers.pop_due(now.mono) else { break };
             match timer {
                 Timer::Phase => self.phase_due(turn),
-                Timer::Heard => self.heard_due(turn),
-                Timer::Quiet => self.quiet = None,
-                // Looked after above.
+                Timer::Liveness => self.liveness_due(turn),
+                Timer::RateLimit => self.rate_limited = None,
+                // `expire` has handled it above.
                 Timer::Expiry => {}
-                Timer::Asks => self.asks_due(turn),
+                Timer::Queries => self.queries_due(turn),
                 Timer::Request(request) => self.request_due(request, turn),
                 Timer::Room(room) => self.touch(&room, turn),
             }
@@ -203,66 +181,67 @@ impl Client {
         self.pump(turn);
     }
 
-    /// Returns when [`Client::handle_timeout`] wants to be called.
+    /// Returns when to call [`Client::handle_timeout`].
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Mono> {
         self.timers.next()
     }
 
-    /// Returns how the connection is.
+    /// Returns the state of the connection.
     #[must_use]
     pub fn state(&self) -> State {
         self.connection.state()
     }
 
-    /// Returns what a later process needs to go on with the session, see [`Config::resume`]: how
-    /// far the rooms were delivered that are not being left. `None` before the first `welcome` and
+    /// Returns what a later process needs to resume the session ([`Config::resume`]): the positions
+    /// of all rooms that the application is not leaving. `None` before the first `welcome` and
     /// after a stop.
     #[must_use]
     pub fn resume(&self) -> Option<Resume> {
         let stay = self.rooms.values().filter(|room| room.intent == Intent::Stay);
         let rooms =
-            stay.filter_map(|room| Some((room.name.clone(), room.place.as_ref()?.position())));
+            stay.filter_map(|room| Some((room.name.clone(), room.position.as_ref()?.position())));
         self.session.resume(rooms)
     }
 
-    /// Returns what the Client holds, for metrics and for tests that want it empty.
+    /// Returns the unsettled messages for a later process, which continues them with
+    /// [`Event::Restore`]. The messages of one room are in their order.
+    #[must_use]
+    pub fn saved_messages(&self, now: Now) -> Vec<SavedMessage> {
+        self.saved(now)
+    }
+
+    /// Returns the sizes of the Client's collections.
     #[must_use]
     pub fn stats(&self) -> Stats {
+        let positions = self.rooms.values().filter_map(|room| room.position.as_ref());
         Stats {
             rooms: self.rooms.len(),
             outbox_entries: self.outbox.entries,
             outbox_bytes: self.outbox.bytes,
-            asks: self.asks.len(),
+            queries: self.queries.len(),
             requests: self.requests.len(),
-            held: self.rooms.values().filter_map(|room| Some(room.place.as_ref()?.held())).sum(),
+            buffered: positions.map(LogPosition::buffered).sum(),
             timers: self.timers.len(),
-        }
-    }
-
-    fn bounds(&self) -> Bounds {
-        Bounds {
-            entries: self.config.held_entries as usize,
-            bytes: self.config.held_bytes as usize,
         }
     }
 }
 
-/// How much a Client holds.
+/// The sizes of a Client's collections.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
-    /// Rooms that are wanted, or being left.
+    /// Rooms that the application has joined or is leaving.
     pub rooms: usize,
-    /// Sends that wait or are in flight.
+    /// Messages that are not settled.
     pub outbox_entries: usize,
     /// Bytes of their contents.
     pub outbox_bytes: usize,
-    /// Questions without an answer yet.
-    pub asks: usize,
-    /// Requests whose reply is due.
+    /// Queries that are not answered.
+    pub queries: usize,
+    /// Requests in flight.
     pub requests: usize,
-    /// Entries that are held until those before them have come.
-    pub held: usize,
-    /// Timers that are armed.
+    /// Entries that wait for missing ones.
+    pub buffered: usize,
+    /// Timers that are set.
     pub timers: usize,
 }

@@ -1,55 +1,127 @@
-//! What the application has to say in one room.
+//! The messages of one room that are not settled.
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 
 use chat_proto::{ErrorBody, ErrorCode, Key, Request, RoomName, Seq, Timestamp, UserId};
 
-use super::event::{Outcome, Ticket};
+use super::event::{Outcome, SavedMessage, Ticket};
 use crate::ids::{Mono, Now};
 
-/// A message until it is settled.
+/// A message that is not settled.
 #[derive(Debug)]
-pub(super) struct Send {
+pub(super) struct Pending {
     pub(super) ticket: Ticket,
     pub(super) key: Key,
     pub(super) content: Arc<str>,
     pub(super) reply_to: Option<Seq>,
-    /// When it was queued, by both clocks.
-    pub(super) born: Now,
-    pub(super) state: SendState,
-    /// As whom it was sent last: keys count for one user only.
+    /// When the message was queued.
+    queued: Mono,
+    /// Its age at that time in milliseconds, if an earlier process had queued it.
+    earlier_ms: u64,
+    pub(super) state: PendingState,
+    /// The user as whom it was sent last: a key counts for one user only.
     pub(super) sent_as: Option<UserId>,
-    /// Attempts in a row that may be repeated.
+    /// Attempts in a row that were refused and may be repeated.
     pub(super) tries: u32,
-    /// How often it was refused because the session was no member.
-    pub(super) outside: u32,
-    /// Nobody knows what became of an attempt.
+    /// Attempts that were refused because the session was not a member.
+    pub(super) not_member: u32,
+    /// The result of an attempt is unknown.
     pub(super) in_doubt: bool,
 }
 
+/// What the application wants to send.
+#[derive(Debug)]
+pub(super) struct Draft {
+    pub(super) key: Key,
+    pub(super) content: Arc<str>,
+    pub(super) reply_to: Option<Seq>,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum SendState {
+pub(super) enum PendingState {
     Ready,
     /// This request is not answered yet.
     InFlight(u64),
-    /// It may be sent at this time.
+    /// The message may be sent at this time.
     Waiting(Mono),
 }
 
-/// Which send may go out.
+/// The `ack` of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Ack {
+    pub(super) seq: Seq,
+    pub(super) ts: Timestamp,
+    pub(super) duplicate: bool,
+}
+
+impl From<Ack> for Outcome {
+    fn from(Ack { seq, ts, duplicate }: Ack) -> Self {
+        Self::Acked { seq, ts, duplicate }
+    }
+}
+
+/// The next message that may be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Eligible {
-    /// The one at this place.
+    /// The one at this index.
     Now(usize),
     /// One at this time.
     At(Mono),
-    /// None before something happens.
+    /// None until something happens.
     None,
 }
 
-impl Send {
+/// Whether the room's entries were delivered up to its head, as far as the Client knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Completeness {
+    Complete,
+    Behind,
+}
+
+impl Pending {
+    /// Makes a message that is queued now.
+    pub(super) fn new(ticket: Ticket, draft: Draft, now: Mono) -> Self {
+        Self {
+            ticket,
+            key: draft.key,
+            content: draft.content,
+            reply_to: draft.reply_to,
+            queued: now,
+            earlier_ms: 0,
+            state: PendingState::Ready,
+            sent_as: None,
+            tries: 0,
+            not_member: 0,
+            in_doubt: false,
+        }
+    }
+
+    /// Continues a message of an earlier process. Its age comes from the wall clock, which is not
+    /// used for it again.
+    pub(super) fn restored(ticket: Ticket, saved: SavedMessage, now: Now) -> Self {
+        let SavedMessage { room: _, key, content, reply_to, queued, sent_as } = saved;
+        Self {
+            earlier_ms: now.wall.0.saturating_sub(queued.0),
+            in_doubt: sent_as.is_some(),
+            sent_as,
+            ..Self::new(ticket, Draft { key, content, reply_to }, now.mono)
+        }
+    }
+
+    /// Returns what a later process needs to continue the message.
+    pub(super) fn saved(&self, room: RoomName, now: Now) -> SavedMessage {
+        let age_ms = now.mono.since(self.queued).saturating_add(self.earlier_ms);
+        SavedMessage {
+            room,
+            key: self.key.clone(),
+            content: self.content.clone(),
+            reply_to: self.reply_to,
+            queued: Timestamp(now.wall.0.saturating_sub(age_ms)),
+            sent_as: self.sent_as.clone(),
+        }
+    }
+
     pub(super) fn request(&self, room: RoomName) -> Request {
         Request::Message {
             room,
@@ -59,92 +131,92 @@ impl Send {
         }
     }
 
-    /// The attempt that is under way will not be answered, or the answer says nothing.
-    pub(super) fn doubt(&mut self) {
-        self.in_doubt = true;
-        self.state = SendState::Ready;
+    /// Returns when the message expires, by the monotonic clock.
+    pub(super) fn expires(&self, expiry_ms: u64) -> Mono {
+        self.queued.plus(expiry_ms.saturating_sub(self.earlier_ms))
     }
 
-    /// What it comes to if it is not sent again because of this error.
+    /// Records that the result of the attempt in flight stays unknown.
+    pub(super) fn doubt(&mut self) {
+        self.in_doubt = true;
+        self.state = PendingState::Ready;
+    }
+
+    /// Returns the outcome if the message is not sent again because of this error.
     pub(super) fn refused(&self, error: Box<ErrorBody>) -> Outcome {
-        // What the log has under this key is something else.
-        let conflict = error.code == ErrorCode::IdempotencyConflict;
-        let in_flight = matches!(self.state, SendState::InFlight(_));
-        if (self.in_doubt || in_flight) && !conflict {
+        // A conflict tells that the log holds another message under this key.
+        let is_conflict = error.code == ErrorCode::IdempotencyConflict;
+        let is_in_flight = matches!(self.state, PendingState::InFlight(_));
+        if (self.in_doubt || is_in_flight) && !is_conflict {
             Outcome::Unknown(error)
         } else {
             Outcome::Refused(error)
         }
     }
-
-    fn is_older_than(&self, now: Now, ms: u64) -> bool {
-        let by_wall = now.wall.0.saturating_sub(self.born.wall.0) >= ms;
-        by_wall || now.mono.since(self.born.mono) >= ms
-    }
 }
 
-/// The sends of one room, in order.
+/// The messages of one room in the order in which they were queued. Bounded by the limits of the
+/// outbox.
 ///
-/// *Invariant:* only the first ones, as many as the window, are or were sent; the others wait. With
-/// a window of 1 they reach the log in this order, whatever happens to single attempts.
+/// *Invariant:* only the first `window` messages are or were sent. With a window of 1, messages
+/// reach the log in this order, whatever happens to single attempts.
 #[derive(Debug, Default)]
-pub(super) struct Sends(VecDeque<Send>);
+pub(super) struct Outbox(VecDeque<Pending>);
 
-impl Sends {
+impl Outbox {
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    pub(super) fn push(&mut self, send: Send) {
-        self.0.push_back(send);
+    pub(super) fn push(&mut self, message: Pending) {
+        self.0.push_back(message);
     }
 
-    pub(super) fn get(&self, at: usize) -> Option<&Send> {
-        self.0.get(at)
-    }
-
-    pub(super) fn get_mut(&mut self, at: usize) -> Option<&mut Send> {
+    pub(super) fn get_mut(&mut self, at: usize) -> Option<&mut Pending> {
         self.0.get_mut(at)
     }
 
-    pub(super) fn remove(&mut self, at: usize) -> Option<Send> {
+    pub(super) fn remove(&mut self, at: usize) -> Option<Pending> {
         self.0.remove(at)
     }
 
-    pub(super) fn drain(&mut self) -> impl Iterator<Item = Send> {
-        self.0.drain(..)
+    /// Takes all messages.
+    pub(super) fn take(&mut self) -> VecDeque<Pending> {
+        core::mem::take(&mut self.0)
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Send> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Pending> {
         self.0.iter()
     }
 
-    /// Finds the send that this request is about.
+    /// Returns the index of the message that this request has sent.
     pub(super) fn in_flight(&self, request: u64) -> Option<usize> {
-        self.0.iter().position(|send| send.state == SendState::InFlight(request))
+        self.0.iter().position(|message| message.state == PendingState::InFlight(request))
     }
 
-    /// Finds the send that this key names, if it was sent: what has the key is its entry.
+    /// Returns the index of the message with this key, if it was sent.
     pub(super) fn sent_with(&self, key: &Key) -> Option<usize> {
-        self.0.iter().position(|send| send.sent_as.is_some() && send.key == *key)
+        self.0.iter().position(|message| message.sent_as.is_some() && message.key == *key)
     }
 
-    /// Decides which send is next. One that was sent as another user waits until the room is not
-    /// behind: if it is in the log, it is found there, and the key would not keep it from doubling.
+    /// Returns the next message to send. A message that was sent as another user waits until the
+    /// room is complete: if the log has it, the Client finds it there. Its key would not prevent a
+    /// second copy.
     pub(super) fn eligible(
         &self,
         now: Mono,
         window: u32,
-        (user, is_behind): (Option<&UserId>, bool),
+        user: Option<&UserId>,
+        completeness: Completeness,
     ) -> Eligible {
         let mut first = Eligible::None;
-        for (at, send) in self.0.iter().enumerate().take(window.max(1) as usize) {
-            let until = match send.state {
-                SendState::InFlight(_) => continue,
-                SendState::Waiting(until) if until > now => until,
-                SendState::Ready | SendState::Waiting(_) => {
-                    let as_other = send.sent_as.is_some() && send.sent_as.as_ref() != user;
-                    if as_other && is_behind {
+        for (at, message) in self.0.iter().enumerate().take(window.max(1) as usize) {
+            let until = match message.state {
+                PendingState::InFlight(_) => continue,
+                PendingState::Waiting(until) if until > now => until,
+                PendingState::Ready | PendingState::Waiting(_) => {
+                    let is_foreign = message.sent_as.is_some() && message.sent_as.as_ref() != user;
+                    if is_foreign && completeness == Completeness::Behind {
                         continue;
                     }
                     return Eligible::Now(at);
@@ -158,57 +230,49 @@ impl Sends {
         first
     }
 
-    /// Notes that the connection is gone: what was in flight has an unknown outcome.
-    pub(super) fn cut(&mut self) {
-        for send in &mut self.0 {
-            if let SendState::InFlight(_) = send.state {
-                send.doubt();
+    /// Records that the connection has ended: the results of attempts in flight stay unknown.
+    pub(super) fn disconnected(&mut self) {
+        for message in &mut self.0 {
+            if let PendingState::InFlight(_) = message.state {
+                message.doubt();
             }
         }
     }
 
-    /// Takes those that are too old.
-    pub(super) fn expired(&mut self, now: Now, ms: u64) -> Vec<Send> {
-        let mut expired = Vec::new();
-        let kept = self.0.drain(..).filter_map(|send| {
-            if send.is_older_than(now, ms) {
-                expired.push(send);
-                return None;
-            }
-            Some(send)
-        });
-        self.0 = kept.collect();
+    /// Takes the messages that have expired.
+    pub(super) fn take_expired(&mut self, now: Mono, expiry_ms: u64) -> VecDeque<Pending> {
+        let (expired, kept) =
+            self.take().into_iter().partition(|message| message.expires(expiry_ms) <= now);
+        self.0 = kept;
         expired
     }
 }
 
-/// How much there is to say over all rooms, and when the oldest of it is too old.
+/// The size of all outboxes, and when their first message expires.
 #[derive(Debug, Default)]
-pub(super) struct Totals {
+pub(super) struct OutboxTotals {
     pub(super) entries: usize,
     pub(super) bytes: usize,
-    /// When to look for what is too old, by either clock; not later than it has to be.
-    pub(super) look: Option<(Mono, Timestamp)>,
+    /// When to look for expired messages; at the expiry of the first one or earlier.
+    pub(super) expires: Option<Mono>,
 }
 
-impl Totals {
-    pub(super) fn add(&mut self, send: &Send, expiry_ms: u64) {
+impl OutboxTotals {
+    pub(super) fn add(&mut self, message: &Pending, expiry_ms: u64) {
         self.entries += 1;
-        self.bytes += send.content.len();
-        self.look_at(send.born, expiry_ms);
+        self.bytes += message.content.len();
+        self.expires_at(message.expires(expiry_ms));
     }
 
-    pub(super) fn remove(&mut self, send: &Send) {
+    pub(super) fn remove(&mut self, message: &Pending) {
         self.entries -= 1;
-        self.bytes -= send.content.len();
+        self.bytes -= message.content.len();
         if self.entries == 0 {
-            self.look = None;
+            self.expires = None;
         }
     }
 
-    pub(super) fn look_at(&mut self, born: Now, expiry_ms: u64) {
-        let mono = born.mono.plus(expiry_ms);
-        let wall = Timestamp(born.wall.0.saturating_add(expiry_ms));
-        self.look = Some(self.look.map_or((mono, wall), |(m, w)| (m.min(mono), w.min(wall))));
+    pub(super) fn expires_at(&mut self, at: Mono) {
+        self.expires = Some(self.expires.map_or(at, |earlier| earlier.min(at)));
     }
 }

@@ -1,70 +1,70 @@
-//! A room that the application wants to be in, or leaves.
+//! A room of the Client.
 use chat_proto::{RoomName, Seq, UserId};
 
-use super::heal::{Evidence, Heal, Moved};
-use super::outbox::{Eligible, Sends};
-use super::place::Place;
-use super::{Config, backoff};
+use super::backoff::{self, Draw, RetryAfter};
+use super::config::{Config, Times};
+use super::gap::{Evidence, GapRepair, Progress};
+use super::outbox::{Completeness, Eligible, Outbox};
+use super::position::LogPosition;
 use crate::ids::Mono;
 
-/// What a Client knows of a room.
+/// A room that the application has joined, or is leaving.
 #[derive(Debug)]
 pub(super) struct Room {
-    /// As the server spells it, once that is known.
+    /// The name, spelled as the server does once that is known.
     pub(super) name: RoomName,
     pub(super) intent: Intent,
     pub(super) stage: Stage,
     /// The server may have the session in the room on this connection.
-    pub(super) entered: bool,
-    pub(super) place: Option<Place>,
-    /// What was delivered counts no more, and the application does not know yet.
-    pub(super) renounced: bool,
-    pub(super) heal: Heal,
-    pub(super) sends: Sends,
-    /// Joins and leaves in a row that were refused for a while.
+    pub(super) may_be_member: bool,
+    pub(super) position: Option<LogPosition>,
+    /// The entries delivered so far are void, and the application was not told yet.
+    pub(super) reset_pending: bool,
+    pub(super) gap: GapRepair,
+    pub(super) outbox: Outbox,
+    /// Joins and leaves in a row that were refused and may be repeated.
     tries: u32,
-    /// When the next one may be tried.
-    wait: Option<Mono>,
-    /// When typing was last told, if it was not ended since.
+    /// When the next one may be sent.
+    retry_at: Option<Mono>,
+    /// When the last typing notice was sent, unless typing has stopped since.
     pub(super) typing: Option<Mono>,
 }
 
 /// What the application wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Intent {
-    /// To be in the room.
+    /// To be a member.
     Stay,
-    /// To be out of it, once all is said.
+    /// To leave once all messages are settled.
     Leave,
-    /// To leave it and then to join it again.
+    /// To leave, and then to join again.
     LeaveAndJoin,
 }
 
-/// How far the room is on this connection.
+/// The progress of the membership on this connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
-    /// Nothing is under way.
     Out,
-    /// `hello` named it.
+    /// The room is named in a `hello` that is not answered yet.
     Resuming,
-    /// This join is not answered yet.
+    /// This `join` is not answered yet.
     Joining(u64),
-    /// The session is a member, and entries come.
-    In,
-    /// This leave is not answered yet.
-    Parting(u64),
+    /// The session is a member, and entries arrive.
+    Member,
+    /// This `leave` is not answered yet.
+    Leaving(u64),
 }
 
-/// What a room has to ask for next.
+/// What a room has to request next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Next {
+pub(super) enum Step {
     Join,
-    /// The entries after this place.
-    Page(Seq),
-    /// The send at this place of the queue.
-    Send(usize),
     Leave,
-    /// Nothing before this time; `None`: before something happens.
+    /// The page after this entry.
+    Page(Seq),
+    /// The message at this index of the outbox.
+    Message(usize),
+    /// Nothing before this time; `None` means until something happens.
     Wait(Option<Mono>),
 }
 
@@ -74,91 +74,105 @@ impl Room {
             name,
             intent: Intent::Stay,
             stage: Stage::Out,
-            entered: false,
-            place: None,
-            renounced: false,
-            heal: Heal::default(),
-            sends: Sends::default(),
+            may_be_member: false,
+            position: None,
+            reset_pending: false,
+            gap: GapRepair::default(),
+            outbox: Outbox::default(),
             tries: 0,
-            wait: None,
+            retry_at: None,
             typing: None,
         }
     }
 
-    /// Decides what comes next. A leave comes after all that is to be said.
-    pub(super) fn next(&self, now: Mono, config: &Config, user: Option<&UserId>) -> Next {
-        let leaves = self.intent != Intent::Stay && self.sends.is_empty();
-        let wait = self.wait.filter(|at| *at > now);
+    /// Decides what to request next. A leave follows after all messages are settled.
+    pub(super) fn next(&self, now: Mono, config: &Config, user: Option<&UserId>) -> Step {
+        let leaves = self.intent != Intent::Stay && self.outbox.is_empty();
+        let wait = self.retry_at.filter(|at| *at > now);
         match self.stage {
-            Stage::Resuming | Stage::Joining(_) | Stage::Parting(_) => Next::Wait(None),
-            Stage::Out | Stage::In if leaves => wait.map_or(Next::Leave, |at| Next::Wait(Some(at))),
-            Stage::Out => wait.map_or(Next::Join, |at| Next::Wait(Some(at))),
-            Stage::In => self.next_inside(now, config, user),
+            Stage::Resuming | Stage::Joining(_) | Stage::Leaving(_) => Step::Wait(None),
+            Stage::Out | Stage::Member if leaves => {
+                wait.map_or(Step::Leave, |at| Step::Wait(Some(at)))
+            }
+            Stage::Out => wait.map_or(Step::Join, |at| Step::Wait(Some(at))),
+            Stage::Member => self.next_as_member(now, config, user),
         }
     }
 
-    fn next_inside(&self, now: Mono, config: &Config, user: Option<&UserId>) -> Next {
-        let due = self.heal.due();
-        if let Some(place) = self.place.as_ref().filter(|_| due.is_some_and(|at| at <= now)) {
-            return Next::Page(place.cursor());
+    fn next_as_member(&self, now: Mono, config: &Config, user: Option<&UserId>) -> Step {
+        let page = self.gap.due();
+        if let Some(position) = self.position.as_ref().filter(|_| page.is_some_and(|at| at <= now))
+        {
+            return Step::Page(position.cursor());
         }
-        let send = match self.sends.eligible(now, config.window, (user, self.is_behind())) {
-            Eligible::Now(at) => return Next::Send(at),
+        let message = match self.outbox.eligible(now, config.window, user, self.completeness()) {
+            Eligible::Now(at) => return Step::Message(at),
             Eligible::At(at) => Some(at),
             Eligible::None => None,
         };
-        Next::Wait([due, send].into_iter().flatten().min())
+        Step::Wait([page, message].into_iter().flatten().min())
     }
 
-    pub(super) fn is_behind(&self) -> bool {
-        self.place.as_ref().is_some_and(Place::is_behind)
+    /// Returns whether a message that is not among the delivered entries is missing in the log. An
+    /// announcement that nothing confirms does not hold back messages.
+    fn completeness(&self) -> Completeness {
+        let is_behind = self.position.as_ref().is_some_and(|position| {
+            let is_confirmed = position.buffered() > 0 || !self.gap.is_unconfirmed();
+            position.is_behind() && is_confirmed
+        });
+        if is_behind { Completeness::Behind } else { Completeness::Complete }
     }
 
-    /// Tells whether the room is to be forgotten: it is left, and all is said.
+    /// Returns true if the room can be forgotten: it is left, and all messages are settled.
     pub(super) fn is_done(&self) -> bool {
-        let left = self.stage == Stage::Out && !self.entered;
-        left && self.intent != Intent::Stay && self.sends.is_empty()
+        let is_out = self.stage == Stage::Out && !self.may_be_member;
+        is_out && self.intent != Intent::Stay && self.outbox.is_empty()
     }
 
-    pub(super) fn review(&mut self, now: Mono, config: &Config, change: (Moved, Evidence)) {
-        let is_behind = self.is_behind();
-        self.heal.review(now, &config.times, is_behind, change);
-    }
-
-    /// Notes that the session is in the room.
-    pub(super) fn enter(&mut self) {
-        self.stage = Stage::In;
-        self.entered = true;
-        self.tries = 0;
-        self.wait = None;
-    }
-
-    /// Notes that the session is not in the room any more, though it does not want to leave.
-    pub(super) fn drop_out(&mut self) {
-        self.stage = Stage::Out;
-        self.entered = false;
-        self.heal.interrupt();
-    }
-
-    /// Notes that a join or leave was not done and may be tried again later.
-    pub(super) fn refused_for_now(
+    /// Schedules a page if entries are missing.
+    pub(super) fn review_gap(
         &mut self,
         now: Mono,
-        config: &Config,
-        (after_ms, random): (Option<u64>, u64),
+        times: &Times,
+        progress: Progress,
+        evidence: Evidence,
     ) {
-        let wait = backoff::retry(&config.times, self.tries, after_ms, random);
+        if self.position.as_ref().is_some_and(LogPosition::is_behind) {
+            self.gap.missing(now, times, progress, evidence);
+        } else {
+            self.gap.complete(progress);
+        }
+    }
+
+    /// Records that the session is a member.
+    pub(super) fn become_member(&mut self) {
+        self.stage = Stage::Member;
+        self.may_be_member = true;
+        self.tries = 0;
+        self.retry_at = None;
+    }
+
+    /// Records that the session is not a member.
+    pub(super) fn lose_membership(&mut self) {
+        self.stage = Stage::Out;
+        self.may_be_member = false;
+        self.gap.interrupt();
+    }
+
+    /// Repeats a join or leave later.
+    pub(super) fn retry_later(&mut self, times: &Times, after: RetryAfter, draw: Draw) {
+        let wait = backoff::retry(times, self.tries, after, draw.random);
         self.tries = self.tries.saturating_add(1);
-        self.wait = Some(now.plus(wait));
+        self.retry_at = Some(draw.now.plus(wait));
         self.stage = Stage::Out;
     }
 
-    /// Notes that the connection is gone.
-    pub(super) fn cut(&mut self) {
-        self.drop_out();
+    /// Records that the connection has ended.
+    pub(super) fn disconnected(&mut self) {
+        self.lose_membership();
         self.typing = None;
         self.tries = 0;
-        self.wait = None;
-        self.sends.cut();
+        self.retry_at = None;
+        self.outbox.disconnected();
     }
 }

@@ -1,24 +1,24 @@
-//! Takes messages to the log: each under its key, until it is settled.
+//! Sends messages, each under its key, until they are settled.
 use alloc::boxed::Box;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use chat_proto::{ErrorBody, ErrorCode, Key, Request, RoomName, Seq, Timestamp};
+use chat_proto::{ErrorBody, ErrorCode, Request, RoomName};
 
-use super::event::{LinkId, Outcome, Ticket};
-use super::heal::Evidence;
-use super::outbox::{Send, SendState};
+use super::backoff::{self, RetryAfter};
+use super::event::{LinkId, Outcome, SavedMessage, Ticket};
+use super::gap::Evidence;
+use super::machine::{Client, Turn, local_error};
+use super::outbox::{Ack, Draft, Pending, PendingState};
 use super::requests::Purpose;
 use super::room::{Intent, Room, Stage};
-use super::rooms::local_error;
 use super::timers::Timer;
-use super::{Client, Turn, backoff};
+use crate::ids::Now;
 
-/// How often a message is sent again because the session was not in the room.
-const OUTSIDE_MAX: u32 = 4;
+/// How often a message is sent again after the server has said that the session is not a member.
+const NOT_MEMBER_MAX: u32 = 4;
 
-/// Tells whether an error leaves open what became of the attempt that it answers. All other codes
-/// of the protocol say that it is not in the log, and so does whatever is refused for good.
+/// Returns true if the error leaves the result of its attempt open. All other codes of the
+/// protocol, and all permanent refusals, say that the message is not in the log.
 fn leaves_doubt(error: &ErrorBody) -> bool {
     error.retryable && matches!(error.code, ErrorCode::UnknownOutcome | ErrorCode::Unknown)
 }
@@ -28,144 +28,173 @@ impl Client {
         &mut self,
         ticket: Ticket,
         name: &RoomName,
-        (key, content, reply_to): (Key, Arc<str>, Option<Seq>),
+        draft: Draft,
         turn: &mut Turn<'_>,
     ) {
-        let wanted = |room: &&mut Room| room.intent != Intent::Leave;
-        let Some(room) = self.rooms.get_mut(name).filter(wanted) else {
+        self.queue(name, Pending::new(ticket, draft, turn.now.mono), turn);
+    }
+
+    /// Continues a message of an earlier process.
+    pub(super) fn restore(&mut self, ticket: Ticket, saved: SavedMessage, turn: &mut Turn<'_>) {
+        let name = saved.room.clone();
+        if let Some(user) = &saved.sent_as {
+            self.session.remember(user);
+        }
+        self.queue(&name, Pending::restored(ticket, saved, turn.now), turn);
+        self.expire(turn);
+    }
+
+    /// Returns what a later process needs to continue the unsettled messages, in order within each
+    /// room.
+    pub(super) fn saved(&self, now: Now) -> Vec<SavedMessage> {
+        let mut saved = Vec::with_capacity(self.outbox.entries);
+        for room in self.rooms.values() {
+            saved.extend(room.outbox.iter().map(|message| message.saved(room.name.clone(), now)));
+        }
+        saved
+    }
+
+    fn queue(&mut self, name: &RoomName, message: Pending, turn: &mut Turn<'_>) {
+        let is_wanted = |room: &&mut Room| room.intent != Intent::Leave;
+        let Some(room) = self.rooms.get_mut(name).filter(is_wanted) else {
             let error = local_error(ErrorCode::NotMember, "the room was not joined", name);
-            return turn.settle(ticket, Outcome::Refused(error));
+            return turn.settle(message.ticket, Outcome::Refused(error));
         };
-        let bytes = self.outbox.bytes.saturating_add(content.len());
+        let bytes = self.outbox.bytes.saturating_add(message.content.len());
         if self.outbox.entries >= self.config.outbox_entries as usize
             || bytes > self.config.outbox_bytes as usize
         {
-            return turn.settle(ticket, Outcome::Full);
+            return turn.settle(message.ticket, Outcome::Full);
         }
-        let send = Send {
-            ticket,
-            key,
-            content,
-            reply_to,
-            born: turn.now,
-            state: SendState::Ready,
-            sent_as: None,
-            tries: 0,
-            outside: 0,
-            in_doubt: false,
-        };
-        self.outbox.add(&send, self.config.times.send_expiry_ms);
-        room.sends.push(send);
-        // Who has said something types no more.
+        self.outbox.add(&message, self.config.times.send_expiry_ms);
+        room.outbox.push(message);
+        // A message ends the typing notice.
         room.typing = None;
-        self.arm_expiry();
+        self.set_expiry_timer();
         self.touch(name, turn);
     }
 
-    /// Sends the message at this place of a room's queue.
-    pub(super) fn send_now(
+    /// Sends the message at this index of a room's outbox.
+    pub(super) fn send_message(
         &mut self,
         link: LinkId,
         name: &RoomName,
         at: usize,
         turn: &mut Turn<'_>,
     ) {
-        let Some(room) = self.rooms.get(name) else { return };
-        let Some(send) = room.sends.get(at) else { return };
-        let request = send.request(name.clone());
-        if self.is_too_large(&send.content, &request) {
-            let error = local_error(ErrorCode::TooLarge, "longer than the server takes", name);
-            let outcome = send.refused(error);
-            return self.settle_at(name, at, outcome, turn);
+        let message = self.room_mut(name).outbox.get_mut(at).expect("the room has chosen it");
+        let request = message.request(name.clone());
+        let bytes = message.content.len();
+        if self.is_too_large(bytes, &request) {
+            let error = local_error(ErrorCode::TooLarge, "longer than the server accepts", name);
+            return self.refuse_at(name, at, error, turn);
         }
-        let number = self.request(link, Purpose::Send(name.clone()), request, turn);
-        let user = self.session.user().cloned();
-        if let Some(send) = self.rooms.get_mut(name).and_then(|room| room.sends.get_mut(at)) {
-            send.state = SendState::InFlight(number);
-            send.sent_as = user;
-        }
+        let number = self.request(link, Purpose::Message(name.clone()), request, turn);
+        let sent_as = self.session.user().cloned();
+        let message = self.room_mut(name).outbox.get_mut(at).expect("the room has chosen it");
+        message.state = PendingState::InFlight(number);
+        message.sent_as = sent_as;
     }
 
-    /// A frame that is too long would cost the connection, again and again.
-    fn is_too_large(&self, content: &str, request: &Request) -> bool {
-        /// Bytes of a message's other fields and of its id, at most.
-        const OTHERS: usize = 1024;
-        /// Bytes of one that is escaped, at most: `\u0001`.
+    /// Returns true if the server would refuse the message, or close the connection for it.
+    fn is_too_large(&self, content_bytes: usize, request: &Request) -> bool {
+        /// An upper bound of the bytes of a message's other fields.
+        const OTHER_FIELDS: usize = 1024;
+        /// An upper bound of the bytes of an escaped byte, such as `\u0001`.
         const ESCAPED: usize = 6;
         let limits = &self.session.limits;
-        if content.len() > limits.message_bytes as usize {
+        if content_bytes > limits.message_bytes as usize {
             return true;
         }
         let frame_bytes = limits.frame_bytes as usize;
-        content.len().saturating_mul(ESCAPED) + OTHERS > frame_bytes
+        content_bytes.saturating_mul(ESCAPED) + OTHER_FIELDS > frame_bytes
             && request.encode(None).len() + 32 > frame_bytes
     }
 
-    pub(super) fn acked(
-        &mut self,
-        name: &RoomName,
-        request: u64,
-        (seq, ts, duplicate): (Seq, Timestamp, bool),
-        turn: &mut Turn<'_>,
-    ) {
+    pub(super) fn acked(&mut self, name: &RoomName, request: u64, ack: Ack, turn: &mut Turn<'_>) {
         let Some(room) = self.rooms.get_mut(name) else { return };
-        let at = room.sends.in_flight(request);
-        // What one has said has to be shown, too.
-        if let Some(place) = room.place.as_mut().filter(|_| room.stage == Stage::In) {
-            place.expect(seq);
+        let at = room.outbox.in_flight(request);
+        // The own entry has to be delivered too.
+        if let Some(position) = room.position.as_mut().filter(|_| room.stage == Stage::Member) {
+            position.raise_head(ack.seq);
         }
         if let Some(at) = at {
-            self.settle_at(name, at, Outcome::Acked { seq, ts, duplicate }, turn);
+            self.settle_at(name, at, ack.into(), turn);
         }
-        self.let_pass(name, Vec::new(), Evidence::Claim, turn);
+        self.deliver(name, Vec::new(), Evidence::Announced, turn);
     }
 
-    pub(super) fn send_refused(
+    pub(super) fn message_refused(
         &mut self,
         name: &RoomName,
         request: u64,
         error: Box<ErrorBody>,
         turn: &mut Turn<'_>,
     ) {
-        let now = turn.now.mono;
+        let (times, draw) = (&self.config.times, turn.draw());
         let Some(room) = self.rooms.get_mut(name) else { return };
-        let Some(at) = room.sends.in_flight(request) else { return };
-        let Some(send) = room.sends.get_mut(at) else { return };
-        send.in_doubt |= leaves_doubt(&error);
-        send.state = SendState::Ready;
+        let Some(at) = room.outbox.in_flight(request) else { return };
+        let message = room.outbox.get_mut(at).expect("the index was just found");
+        message.in_doubt |= leaves_doubt(&error);
+        message.state = PendingState::Ready;
         if error.retryable {
-            let times = &self.config.times;
-            let wait = backoff::retry(times, send.tries, error.retry_after_ms, turn.random);
-            send.tries = send.tries.saturating_add(1);
-            send.state = SendState::Waiting(now.plus(wait));
-        } else if error.code == ErrorCode::NotMember && send.outside < OUTSIDE_MAX {
-            send.outside += 1;
-            let again = send.outside > 1;
-            if room.stage == Stage::In {
-                room.drop_out();
-                if again {
-                    room.refused_for_now(now, &self.config, (None, turn.random));
+            let wait = backoff::retry(times, message.tries, RetryAfter::of(&error), draw.random);
+            message.tries = message.tries.saturating_add(1);
+            message.state = PendingState::Waiting(draw.now.plus(wait));
+        } else if error.code == ErrorCode::NotMember && message.not_member < NOT_MEMBER_MAX {
+            message.not_member += 1;
+            let is_repeated = message.not_member > 1;
+            if room.stage == Stage::Member {
+                room.lose_membership();
+                if is_repeated {
+                    room.retry_later(times, RetryAfter::BackOff, draw);
                 }
             }
         } else {
-            let outcome = send.refused(error);
-            self.settle_at(name, at, outcome, turn);
+            self.refuse_at(name, at, error, turn);
         }
         self.touch(name, turn);
     }
 
-    /// A send has had its time, and nobody knows what became of it: it is sent again.
-    pub(super) fn send_unanswered(&mut self, name: &RoomName, request: u64, turn: &mut Turn<'_>) {
+    /// Repeats a message that was not answered in time.
+    pub(super) fn message_unanswered(
+        &mut self,
+        name: &RoomName,
+        request: u64,
+        turn: &mut Turn<'_>,
+    ) {
         let Some(room) = self.rooms.get_mut(name) else { return };
-        if let Some(at) = room.sends.in_flight(request)
-            && let Some(send) = room.sends.get_mut(at)
-        {
-            send.doubt();
+        if let Some(at) = room.outbox.in_flight(request) {
+            room.outbox.get_mut(at).expect("the index was just found").doubt();
         }
         self.touch(name, turn);
     }
 
-    /// Takes a send out of its room's queue.
+    /// Settles the messages that were queued as the user of another account: nobody's words are
+    /// sent in somebody else's name. Guests keep their messages, because a guest may get another
+    /// user id with each session.
+    pub(super) fn refuse_messages_of_another_user(&mut self, turn: &mut Turn<'_>) {
+        for name in self.room_names() {
+            for message in self.room_mut(&name).outbox.take() {
+                let text = "the message was queued as another user";
+                let error = local_error(ErrorCode::Forbidden, text, &name);
+                self.settle(&message, message.refused(error), turn);
+            }
+        }
+    }
+
+    fn refuse_at(
+        &mut self,
+        name: &RoomName,
+        at: usize,
+        error: Box<ErrorBody>,
+        turn: &mut Turn<'_>,
+    ) {
+        let message = self.room_mut(name).outbox.remove(at).expect("the caller has found it");
+        self.settle(&message, message.refused(error), turn);
+    }
+
+    /// Settles the message at this index of a room's outbox.
     pub(super) fn settle_at(
         &mut self,
         name: &RoomName,
@@ -173,46 +202,43 @@ impl Client {
         outcome: Outcome,
         turn: &mut Turn<'_>,
     ) {
-        let Some(room) = self.rooms.get_mut(name) else { return };
-        if let Some(send) = room.sends.remove(at) {
-            self.settle_send(&send, outcome, turn);
-        }
+        let message = self.room_mut(name).outbox.remove(at).expect("the caller has found it");
+        self.settle(&message, outcome, turn);
     }
 
-    /// Tells what became of a send that is in no queue any more.
-    pub(super) fn settle_send(&mut self, send: &Send, outcome: Outcome, turn: &mut Turn<'_>) {
-        self.outbox.remove(send);
-        self.arm_expiry();
-        turn.settle(send.ticket, outcome);
+    /// Settles a message that was removed from its outbox.
+    pub(super) fn settle(&mut self, message: &Pending, outcome: Outcome, turn: &mut Turn<'_>) {
+        self.outbox.remove(message);
+        self.set_expiry_timer();
+        turn.settle(message.ticket, outcome);
     }
 
-    /// Gives up what is too old by either clock.
+    /// Settles the messages that have expired, by the monotonic clock.
     pub(super) fn expire(&mut self, turn: &mut Turn<'_>) {
-        let Some((mono, wall)) = self.outbox.look else { return };
-        if turn.now.mono < mono && turn.now.wall < wall {
+        let now = turn.now.mono;
+        if self.outbox.expires.is_none_or(|at| at > now) {
             return;
         }
         let expiry_ms = self.config.times.send_expiry_ms;
-        self.outbox.look = None;
+        self.outbox.expires = None;
         let mut expired = Vec::new();
         for (name, room) in &mut self.rooms {
-            expired.extend(
-                room.sends.expired(turn.now, expiry_ms).into_iter().map(|s| (name.clone(), s)),
-            );
-            for send in room.sends.iter() {
-                self.outbox.look_at(send.born, expiry_ms);
+            let of_room = room.outbox.take_expired(now, expiry_ms);
+            expired.extend(of_room.into_iter().map(|message| (name.clone(), message)));
+            for message in room.outbox.iter() {
+                self.outbox.expires_at(message.expires(expiry_ms));
             }
         }
-        for (name, send) in expired {
-            self.settle_send(&send, Outcome::Expired, turn);
+        for (name, message) in expired {
+            self.settle(&message, Outcome::Expired, turn);
             self.touch(&name, turn);
         }
-        self.arm_expiry();
+        self.set_expiry_timer();
     }
 
-    fn arm_expiry(&mut self) {
-        match self.outbox.look {
-            Some((mono, _)) => self.timers.set(mono, Timer::Expiry),
+    fn set_expiry_timer(&mut self) {
+        match self.outbox.expires {
+            Some(at) => self.timers.set(at, Timer::Expiry),
             None => self.timers.clear(&Timer::Expiry),
         }
     }

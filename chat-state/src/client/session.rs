@@ -1,39 +1,50 @@
-//! Who the server says one is.
+//! What a Client knows of its session.
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 
 use chat_proto::{
-    Entry, Limits, Position, Request, Resume, RoomName, SEQ_MAX, SessionId, UserId, Welcome,
+    Entry, LimitValues, Position, Request, Resume, RoomName, SEQ_MAX, SessionId, UserId, Welcome,
 };
 
 use super::config::Config;
 
-/// User ids that were one's own: a guest may get another with each session.
+/// The number of user ids to remember. A guest may get another one with each session.
 const USERS_MAX: usize = 16;
 
-/// The facts of the session, which outlives connections.
+/// The session, which outlives connections.
 #[derive(Debug)]
 pub(super) struct Session {
-    pub(super) id: Option<SessionId>,
-    /// Counts the connections, so that the server can tell which one is the latest.
+    id: Option<SessionId>,
+    /// Counts the connections, so that the server can tell which one is the newest.
     attempt: u64,
-    /// The last one is the present one.
+    /// The user ids of this Client, at most [`USERS_MAX`].
     users: VecDeque<UserId>,
-    pub(super) limits: Limits,
+    /// The user id of the last `welcome`.
+    user: Option<UserId>,
+    pub(super) limits: LimitValues,
     pub(super) heartbeat_ms: u64,
-    /// Whether the server passes on who is typing.
+    /// The server relays typing notices.
     pub(super) has_typing: bool,
     /// Bytes that a `hello` may have.
-    pub(super) hello_bytes: usize,
+    hello_bytes: usize,
+}
+
+/// Whether a `welcome` is for the user of the one before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum UserChange {
+    /// It is the same user, or the first `welcome`.
+    Same,
+    Other,
 }
 
 impl Session {
-    pub(super) fn new(id: Option<SessionId>, attempt: u64) -> Self {
-        let limits = Limits::default();
+    pub(super) fn new(resume: Option<&Resume>) -> Self {
+        let limits = LimitValues::default();
         Self {
-            id,
-            attempt,
+            id: resume.map(|resume| resume.session.clone()),
+            attempt: resume.map_or(0, |resume| resume.attempt),
             users: VecDeque::new(),
+            user: None,
             hello_bytes: limits.frame_bytes as usize,
             limits,
             heartbeat_ms: 25_000,
@@ -42,28 +53,38 @@ impl Session {
     }
 
     pub(super) fn user(&self) -> Option<&UserId> {
-        self.users.back()
+        self.user.as_ref()
     }
 
+    /// Returns true if this Client has written the entry, under its present or an earlier user id.
     pub(super) fn is_own(&self, entry: &Entry) -> bool {
         self.users.contains(&entry.user)
     }
 
-    pub(super) fn welcome(&mut self, welcome: &Welcome) {
-        self.id = Some(welcome.session.clone());
-        self.users.retain(|user| *user != welcome.user);
+    /// Remembers a user id of this Client.
+    pub(super) fn remember(&mut self, user: &UserId) {
+        self.users.retain(|known| known != user);
         if self.users.len() == USERS_MAX {
             self.users.pop_front();
         }
-        self.users.push_back(welcome.user.clone());
-        self.limits = welcome.limits.clone();
-        self.hello_bytes = self.limits.frame_bytes as usize;
-        // What a server might say by mistake must neither flood it nor make one wait for ever.
-        self.heartbeat_ms = welcome.heartbeat_ms.clamp(1000, 600_000);
-        self.has_typing = welcome.features.iter().any(|feature| feature == "typing");
+        self.users.push_back(user.clone());
     }
 
-    /// Returns what a later process goes on with.
+    pub(super) fn welcome(&mut self, welcome: &Welcome) -> UserChange {
+        self.id = Some(welcome.session.clone());
+        self.remember(&welcome.user);
+        self.limits = welcome.limits.clone();
+        self.hello_bytes = self.limits.frame_bytes as usize;
+        // A wrong value must neither flood the server nor hide that it is gone.
+        self.heartbeat_ms = welcome.heartbeat_ms.clamp(1000, 600_000);
+        self.has_typing = welcome.features.iter().any(|feature| feature == "typing");
+        match self.user.replace(welcome.user.clone()) {
+            Some(before) if before != welcome.user => UserChange::Other,
+            Some(_) | None => UserChange::Same,
+        }
+    }
+
+    /// Returns what a later process resumes.
     pub(super) fn resume(
         &self,
         positions: impl Iterator<Item = (RoomName, Position)>,
@@ -72,7 +93,12 @@ impl Session {
         Some(Resume { session, attempt: self.attempt, rooms: positions.collect() })
     }
 
-    /// Makes the `hello` of the next connection, with as many of the positions as fit.
+    /// Names no rooms in the next `hello`. They are joined after the `welcome` instead.
+    pub(super) fn resume_without_rooms(&mut self) {
+        self.hello_bytes = 0;
+    }
+
+    /// Makes the next `hello`, with as many of the positions as fit.
     pub(super) fn hello(
         &mut self,
         config: &Config,
@@ -86,7 +112,7 @@ impl Session {
             features: config.features.clone(),
             resume: resume.map(Box::new),
         };
-        // The id of the request comes on top.
+        // 32 bytes are for the id of the request.
         let mut bytes = hello.encode(None).len() + 32;
         if let Request::Hello { resume: Some(resume), .. } = &mut hello {
             let fitting = positions.take_while(|(room, position)| {
@@ -99,11 +125,11 @@ impl Session {
     }
 }
 
-/// Returns how many bytes a position takes in a `hello`, or a few more.
+/// Returns an upper bound of the bytes that a position takes in a `hello`.
 fn encoded_len(room: &RoomName, position: &Position) -> usize {
-    const AROUND: usize = r#""":{"epoch":"","seq":9007199254740991},"#.len();
+    const SYNTAX: usize = r#""":{"epoch":"","seq":9007199254740991},"#.len();
     let escaped = room.as_str().bytes().filter(|b| matches!(b, b'"' | b'\\')).count();
-    room.as_str().len() + escaped + position.epoch.as_str().len() + AROUND
+    room.as_str().len() + escaped + position.epoch.as_str().len() + SYNTAX
 }
 
 #[cfg(test)]
@@ -114,12 +140,17 @@ mod tests {
     use std::format;
     use std::vec::Vec;
 
+    fn position() -> Position {
+        Position { epoch: Epoch::new("e1").unwrap(), seq: Seq::new(7).unwrap() }
+    }
+
     #[test]
     fn a_hello_names_as_many_rooms_as_fit() {
-        let mut session = Session::new(Some(SessionId::new("s").unwrap()), 4);
-        let position = Position { epoch: Epoch::new("e1").unwrap(), seq: Seq::new(7).unwrap() };
+        let session = SessionId::new("s").unwrap();
+        let resume = Resume { session, attempt: 4, rooms: BTreeMap::new() };
+        let mut session = Session::new(Some(&resume));
         let rooms: Vec<_> = (0..600)
-            .map(|n| (RoomName::new(&format!("a \"room\" {n:03}")).unwrap(), position.clone()))
+            .map(|n| (RoomName::new(&format!("a \"room\" {n:03}")).unwrap(), position()))
             .collect();
         let config = Config { features: Vec::from(["typing".into()]), ..Config::default() };
         for bytes in [256, 1000, 16_384] {
@@ -131,29 +162,31 @@ mod tests {
             assert!(encoded + 4 * 60 > bytes / 2, "{} rooms in {bytes}", resume.rooms.len());
             assert!(resume.rooms.keys().eq(rooms.iter().take(resume.rooms.len()).map(|r| &r.0)));
         }
-        session.hello_bytes = 0;
+        session.resume_without_rooms();
         let Request::Hello { resume: Some(resume), .. } =
             session.hello(&config, rooms.iter().cloned())
         else {
             panic!()
         };
         assert!(resume.rooms.is_empty());
+        assert_eq!(resume.attempt, 8);
     }
 
     #[test]
-    fn a_position_is_as_long_as_it_is_written() {
-        let position = Position { epoch: Epoch::new("e1").unwrap(), seq: Seq::new(7).unwrap() };
+    fn the_length_of_a_position_includes_escapes() {
         let written = r#""a \"b\\c":{"epoch":"e1","seq":9007199254740991},"#;
         let room = RoomName::new(r#"a "b\c"#).unwrap();
-        assert_eq!(encoded_len(&room, &position), written.len());
+        assert_eq!(encoded_len(&room, &position()), written.len());
     }
 
     #[test]
-    fn the_latest_user_is_the_present_one() {
-        let mut session = Session::new(None, 0);
+    fn the_newest_user_ids_are_remembered() {
+        let mut session = Session::new(None);
         assert_eq!(session.user(), None);
-        for n in 0..40 {
-            session.welcome(&welcome(n % 20));
+        assert_eq!(session.welcome(&welcome(0)), UserChange::Same);
+        assert_eq!(session.welcome(&welcome(0)), UserChange::Same);
+        for n in 1..40 {
+            assert_eq!(session.welcome(&welcome(n % 20)), UserChange::Other);
         }
         assert_eq!(session.user().map(UserId::as_str), Some("u19"));
         assert_eq!(session.users.len(), USERS_MAX);
@@ -168,7 +201,7 @@ mod tests {
             resumed: true,
             durability: chat_proto::Durability::Memory,
             heartbeat_ms: 1,
-            limits: Limits::default(),
+            limits: LimitValues::default(),
             features: Vec::new(),
             rooms: BTreeMap::new(),
         }

@@ -1,63 +1,65 @@
-//! Which rule of a Client wants to be called when.
-use alloc::collections::BTreeMap;
+//! The deadlines of a Client.
+use alloc::collections::{BTreeMap, BTreeSet};
 
 use chat_proto::RoomName;
 
 use crate::ids::Mono;
-use crate::timers::Timers;
 
-/// A rule that waits. Whatever it finds when it is called, a call too many changes nothing.
+/// What a deadline is for. A spurious call of a timer is harmless.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Timer {
-    /// The connection's phase has lasted long enough.
+    /// The phase of the connection has timed out.
     Phase,
-    /// Nothing was heard for a while.
-    Heard,
-    /// The budget has recovered.
-    Quiet,
-    /// A send is too old.
+    /// The server was silent for too long.
+    Liveness,
+    /// Requests are allowed again after `rate_limited`.
+    RateLimit,
+    /// A message expires.
     Expiry,
-    /// A question is too old, or may be asked again.
-    Asks,
+    /// A query times out or may be repeated.
+    Queries,
     /// A request was not answered.
     Request(u64),
-    /// A room has something to do.
+    /// A room has something to request.
     Room(RoomName),
 }
 
-/// All deadlines. Each rule has at most one.
+/// All deadlines, at most one for each timer.
 #[derive(Debug, Default)]
-pub(super) struct Alarms {
-    at: BTreeMap<Timer, Mono>,
-    order: Timers<Timer>,
+pub(super) struct Timers {
+    deadlines: BTreeMap<Timer, Mono>,
+    order: BTreeSet<(Mono, Timer)>,
 }
 
-impl Alarms {
-    /// Sets a rule's deadline, in place of the one that it had.
+impl Timers {
+    /// Sets a timer, replacing its earlier deadline.
     pub(super) fn set(&mut self, at: Mono, timer: Timer) {
         self.clear(&timer);
-        self.at.insert(timer.clone(), at);
-        self.order.arm(at, timer);
+        self.deadlines.insert(timer.clone(), at);
+        self.order.insert((at, timer));
     }
 
     pub(super) fn clear(&mut self, timer: &Timer) {
-        if let Some(at) = self.at.remove(timer) {
-            self.order.disarm(at, timer.clone());
+        if let Some(at) = self.deadlines.remove(timer) {
+            self.order.remove(&(at, timer.clone()));
         }
     }
 
     pub(super) fn next(&self) -> Option<Mono> {
-        self.order.next()
+        self.order.first().map(|(at, _)| *at)
     }
 
     /// Takes the first timer that is due.
     pub(super) fn pop_due(&mut self, now: Mono) -> Option<Timer> {
-        let timer = self.order.pop_due(now)?;
-        self.at.remove(&timer);
+        if self.next()? > now {
+            return None;
+        }
+        let (_, timer) = self.order.pop_first()?;
+        self.deadlines.remove(&timer);
         Some(timer)
     }
 
     pub(super) fn len(&self) -> usize {
-        self.order.len()
+        self.deadlines.len()
     }
 }

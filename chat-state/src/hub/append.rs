@@ -2,18 +2,17 @@
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 
-use chat_proto::{
-    Body, CloseCode, Dialect, ErrorCode, Key, LeaveReason, RequestId, RoomName, Seq, ServerFrame,
-    Timestamp,
-};
+use chat_proto::{Dialect, ErrorCode, RequestId, RoomName, Seq, ServerFrame, Timestamp};
 
 use super::pause::Reason;
 use super::{Actions, Hub, Pending};
 use crate::config::Peers;
 use crate::event::{Action, Signal, SignalTo};
-use crate::ids::{ConnId, Mono, Now, Token};
+use crate::ids::{ConnId, Mono, Token};
 use crate::log::{AppendError, Appended, Draft, Outcome};
+use crate::reason::CloseReason;
 use crate::room::{InFlight, Queued, Room, RoomId};
+use crate::session::{Message, State};
 
 /// Drafts of one batch: a batch waits for one fsync, and its answer is handled in one turn.
 const BATCH_DRAFTS: usize = 256;
@@ -21,51 +20,68 @@ const BATCH_DRAFTS: usize = 256;
 const BATCH_BYTES: usize = 1 << 20;
 
 impl Hub {
-    /// Takes a message of a member, to be offered to the log with what else is said in this turn.
+    /// Takes a message. It is offered to the log with the others of this turn. If the join of the
+    /// room is not decided yet, the message of a `chat.v1` session is held until it is.
     pub(super) fn say(
         &mut self,
-        now: Now,
+        now: Mono,
         (conn, at): (ConnId, RoomId),
-        (id, key, body): (Option<RequestId>, Option<Key>, Body),
+        message: Message,
+        out: &mut Actions,
+    ) {
+        let limits = &self.config.limits;
+        let Some(session) = self.sessions.get_mut(conn) else { return };
+        let (dialect, many) = (session.dialect, session.began(limits.in_flight));
+        let subscription = session.subscription(at).expect("the sender was found in the room");
+        match &mut subscription.state {
+            State::Joining(joining) if joining.before.is_none() && dialect == Dialect::V1 => {
+                joining.held.push(message);
+            }
+            State::Joining(_) | State::Live(_) | State::Lagging { .. } => {
+                subscription.typing = None;
+                self.queue_message(now, (conn, at), message, out);
+            }
+        }
+        if many {
+            self.pause(conn, Reason::InFlight, out);
+        }
+    }
+
+    /// Queues a message of a member for the log; it counts as in flight already.
+    pub(super) fn queue_message(
+        &mut self,
+        now: Mono,
+        (conn, at): (ConnId, RoomId),
+        message: Message,
         out: &mut Actions,
     ) {
         let limits = &self.config.limits;
         let Some(session) = self.sessions.get_mut(conn) else { return };
         let Some(room) = self.rooms.get_mut(at) else { return };
+        let Message { id, key, ts, body } = message;
         let full = room.drafts.len() >= limits.room_drafts as usize;
         let slow = full && session.dialect == Dialect::Basic;
         if full && !slow {
+            self.ended(now, conn, out);
             let why = "the room has too many messages that wait for the log";
             return Self::refuse(conn, id, ErrorCode::LogUnavailable, why, out);
         }
-        if let Some(subscription) = session.subscription(at) {
-            subscription.typing = None;
-        }
-        let draft = Draft {
-            user: session.user.clone(),
-            username: session.name.clone(),
-            key,
-            ts: now.wall,
-            body,
-        };
-        let many = session.began(limits.in_flight);
+        let (user, username) = (session.user.clone(), session.name.clone());
+        let draft = Draft { user, username, key, ts, body };
         let idle = room.in_flight.is_none();
         if idle && room.drafts.is_empty() {
             self.to_offer.push(at);
         }
         room.queue(Queued { draft, conn, id });
-        // There is no point in waiting for more.
+        // A whole batch does not wait for the end of the turn.
         let whole = room.drafts.len() >= BATCH_DRAFTS.min(limits.room_drafts as usize);
         if slow {
             // The dialect can't be told, so the frame that was read counts and no more are.
             room.stalled.insert(conn);
             self.pause(conn, Reason::Drafts, out);
         }
-        if many {
-            self.pause(conn, Reason::InFlight, out);
-        }
         if idle && whole {
-            self.offer_drafts(now.mono, at, out);
+            self.offer_drafts(now, at, out);
         }
     }
 
@@ -137,7 +153,8 @@ impl Hub {
             Err(error) => self.fail_batch(now, at, in_flight.batch, &error, out),
         }
         let Some(room) = self.rooms.get(at) else { return };
-        let (departing, deserted) = (!room.departing.is_empty(), room.live.is_empty());
+        let (departing, deserted) =
+            (room.audience.has_departing(), room.audience.live().is_empty());
         if !room.drafts.is_empty() {
             self.to_offer.push(at);
         }
@@ -233,7 +250,7 @@ impl Hub {
                 Some(Dialect::V1) => Self::refuse(conn, id, code, why, out),
                 // The dialect has no errors, and a message must not vanish in silence.
                 Some(Dialect::Basic) => {
-                    self.close(conn, CloseCode::Overloaded, LeaveReason::Disconnected, out);
+                    self.close(conn, CloseReason::LogUnavailable, out);
                 }
                 None => {}
             }

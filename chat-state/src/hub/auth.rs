@@ -9,8 +9,8 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use chat_proto::{
-    BasicRequest, CloseCode, Dialect, DisplayName, ErrorCode, LeaveReason, RequestId, Resume,
-    RoomName, ServerFrame, SessionId, Token as Credentials, UserId,
+    BasicRequest, Dialect, DisplayName, ErrorCode, LeaveReason, RequestId, Resume, RoomName,
+    ServerFrame, SessionId, Token as Credentials, UserId,
 };
 
 use super::operate::KEPT_OUT;
@@ -21,6 +21,7 @@ use crate::event::{Action, Signal, SignalTo};
 use crate::grant::{AuthError, Grant, KeyId, Revoke, TokenId};
 use crate::identity;
 use crate::ids::{ConnId, MemberId, Mono, Now, Token};
+use crate::reason::CloseReason;
 use crate::session::{Session, Stage};
 use crate::timers::Timer;
 
@@ -245,13 +246,11 @@ impl Hub {
                 let banned = self.keeps_out(&grant.user, None);
                 self.admit_as(now, conn, *grant);
                 if banned {
-                    let why = LeaveReason::Disconnected;
-                    return self.close(conn, CloseCode::Removed, why, out);
+                    return self.close(conn, CloseReason::Banned, out);
                 }
                 if self.is_one_too_many(conn, None) {
                     // The dialect has no errors.
-                    let (code, why) = (CloseCode::Overloaded, LeaveReason::Disconnected);
-                    return self.close(conn, code, why, out);
+                    return self.close(conn, CloseReason::TooManySessions, out);
                 }
                 if let Some(session) = self.sessions.get_mut(conn) {
                     session.stage = Stage::Active;
@@ -288,7 +287,7 @@ impl Hub {
         Self::reply(conn, ServerFrame::Authenticated { id, expires_in_ms }, out);
         if !covers {
             // It comes back and is told of each room whether it may be there.
-            self.end_grant(conn, out);
+            self.close(conn, CloseReason::GrantNarrowed, out);
         }
     }
 
@@ -354,7 +353,7 @@ impl Hub {
         let Some(ends) = granted.ends else { return };
         if now >= ends {
             granted.due = None;
-            return self.end_grant(conn, out);
+            return self.close(conn, CloseReason::GrantEnded, out);
         }
         granted.due = Some(ends);
         self.timers.arm(ends, Timer::Auth(conn));
@@ -364,21 +363,14 @@ impl Hub {
         }
     }
 
-    /// Closes a connection whose credential counts no more; its session may come back with another.
-    #[inline(never)]
-    fn end_grant(&mut self, conn: ConnId, out: &mut Actions) {
-        out.push_back(Action::Close { conn, code: CloseCode::AuthExpired });
-        self.part(conn, LeaveReason::Disconnected, true, out);
-    }
-
     /// Closes a connection whose identity is not taken.
     #[inline(never)]
     fn refuse_identity(&mut self, conn: ConnId, error: AuthError, out: &mut Actions) {
-        let code = match error {
-            AuthError::Invalid | AuthError::Expired => CloseCode::Unauthorized,
-            AuthError::Unavailable => CloseCode::Overloaded,
+        let reason = match error {
+            AuthError::Invalid | AuthError::Expired => CloseReason::Unauthorized,
+            AuthError::Unavailable => CloseReason::AuthUnavailable,
         };
-        self.close(conn, code, LeaveReason::Disconnected, out);
+        self.close(conn, reason, out);
     }
 
     /// Tells whether a connection's grant allows a room, and the room has place.
@@ -407,7 +399,7 @@ impl Hub {
             let Some(session) = self.sessions.get(conn) else { continue };
             let proof = session.auth.as_deref().map(Auth::proof).unwrap_or_default();
             if is_revoked(what, &session.user, &session.id, &proof) {
-                self.close(conn, CloseCode::Unauthorized, LeaveReason::Disconnected, out);
+                self.close(conn, CloseReason::Revoked, out);
             }
         }
         for member in

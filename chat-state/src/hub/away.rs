@@ -2,15 +2,16 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
-use chat_proto::{CloseCode, DisplayName, LeaveReason, Member, SessionId, UserId};
+use chat_proto::{DisplayName, LeaveReason, SessionId, UserId};
 
 use super::auth::{Auth, Proof};
 use super::{Actions, Hub};
-use crate::event::Action;
 use crate::ids::{ConnId, MemberId, Mono};
 use crate::rate::Bucket;
-use crate::room::{Departure, RoomId};
-use crate::session::Session;
+use crate::reason::{CloseReason, Noted};
+use crate::room::RoomId;
+use crate::room::audience::Attendee;
+use crate::session::{Session, Subscription};
 use crate::timers::Timer;
 
 /// What is kept of a session without a connection.
@@ -72,50 +73,83 @@ impl Away {
 
 /// A session that is still shown in rooms although its connection is lost.
 #[derive(Debug)]
-pub(super) struct Lingering {
+struct Lingering {
     /// The connection that it had.
     conn: ConnId,
-    member: Member,
     reason: LeaveReason,
     rooms: Vec<RoomId>,
     due: Mono,
 }
 
+/// All sessions that linger. At most as many as the limit `connections`: beyond it the leave of the
+/// one that has lingered longest is told early.
+#[derive(Debug, Default)]
+pub(super) struct LingeringSessions {
+    members: BTreeMap<MemberId, Lingering>,
+    order: BTreeSet<(Mono, MemberId)>,
+}
+
+impl LingeringSessions {
+    fn insert(&mut self, member: MemberId, lingering: Lingering) {
+        self.order.insert((lingering.due, member));
+        let before = self.members.insert(member, lingering);
+        assert!(before.is_none(), "a session lingers once");
+    }
+
+    fn remove(&mut self, member: MemberId) -> Option<Lingering> {
+        let lingering = self.members.remove(&member)?;
+        self.order.remove(&(lingering.due, member));
+        Some(lingering)
+    }
+
+    fn first(&self) -> Option<MemberId> {
+        self.order.first().map(|(_, member)| *member)
+    }
+}
+
 impl Hub {
     /// Keeps a session that has lost its connection. Others see it in its rooms for a moment yet.
     pub(super) fn detach(&mut self, session: Session, why: LeaveReason, out: &mut Actions) {
-        let (conn, id, member) = (session.conn, session.member_id, session.member());
-        self.keep(&session);
+        let attendee = session.attendee();
+        self.keep(&session, out);
         let mut rooms = Vec::new();
-        for subscription in session.subscriptions {
-            let at = subscription.room;
-            let known = subscription.state.is_known();
-            if !known || self.config.times.grace_ms == 0 {
-                self.depart((conn, at), &subscription.state, (id, member.clone()), why, out);
-                continue;
-            }
-            self.take_off(conn, at, &subscription.state);
-            if let Some(room) = self.rooms.get_mut(at) {
-                room.away.insert(id, member.clone());
-                rooms.push(at);
+        for Subscription { room: at, state, .. } in session.subscriptions {
+            let attendee = attendee.clone();
+            match state.spot().filter(|_| self.config.times.grace_ms > 0) {
+                Some(spot) => {
+                    self.audience(at, out, |audience, cx| audience.lose(cx, attendee, spot, why));
+                    rooms.push(at);
+                }
+                None => self.depart(at, attendee, &state, why, out),
             }
         }
+        let Attendee { conn, id, .. } = attendee;
+        // The rooms in which an earlier connection lingers have the same time from now on.
         let before = self.stop_lingering(id);
         rooms.extend(before.into_iter().flat_map(|lingering| lingering.rooms));
         if !rooms.is_empty() {
+            self.make_room_to_linger(out);
             let due = self.now.plus(self.config.times.grace_ms);
-            self.lingering.insert(id, Lingering { conn, member, reason: why, rooms, due });
+            self.lingering.insert(id, Lingering { conn, reason: why, rooms, due });
             self.timers.arm(due, Timer::Linger(id));
         }
     }
 
-    fn keep(&mut self, session: &Session) {
+    fn make_room_to_linger(&mut self, out: &mut Actions) {
+        while self.lingering.members.len() >= self.config.limits.connections as usize {
+            let first = self.lingering.first().expect("more than none linger");
+            self.end_lingering(first, None, out);
+        }
+    }
+
+    fn keep(&mut self, session: &Session, out: &mut Actions) {
         if self.config.times.session_ms == 0 {
             return;
         }
         while self.away.len() >= self.config.limits.connections as usize {
             let Some(first) = self.away.first() else { break };
             self.take_away(first);
+            Self::note(Noted::SessionForgotten, out);
         }
         let until = self.now.plus(self.config.times.session_ms);
         let kept = Kept {
@@ -141,7 +175,7 @@ impl Hub {
     }
 
     fn stop_lingering(&mut self, member: MemberId) -> Option<Lingering> {
-        let lingering = self.lingering.remove(&member)?;
+        let lingering = self.lingering.remove(member)?;
         self.timers.disarm(lingering.due, Timer::Linger(member));
         Some(lingering)
     }
@@ -159,53 +193,28 @@ impl Hub {
         out: &mut Actions,
     ) {
         let Some(lingering) = self.stop_lingering(id) else { return };
-        let Lingering { conn, member, reason: lost, rooms, .. } = lingering;
+        let Lingering { conn, reason: lost, rooms, .. } = lingering;
         for at in rooms {
-            let Some(room) = self.rooms.get_mut(at) else { continue };
-            if room.away.remove(&id).is_some() {
-                let reason = reason.unwrap_or(lost);
-                let departure = Departure { conn, id, member: member.clone(), reason };
-                self.say_farewell(at, departure, out);
-                self.forget_if_idle(at, out);
-            }
+            let room = self.rooms.get(at).expect("a room outlives its members");
+            let farewell = room.farewell(conn, reason.unwrap_or(lost));
+            self.audience(at, out, |audience, cx| audience.end_away(cx, id, farewell));
+            self.forget_if_idle(at, out);
         }
     }
 
-    /// A member is in a room again; answers whether others have never seen it go.
-    pub(super) fn is_back(&mut self, id: MemberId, at: RoomId) -> bool {
-        let Some(room) = self.rooms.get_mut(at) else { return false };
-        if room.away.remove(&id).is_none() {
-            return false;
+    /// Records that a member does not linger in a room any more: it is back, here or elsewhere.
+    pub(super) fn stop_lingering_in(&mut self, id: MemberId, at: RoomId) {
+        let lingering = self.lingering.members.get_mut(&id).expect("a member that is away lingers");
+        lingering.rooms.retain(|room| *room != at);
+        if lingering.rooms.is_empty() {
+            self.stop_lingering(id);
         }
-        if let Some(lingering) = self.lingering.get_mut(&id) {
-            lingering.rooms.retain(|room| *room != at);
-            if lingering.rooms.is_empty() {
-                self.stop_lingering(id);
-            }
-        }
-        true
-    }
-
-    /// A member that lingers here has come back on another Hub: this part of the roster loses it,
-    /// which is no leave.
-    pub(super) fn moved_away(&mut self, id: MemberId, at: RoomId, out: &mut Actions) -> bool {
-        let Some(Lingering { conn, member, reason, .. }) = self.lingering.get(&id) else {
-            return false;
-        };
-        let departure = Departure { conn: *conn, id, member: member.clone(), reason: *reason };
-        if !self.is_back(id, at) {
-            return false;
-        }
-        self.count_out(at, departure, false, out);
-        self.forget_if_idle(at, out);
-        true
     }
 
     /// A newer connection has the session: nothing that comes from the older one counts.
     pub(super) fn fence(&mut self, member: MemberId, out: &mut Actions) {
         if let Some(conn) = self.sessions.of(member).map(|session| session.conn) {
-            out.push_back(Action::Close { conn, code: CloseCode::Superseded });
-            self.part(conn, LeaveReason::Disconnected, true, out);
+            self.close(conn, CloseReason::Superseded, out);
         }
     }
 
@@ -224,8 +233,7 @@ impl Hub {
         while let Some(first) = self.away.first() {
             self.take_away(first);
         }
-        while let Some((member, _)) = self.lingering.first_key_value() {
-            let member = *member;
+        while let Some(member) = self.lingering.first() {
             self.end_lingering(member, Some(LeaveReason::Draining), out);
         }
     }

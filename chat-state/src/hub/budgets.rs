@@ -12,7 +12,7 @@ use alloc::format;
 use alloc::vec::Vec;
 
 use chat_proto::{
-    CloseCode, Dialect, ErrorBody, ErrorCode, LeaveReason, Limits, Request, RequestId, ServerFrame,
+    CloseCode, Dialect, ErrorBody, ErrorCode, Limits, Request, RequestId, ServerFrame,
 };
 
 use super::auth::Auth;
@@ -22,6 +22,7 @@ use crate::config::Peers;
 use crate::event::{Signal, SignalTo, Spender};
 use crate::ids::{ConnId, Mono};
 use crate::rate::{self, Bucket, Cost, Verdict};
+use crate::reason::CloseReason;
 use crate::timers::Timer;
 
 /// Refusals in a row after which a session is closed with 4129 …
@@ -266,7 +267,7 @@ impl Hub {
             let (reason, after_ms) = (code.reason().into(), STRIKES_QUIET_MS);
             let bye = ServerFrame::Bye { code: reason, reconnect: true, after_ms };
             Self::reply(conn, bye, out);
-            return self.close(conn, code, LeaveReason::Disconnected, out);
+            return self.close(conn, CloseReason::BudgetExceeded, out);
         }
         let why = format!("too many requests: limit `{limit}`");
         let mut error = ErrorBody::new(id.clone(), ErrorCode::RateLimited, why);
@@ -339,7 +340,11 @@ impl Hub {
         let limits = &self.config.limits;
         Cost(match request {
             Request::Message { .. } => return rate::MESSAGE,
-            Request::Hello { .. } | Request::Auth { .. } => limits.cost_hello,
+            Request::Hello { resume, .. } => match resume {
+                Some(resume) => Self::cost_of_resume(limits, resume.rooms.len()),
+                None => limits.cost_hello,
+            },
+            Request::Auth { .. } => limits.cost_hello,
             Request::Join { .. } => limits.cost_join,
             Request::History { .. } => limits.cost_history,
             Request::Members { .. } | Request::Rooms { .. } => limits.cost_members,
@@ -348,6 +353,18 @@ impl Hub {
             // Open for later versions.
             _ => return rate::MESSAGE,
         })
+    }
+
+    /// A resume costs `cost_leave` for each room that it names, but never more than half of what a
+    /// session or an address may spend in a window: otherwise it could not be paid at all.
+    #[inline(never)]
+    fn cost_of_resume(limits: &Limits, rooms: usize) -> u32 {
+        let rooms = u32::try_from(rooms).unwrap_or(u32::MAX);
+        let price = limits.cost_leave.saturating_mul(rooms).saturating_add(limits.cost_hello);
+        let windows = [limits.messages_per_10s, limits.address_messages_per_10s];
+        let affordable = windows.into_iter().filter(|messages| *messages > 0);
+        let affordable = affordable.map(|messages| messages.saturating_mul(rate::MESSAGE.0 / 2));
+        affordable.min().unwrap_or(u32::MAX).min(price).max(limits.cost_hello)
     }
 
     /// Lets a connection share the budget of its address.

@@ -1,224 +1,326 @@
-//! Those who do not keep up: off the live list, fed from the recent entries or the log, and back.
-use chat_proto::{CloseCode, Dialect, Entry, LeaveReason, Seq, ServerFrame};
+//! Feeding connections: wires each session's [`Feed`](crate::delivery::Feed) to rooms and log.
+//!
+//! *Invariant:* a `chat.v1` member is either live in a room, or the room is among its feed's work.
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use chat_proto::{Dialect, ErrorCode, RequestId, RoomName, Seq, ServerFrame};
 
 use super::{Actions, Hub, Pending};
+use crate::delivery::{Answered, Next, Outcome, Reading, wire};
 use crate::event::Action;
 use crate::ids::{ConnId, Mono, Token};
 use crate::log::{Keep, LogPage, ReadError, ReadRange};
+use crate::reason::{CloseReason, Noted};
 use crate::room::RoomId;
-use crate::session::{Feed, OutboxState, Stage, State};
+use crate::room::audience::{Audience, Spot};
+use crate::session::{Bulk, BulkReply, BulkRequest, Stage, State};
 use crate::timers::Timer;
 
-/// Entries of one read for one who lags.
+/// Entries of one slice for a member that lags.
 const CATCH_UP_ENTRIES: u32 = 256;
 
+/// Bytes of one slice: short ones let every room of a connection make progress.
+const CATCH_UP_BYTES: u32 = 32 * 1024;
+
 impl Hub {
-    /// The outbox is over its mark: whoever can be fed later is taken off the live lists.
-    pub(super) fn congested(&mut self, conn: ConnId) {
+    /// The outbox is over its high-water mark: the connection leaves the live lists.
+    pub(super) fn congested(&mut self, conn: ConnId, out: &mut Actions) {
         let Some(session) = self.sessions.get_mut(conn) else { return };
-        session.outbox = OutboxState::Waiting;
         if session.dialect == Dialect::Basic {
-            // Its outbox is the whole of its patience; beyond it the adapter ends it.
+            // `basic` can't be fed later: the adapter closes it once its outbox is full.
             return;
         }
-        let Some(session) = self.sessions.get(conn) else { return };
-        let rooms: alloc::vec::Vec<RoomId> = session
-            .subscriptions
-            .iter()
-            .filter(|s| matches!(s.state, State::Live(_)))
-            .map(|s| s.room)
-            .collect();
-        for at in rooms {
-            self.fall_behind(conn, at);
+        session.feed.congested();
+        let live = session.subscriptions.iter().filter(|s| matches!(s.state, State::Live(_)));
+        let live: Vec<RoomId> = live.map(|s| s.room).collect();
+        for at in live {
+            self.fall_behind(conn, at, out);
         }
     }
 
-    /// From now on the subscription has a cursor of its own.
-    fn fall_behind(&mut self, conn: ConnId, at: RoomId) {
-        let Some(room) = self.rooms.get(at) else { return };
-        let cursor = room.cursor();
-        let Some(session) = self.sessions.get_mut(conn) else { return };
-        let Some(subscription) = session.subscription(at) else { return };
-        let lagging = State::Lagging { cursor, feed: Feed::Ready };
-        let before = core::mem::replace(&mut subscription.state, lagging);
-        self.take_off(conn, at, &before);
-        if let Some(room) = self.rooms.get_mut(at) {
-            room.lagging.insert(conn);
-        }
+    /// Takes a live member off the live list: from now on it has a cursor of its own.
+    fn fall_behind(&mut self, conn: ConnId, at: RoomId, out: &mut Actions) {
+        let cursor = self.rooms.get(at).expect("a room outlives its members").cursor();
+        self.stand_behind(conn, at, State::Lagging { cursor }, out);
+        let session = self.sessions.get_mut(conn).expect("a member has a session");
+        session.feed.want(Bulk::CatchUp(at));
     }
 
     pub(super) fn drained(&mut self, now: Mono, conn: ConnId, out: &mut Actions) {
-        // What the peer takes is a sign of life, too: while it is congested nothing is read.
+        // Taking what was sent is a sign of life: while it is congested nothing is read from it.
         self.heard(now, conn);
-        if let Some(session) = self.sessions.get_mut(conn) {
-            session.outbox = OutboxState::Open;
-        }
-        self.catch_up(conn, out);
-    }
-
-    /// A read has failed: ask again.
-    pub(super) fn catch_up_due(&mut self, conn: ConnId, out: &mut Actions) {
         let Some(session) = self.sessions.get_mut(conn) else { return };
-        for subscription in &mut session.subscriptions {
-            if let State::Lagging { feed, .. } = &mut subscription.state
-                && *feed == Feed::Failed
-            {
-                *feed = Feed::Ready;
-            }
-        }
-        self.catch_up(conn, out);
+        session.feed.drained();
+        self.serve(conn, out);
     }
 
-    /// Feeds what a connection has missed, as much as its outbox should hold.
-    pub(super) fn catch_up(&mut self, conn: ConnId, out: &mut Actions) {
-        let mut budget = self.config.limits.outbox_high_bytes as usize / 2;
-        loop {
-            let Some(session) = self.sessions.get(conn) else { return };
-            // What was missed comes after the `welcome` that says so.
-            if session.outbox == OutboxState::Waiting || session.stage != Stage::Active {
-                return;
-            }
-            let behind = session.subscriptions.iter().find_map(|s| match s.state {
-                State::Lagging { cursor, feed: Feed::Ready } => Some((s.room, cursor)),
-                State::Lagging { feed: Feed::Asked(_) | Feed::Failed, .. }
-                | State::Joining(_)
-                | State::Live(_) => None,
-            });
-            let Some((at, cursor)) = behind else { return };
-            if budget == 0 {
-                return self.await_drain(conn, out);
-            }
-            self.feed((conn, at), cursor, &mut budget, out);
-        }
+    /// Queues a piece of work for a connection and serves what the credit allows.
+    pub(super) fn want(&mut self, conn: ConnId, work: Bulk, out: &mut Actions) {
+        let Some(session) = self.sessions.get_mut(conn) else { return };
+        session.feed.want(work);
+        self.serve(conn, out);
     }
 
-    fn await_drain(&mut self, conn: ConnId, out: &mut Actions) {
-        if let Some(session) = self.sessions.get_mut(conn) {
-            session.outbox = OutboxState::Waiting;
-            out.push_back(Action::AwaitDrain { conn });
-        }
-    }
-
-    /// Feeds one room from its recent entries, or asks the log.
-    fn feed(
+    /// Queues a request whose reply may be large. It counts as in flight until it is answered.
+    pub(super) fn want_reply(
         &mut self,
-        (conn, at): (ConnId, RoomId),
-        cursor: Seq,
-        budget: &mut usize,
+        conn: ConnId,
+        id: Option<RequestId>,
+        what: BulkReply,
         out: &mut Actions,
     ) {
-        let Some(room) = self.rooms.get(at) else {
-            // Rooms outlive their members; whoever finds otherwise can't be served.
-            debug_assert!(false, "a member of a forgotten room");
-            return self.close(conn, CloseCode::Internal, LeaveReason::Disconnected, out);
-        };
-        let end = room.cursor();
-        let behind = end.get().saturating_sub(cursor.get());
-        if behind > u64::from(self.config.limits.behind_entries) {
-            // Too much to feed: it can page for it if it likes.
-            let (room, from) = (room.name.clone(), cursor.next());
-            Self::reply(conn, ServerFrame::Gap { room, from, to: end }, out);
-            return self.advance((conn, at), end, out);
+        self.began(conn, out);
+        self.want(conn, Bulk::Reply(Box::new(BulkRequest { id, what })), out);
+    }
+
+    /// Retries reads that have failed.
+    pub(super) fn retry_feed(&mut self, conn: ConnId, out: &mut Actions) {
+        let Some(session) = self.sessions.get_mut(conn) else { return };
+        session.feed.retry();
+        self.serve(conn, out);
+    }
+
+    /// Serves a connection's feed until it waits for the log, the outbox or more work.
+    pub(super) fn serve(&mut self, conn: ConnId, out: &mut Actions) {
+        let credit = (self.config.limits.outbox_high_bytes / 2).max(1);
+        // A piece of work may close the connection.
+        while let Some(session) = self.sessions.get_mut(conn) {
+            // What was missed comes after the `welcome` that says so.
+            if session.stage != Stage::Active {
+                return;
+            }
+            match session.feed.next(credit) {
+                Next::Idle => return,
+                Next::AwaitDrain => return out.push_back(Action::AwaitDrain { conn }),
+                Next::Serve { work: Bulk::Join(at), .. } => self.serve_join(conn, at, out),
+                Next::Serve { work: Bulk::Presence(at), .. } => self.serve_presence(conn, at, out),
+                Next::Serve { work: Bulk::CatchUp(at), allowance } => {
+                    self.serve_catch_up(conn, at, allowance.min(CATCH_UP_BYTES), out);
+                }
+                Next::Serve { work: Bulk::Reply(request), .. } => {
+                    self.serve_reply(conn, *request, out);
+                }
+            }
         }
-        if room.recent.covers(cursor.next(), end) {
-            let mut reached = cursor;
-            for entry in room.recent.range(cursor.next(), end) {
-                if *budget == 0 {
+    }
+
+    /// Charges a connection for what it was sent.
+    pub(super) fn spend(&mut self, conn: ConnId, bytes: u32) {
+        if let Some(session) = self.sessions.get_mut(conn) {
+            session.feed.spend(bytes);
+        }
+    }
+
+    /// Asks the log for a piece of a connection's work.
+    pub(super) fn read_for(
+        &mut self,
+        conn: ConnId,
+        work: Bulk,
+        room: RoomName,
+        range: ReadRange,
+        out: &mut Actions,
+    ) {
+        let token = self.load(room, range, Pending::Feed(conn, range), out);
+        let due = self.now.plus(self.config.times.read_ms);
+        let Some(session) = self.sessions.get_mut(conn) else { return };
+        session.feed.reading(Reading { token, work, reserved: range.bytes, due });
+        self.timers.arm(due, Timer::Read(conn));
+    }
+
+    /// Takes the log's answer to a read for a connection.
+    pub(super) fn feed_read(
+        &mut self,
+        now: Mono,
+        conn: ConnId,
+        (token, range): (Token, ReadRange),
+        result: Result<LogPage, ReadError>,
+        out: &mut Actions,
+    ) {
+        let Some(session) = self.sessions.get_mut(conn) else { return };
+        let outcome = if result.is_ok() { Outcome::Read } else { Outcome::Failed };
+        let Some(Answered { work, due }) = session.feed.answered(token, outcome) else { return };
+        self.timers.disarm(due, Timer::Read(conn));
+        match work {
+            Bulk::Join(at) => self.join_read(conn, at, range, result, out),
+            Bulk::CatchUp(at) => self.catch_up_read(now, conn, at, result, out),
+            Bulk::Reply(request) => self.reply_read(now, conn, *request, range, result, out),
+            Bulk::Presence(_) => unreachable!("presence is never read from the log"),
+        }
+        self.serve(conn, out);
+    }
+
+    /// The log has not answered a read for a connection in time: the read counts as failed.
+    pub(super) fn read_due(&mut self, now: Mono, conn: ConnId, out: &mut Actions) {
+        let Some(session) = self.sessions.get(conn) else { return };
+        let reading = session.feed.in_flight().filter(|reading| reading.due <= now);
+        let Some(token) = reading.map(|reading| reading.token) else { return };
+        if let Some(Pending::Feed(_, range)) = self.pending.answer(token) {
+            let late = Err(ReadError("no answer in time".into()));
+            self.feed_read(now, conn, (token, range), late, out);
+        }
+    }
+
+    /// Drops a connection's work about one room, and the read that is in flight for it.
+    pub(super) fn drop_work(&mut self, conn: ConnId, at: RoomId, out: &mut Actions) {
+        let Some(session) = self.sessions.get_mut(conn) else { return };
+        if let Some(reading) = session.feed.remove(|work| work.is_of_member(at)) {
+            self.forget_read(conn, &reading);
+            self.serve(conn, out);
+        }
+    }
+
+    /// Forgets the read in flight of a connection that is gone.
+    pub(super) fn forget_read(&mut self, conn: ConnId, reading: &Reading<Bulk>) {
+        self.pending.answer(reading.token);
+        self.timers.disarm(reading.due, Timer::Read(conn));
+    }
+
+    /// Says who is in a room that was recovered: a list, or in a large room the count.
+    fn serve_presence(&mut self, conn: ConnId, at: RoomId, out: &mut Actions) {
+        let session = self.sessions.get_mut(conn).expect("it is being served");
+        let subscription = session.subscription(at).expect("its work goes with the membership");
+        let spot = subscription.state.spot();
+        if spot == Some(Spot::Behind) {
+            self.rooms.get_mut(at).expect("a room outlives its members").audience.note_told(conn);
+        }
+        let frame = self.look(at, Audience::presence);
+        if let ServerFrame::Members { view, .. } = &frame {
+            let bytes = wire::members(view.members.len());
+            self.spend(conn, bytes);
+        }
+        Self::reply(conn, frame, out);
+    }
+
+    fn serve_reply(&mut self, conn: ConnId, request: BulkRequest, out: &mut Actions) {
+        let BulkRequest { id, what } = request;
+        match what {
+            BulkReply::Page { room, range, limit } => {
+                self.serve_page(conn, (id, room), (range, limit), out);
+            }
+            BulkReply::Members { room } => self.serve_members(conn, id, room, out),
+            BulkReply::Rooms { after } => {
+                self.ended(self.now, conn, out);
+                let (rooms, has_more) = self.list_rooms(after.as_ref());
+                self.spend(conn, wire::rooms(rooms.len()));
+                Self::reply(conn, ServerFrame::Rooms { id, rooms, has_more }, out);
+            }
+        }
+    }
+
+    fn serve_members(
+        &mut self,
+        conn: ConnId,
+        id: Option<RequestId>,
+        at: RoomId,
+        out: &mut Actions,
+    ) {
+        self.ended(self.now, conn, out);
+        if !self.sessions.get(conn).is_some_and(|session| session.is_member(at)) {
+            return Self::refuse(conn, id, ErrorCode::NotMember, LEFT, out);
+        }
+        let view = self.members_view(at);
+        let Some(room) = self.rooms.get(at).map(|room| room.name.clone()) else { return };
+        self.spend(conn, wire::members(view.members.len()));
+        Self::reply(conn, ServerFrame::Members { id, room, view }, out);
+    }
+
+    /// Sends the next slice of what a member has missed, from the recent entries or the log.
+    fn serve_catch_up(&mut self, conn: ConnId, at: RoomId, bytes: u32, out: &mut Actions) {
+        let room = self.rooms.get(at).expect("a room outlives its members");
+        let session = self.sessions.get_mut(conn).expect("it is being served");
+        let subscription = session.subscription(at).expect("its work goes with the membership");
+        let State::Lagging { cursor } = subscription.state else {
+            unreachable!("a member that is fed lags")
+        };
+        let (end, from) = (room.cursor(), cursor.next());
+        if end.get().saturating_sub(cursor.get()) > u64::from(self.config.limits.behind_entries) {
+            // Too much to feed: the client may page for it.
+            let room = room.name.clone();
+            Self::note(Noted::Gap { conn, room: room.clone(), from, to: end }, out);
+            Self::reply(conn, ServerFrame::Gap { room, from, to: end }, out);
+            return self.advance(conn, at, end, out);
+        }
+        if room.recent.covers(from, end) {
+            let (mut reached, mut spent) = (cursor, 0);
+            for entry in room.recent.range(from, end) {
+                if spent >= bytes {
                     break;
                 }
-                *budget = budget.saturating_sub(cost(entry));
+                spent += wire::entry(entry);
                 reached = entry.seq;
                 Self::reply(conn, ServerFrame::Entry(entry.clone()), out);
             }
-            self.advance((conn, at), reached, out);
-            return;
+            self.spend(conn, spent);
+            return self.advance(conn, at, reached, out);
         }
-        let range = ReadRange {
-            from: cursor.next(),
-            to: end,
-            limit: CATCH_UP_ENTRIES
-                .min(u32::try_from(*budget / OVERHEAD).map_or(u32::MAX, |n| n.saturating_add(1))),
-            bytes: u32::try_from(*budget).unwrap_or(u32::MAX),
-            keep: Keep::Oldest,
-        };
-        let name = room.name.clone();
-        let token = self.load(name, range, Pending::CatchUp(conn, at), out);
-        let subscription = self.sessions.get_mut(conn).and_then(|s| s.subscription(at));
-        if let Some(subscription) = subscription
-            && let State::Lagging { feed, .. } = &mut subscription.state
-        {
-            *feed = Feed::Asked(token);
-        }
+        let limit = CATCH_UP_ENTRIES.min(wire::entries_within(bytes) + 1);
+        let range = ReadRange { from, to: end, limit, bytes, keep: Keep::Oldest };
+        self.read_for(conn, Bulk::CatchUp(at), room.name.clone(), range, out);
     }
 
-    /// Moves a lagging subscription's cursor; at the room's own it goes back to the live list.
-    fn advance(&mut self, (conn, at): (ConnId, RoomId), reached: Seq, out: &mut Actions) {
-        let Some(room) = self.rooms.get_mut(at) else { return };
-        let Some(session) = self.sessions.get_mut(conn) else { return };
-        let member = session.member();
-        let Some(subscription) = session.subscription(at) else { return };
+    /// Moves the cursor of a lagging member; at the room's own cursor it goes back to the live list.
+    fn advance(&mut self, conn: ConnId, at: RoomId, reached: Seq, out: &mut Actions) {
+        let room = self.rooms.get(at).expect("a room outlives its members");
         if reached < room.cursor() {
-            subscription.state = State::Lagging { cursor: reached, feed: Feed::Ready };
+            self.set_state(conn, at, State::Lagging { cursor: reached });
+            let session = self.sessions.get_mut(conn).expect("it is being served");
+            session.feed.want(Bulk::CatchUp(at));
         } else {
-            room.lagging.remove(&conn);
             self.catch_ups += 1;
-            subscription.state = State::Live(room.live.push(conn, || member));
-            self.tell_presence(conn, at, out);
+            self.go_live(conn, at, out);
         }
     }
 
-    /// Takes what the log read for one who lags.
-    pub(super) fn caught_up(
+    /// Takes what the log read for a member that lags.
+    fn catch_up_read(
         &mut self,
         now: Mono,
-        (conn, at): (ConnId, RoomId),
-        (token, result): (Token, Result<LogPage, ReadError>),
+        conn: ConnId,
+        at: RoomId,
+        result: Result<LogPage, ReadError>,
         out: &mut Actions,
     ) {
-        let Some(end) = self.rooms.get(at).map(crate::room::Room::cursor) else { return };
-        let subscription = self.sessions.get_mut(conn).and_then(|s| s.subscription(at));
-        let Some(subscription) = subscription else { return };
-        let State::Lagging { cursor, feed } = &mut subscription.state else { return };
-        if *feed != Feed::Asked(token) {
-            return;
-        }
-        let mut reached = *cursor;
         let Ok(page) = result else {
-            *feed = Feed::Failed;
-            self.timers.arm(now.plus(self.config.times.retry_ms), Timer::CatchUp(conn));
-            return;
+            let session = self.sessions.get_mut(conn).expect("it is being served");
+            let wait = session.feed.park(Bulk::CatchUp(at), self.config.times.retry_ms);
+            return self.timers.arm(now.plus(wait), Timer::CatchUp(conn));
         };
         if self.knows_other_epoch(at, &page.head.epoch) {
             return self.log_replaced(at, out);
         }
-        let before = reached;
-        if page.head.first > reached.next() {
-            // What is beyond the room's own cursor comes, or is told of, in its turn.
-            let (from, to) = (reached.next(), page.head.first.minus(1).min(end));
-            let Some(room) = self.rooms.get(at).map(|r| r.name.clone()) else { return };
-            Self::reply(conn, ServerFrame::Hole { room, from, to }, out);
+        self.note_first(at, page.head.first);
+        let room = self.rooms.get(at).expect("a room outlives its members");
+        let (name, end) = (room.name.clone(), room.cursor());
+        let session = self.sessions.get_mut(conn).expect("it is being served");
+        let subscription = session.subscription(at).expect("its work goes with the membership");
+        let State::Lagging { cursor } = subscription.state else {
+            unreachable!("a member that is fed lags")
+        };
+        let mut reached = cursor;
+        if page.head.first > cursor.next() {
+            // What is beyond the room's own cursor is delivered, or told of, in its turn.
+            let (from, to) = (cursor.next(), page.head.first.minus(1).min(end));
+            Self::note(Noted::Hole { room: name.clone(), from, to }, out);
+            Self::reply(conn, ServerFrame::Hole { room: name, from, to }, out);
             reached = to;
         }
-        self.note_first(at, page.head.first);
+        let mut spent = 0;
         for entry in page.entries {
             if entry.seq == reached.next() {
                 reached = entry.seq;
+                spent += wire::entry(&entry);
                 Self::reply(conn, ServerFrame::Entry(entry), out);
             }
         }
-        self.advance((conn, at), reached, out);
-        // The log does not have what was delivered to others: no use in asking again and again.
-        if reached == before && reached < end {
-            return self.close(conn, CloseCode::SlowConsumer, LeaveReason::SlowConsumer, out);
+        session.feed.spend(spent);
+        if reached == cursor && reached < end {
+            // The log does not have what was delivered to others: asking again would not help.
+            return self.close(conn, CloseReason::LogIncomplete, out);
         }
-        self.await_drain(conn, out);
+        self.advance(conn, at, reached, out);
     }
 }
 
-/// What an entry takes of an outbox.
-fn cost(entry: &Entry) -> usize {
-    entry.body.size() + OVERHEAD
-}
-
-/// About what an entry takes on the wire besides its body: many short ones are not nothing.
-const OVERHEAD: usize = 200;
+/// The reason of a refusal after the room was left.
+pub(super) const LEFT: &str = "the room was left meanwhile";

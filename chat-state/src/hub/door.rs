@@ -5,13 +5,14 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use chat_proto::{CloseCode, Dialect, Entry, Epoch, LeaveReason, Seq, ServerFrame};
+use chat_proto::{Dialect, Entry, Epoch, Seq, ServerFrame};
 
 use super::{Actions, Hub, Pending};
 use crate::config::Peers;
 use crate::event::{Action, Recipients, Signal, SignalTo};
 use crate::ids::{Mono, Token};
 use crate::log::{Keep, LogHead, LogPage, ReadError, ReadRange};
+use crate::reason::{CloseReason, Noted};
 use crate::recent::Bounds;
 use crate::room::{Early, HeadAsk, Hole, LogState, Room, RoomId};
 use crate::timers::Timer;
@@ -104,6 +105,9 @@ impl Hub {
         if !room.is_open() || entry.seq > expected {
             if room.held.len() < HELD_MAX {
                 room.held.insert(entry.seq, entry.clone());
+            } else if !room.held.contains_key(&entry.seq) {
+                let room = room.name.clone();
+                Self::note(Noted::EntryDropped { room, seq: entry.seq }, out);
             }
             return;
         }
@@ -148,8 +152,8 @@ impl Hub {
     }
 
     fn show(room: &Room, entry: &Arc<Entry>, out: &mut Actions) {
-        if !room.live.is_empty() {
-            let to = Recipients::All(room.live.roster().clone());
+        if !room.audience.live().is_empty() {
+            let to = Recipients::All(room.audience.live().clone());
             out.push_back(Action::Send { to, frame: ServerFrame::Entry(entry.clone()) });
         }
     }
@@ -232,13 +236,14 @@ impl Hub {
         }
         *cursor = to;
         room.recent.clear();
+        Self::note(Noted::Hole { room: room.name.clone(), from, to }, out);
         let frame = ServerFrame::Hole { room: room.name.clone(), from, to };
-        let live = room.live.roster().clone();
+        let live = room.audience.live().clone();
         out.push_back(Action::Send { to: Recipients::All(live.clone()), frame });
         // The dialect has no such frame, and nothing may be missing in silence.
         for conn in live.iter() {
             if self.sessions.get(conn).is_some_and(|s| s.dialect == Dialect::Basic) {
-                self.close(conn, CloseCode::Overloaded, LeaveReason::Disconnected, out);
+                self.close(conn, CloseReason::EntriesTrimmed, out);
             }
         }
     }
@@ -377,10 +382,9 @@ impl Hub {
     /// come anew. What was said and is not in the log yet goes to the new one.
     pub(super) fn log_replaced(&mut self, at: RoomId, out: &mut Actions) {
         let Some(room) = self.rooms.get(at) else { return };
-        let mut conns: Vec<_> = room.live.iter().collect();
-        conns.extend(room.lagging.iter().chain(&room.joining));
+        let conns: Vec<_> = room.audience.conns().chain(room.joining.iter().copied()).collect();
         for conn in conns {
-            self.close(conn, CloseCode::LogReplaced, LeaveReason::Disconnected, out);
+            self.close(conn, CloseReason::LogReplaced, out);
         }
         if let Some(room) = self.rooms.get_mut(at) {
             room.close_log();

@@ -1,12 +1,13 @@
 //! Leaving service without hurting anybody.
 use alloc::string::String;
 
-use chat_proto::{CloseCode, Dialect, LeaveReason, ServerFrame};
+use chat_proto::{CloseCode, Dialect, ServerFrame};
 
 use super::{Actions, Hub};
 use crate::event::Action;
 use crate::ids::{ConnId, Mono};
 use crate::peers::signal::Service;
+use crate::reason::CloseReason;
 use crate::timers::Timer;
 
 /// The last part of the drain is left for those whose acks are late.
@@ -57,7 +58,7 @@ impl Hub {
             let later = now.plus(GRACE_MS).min(deadline);
             self.timers.arm(later, Timer::DrainClose(conn));
         } else {
-            self.close(conn, CloseCode::Draining, LeaveReason::Draining, out);
+            self.close(conn, CloseReason::Draining, out);
         }
     }
 

@@ -1,11 +1,12 @@
 //! Noticing the dead.
 use alloc::collections::BTreeMap;
 
-use chat_proto::{CloseCode, Dialect, LeaveReason, Position, RoomName, ServerFrame};
+use chat_proto::{Dialect, Position, RoomName, ServerFrame};
 
 use super::{Actions, Hub};
 use crate::event::Action;
 use crate::ids::{ConnId, Mono, Now};
+use crate::reason::CloseReason;
 use crate::room::LogState;
 use crate::session::{Session, Stage, State};
 use crate::timers::Timer;
@@ -40,8 +41,7 @@ impl Hub {
             session.heard = now;
         }
         if now.since(session.heard) >= dead {
-            self.close(conn, CloseCode::HeartbeatTimeout, LeaveReason::TimedOut, out);
-            return;
+            return self.close(conn, CloseReason::HeartbeatTimeout, out);
         }
         if ping_at <= now {
             session.ping_at = Some(now.plus(every));
@@ -101,9 +101,7 @@ impl Hub {
     /// come back.
     pub(super) fn hello_due(&mut self, now: Now, conn: ConnId, out: &mut Actions) {
         match self.sessions.get(conn).map(|session| session.stage) {
-            Some(Stage::Fresh) => {
-                self.close(conn, CloseCode::HeartbeatTimeout, LeaveReason::TimedOut, out);
-            }
+            Some(Stage::Fresh) => self.close(conn, CloseReason::HelloTimeout, out),
             Some(Stage::Checking | Stage::Active) => self.authority_due(now, conn, out),
             Some(Stage::Resuming) | None => {}
         }
@@ -111,7 +109,7 @@ impl Hub {
 }
 
 /// How often a peer is asked, and after which silence it is dead: never at once, whatever was set.
-fn beat(times: &crate::config::Times, dialect: Dialect) -> (u64, u64) {
+fn beat(times: &crate::Times, dialect: Dialect) -> (u64, u64) {
     let (every, dead) = match dialect {
         Dialect::Basic => (times.basic_heartbeat_ms, times.basic_dead_ms),
         Dialect::V1 => (times.heartbeat_ms, times.heartbeat_dead_ms),

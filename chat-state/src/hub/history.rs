@@ -1,23 +1,22 @@
-//! Reading a room back.
+//! Reading a room's history back.
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use chat_proto::{Entry, ErrorCode, HistoryRange, Page, RequestId, Seq, ServerFrame};
 
+use super::delivery::LEFT;
 use super::{Actions, Hub, Pending};
+use crate::delivery::wire;
 use crate::ids::{ConnId, Mono, Token};
 use crate::log::{Keep, LogPage, ReadError, ReadRange};
 use crate::room::{LogState, RoomId};
-use crate::session::State;
+use crate::session::{Bulk, BulkReply, BulkRequest, State};
 
-/// A request for history that waits for the log.
-#[derive(Debug)]
-pub(super) struct HistoryLoad {
-    pub(super) id: Option<RequestId>,
-    pub(super) range: ReadRange,
-}
+/// The reason of a refusal when the log can't be read.
+const UNREADABLE: &str = "the room's log can't be read at the moment";
 
 impl Hub {
+    /// Takes a request for history. It is answered by the connection's feed.
     pub(super) fn history(
         &mut self,
         conn: ConnId,
@@ -26,13 +25,34 @@ impl Hub {
         out: &mut Actions,
     ) {
         let Some(room) = self.rooms.get(at) else { return };
-        let LogState::Open { first, cursor, .. } = room.log else {
+        if !room.is_open() {
             let why = "the room is not open yet; wait for `joined`";
             return Self::refuse(conn, id, ErrorCode::NotMember, why, out);
+        }
+        let most = self.config.limits.history.max(1);
+        let limit = limit.unwrap_or(most).clamp(1, most);
+        self.want_reply(conn, id, BulkReply::Page { room: at, range, limit }, out);
+    }
+
+    /// Answers a request for history from the recent entries, or asks the log.
+    pub(super) fn serve_page(
+        &mut self,
+        conn: ConnId,
+        (id, at): (Option<RequestId>, RoomId),
+        (asked, limit): (HistoryRange, u32),
+        out: &mut Actions,
+    ) {
+        if !self.sessions.get(conn).is_some_and(|session| session.is_member(at)) {
+            self.ended(self.now, conn, out);
+            return Self::refuse(conn, id, ErrorCode::NotMember, LEFT, out);
+        }
+        let room = self.rooms.get(at).expect("a room outlives its members");
+        let LogState::Open { first, cursor, .. } = room.log else {
+            // Its log was replaced: the members are being closed.
+            self.ended(self.now, conn, out);
+            return Self::refuse(conn, id, ErrorCode::LogUnavailable, UNREADABLE, out);
         };
-        let limits = &self.config.limits;
-        let limit = limit.unwrap_or(limits.history).clamp(1, limits.history);
-        let range = read_range(range, limit, limits.page_bytes, cursor);
+        let range = read_range(asked, limit, self.config.limits.page_bytes, (first, cursor));
         if range.from > range.to || room.recent.covers(range.from.max(first), cursor) {
             let (from, bytes) = (range.from.max(first), range.bytes as usize);
             let events = match range.keep {
@@ -42,16 +62,16 @@ impl Hub {
                     room.recent.oldest(from, range.to.min(most), bytes)
                 }
             };
-            self.reply_page(conn, at, (id, range), (first, events), out);
-            return;
+            self.ended(self.now, conn, out);
+            return self.reply_page(conn, at, (id, range), (first, events), out);
         }
-        let pending = Pending::Page(conn, at, HistoryLoad { id, range });
-        self.load(room.name.clone(), range, pending, out);
-        self.began(conn, out);
+        let what = BulkReply::Page { room: at, range: asked, limit };
+        let work = Bulk::Reply(BulkRequest { id, what }.into());
+        self.read_for(conn, work, room.name.clone(), range, out);
     }
 
     fn reply_page(
-        &self,
+        &mut self,
         conn: ConnId,
         at: RoomId,
         (id, range): (Option<RequestId>, ReadRange),
@@ -62,10 +82,11 @@ impl Hub {
         let LogState::Open { epoch, cursor, .. } = &room.log else { return };
         let (before, after) = match (events.first(), events.last()) {
             (Some(oldest), Some(newest)) => (oldest.seq > first, newest.seq < *cursor),
-            // Nothing in the range: what there is lies on the one side of it or on the other.
+            // Nothing is in the range: what there is lies on one side of it or on the other.
             _ if *cursor < first => (false, false),
             _ => (range.from > first, range.to < *cursor),
         };
+        let bytes = events.iter().map(|entry| wire::entry(entry)).fold(0, u32::saturating_add);
         let page = Page {
             id,
             room: room.name.clone(),
@@ -74,6 +95,7 @@ impl Hub {
             has_more_before: before,
             has_more_after: after,
         };
+        self.spend(conn, bytes);
         Self::reply(conn, ServerFrame::Page(page.into()), out);
     }
 
@@ -88,15 +110,8 @@ impl Hub {
         match self.pending.answer(token) {
             Some(Pending::Open(at)) => self.opened(now, at, result, out),
             Some(Pending::Hole(at)) => self.hole_read(now, at, (token, result), out),
-            Some(Pending::CatchUp(conn, at)) => {
-                self.caught_up(now, (conn, at), (token, result), out);
-            }
-            Some(Pending::Join(conn, at, load)) => {
-                self.join_read((conn, at), (token, load), result, out);
-            }
-            Some(Pending::Page(conn, at, load)) => {
-                self.ended(now, conn, out);
-                self.page_read(conn, at, load, result, out);
+            Some(Pending::Feed(conn, range)) => {
+                self.feed_read(now, conn, (token, range), result, out);
             }
             Some(
                 Pending::Append(_) | Pending::LateAppend(_) | Pending::Head(_) | Pending::Auth(_),
@@ -105,60 +120,68 @@ impl Hub {
         }
     }
 
-    fn page_read(
+    /// Takes what the log read for a request for history.
+    pub(super) fn reply_read(
+        &mut self,
+        now: Mono,
+        conn: ConnId,
+        request: BulkRequest,
+        range: ReadRange,
+        result: Result<LogPage, ReadError>,
+        out: &mut Actions,
+    ) {
+        let BulkRequest { id, what } = request;
+        let BulkReply::Page { room: at, range: asked, limit } = what else {
+            unreachable!("lists are not read from the log")
+        };
+        // A session that has left meanwhile may not read any more.
+        if !self.sessions.get(conn).is_some_and(|session| session.is_member(at)) {
+            self.ended(now, conn, out);
+            return Self::refuse(conn, id, ErrorCode::NotMember, LEFT, out);
+        }
+        let Ok(page) = result else {
+            self.ended(now, conn, out);
+            return Self::refuse(conn, id, ErrorCode::LogUnavailable, UNREADABLE, out);
+        };
+        if self.knows_other_epoch(at, &page.head.epoch) {
+            return self.log_replaced(at, out);
+        }
+        self.note_first(at, page.head.first);
+        let is_around = matches!(asked, HistoryRange::Around(_));
+        if is_around && page.head.first > range.from && page.entries.len() < limit as usize {
+            // Trimmed since the room was opened: the nearest entries are others.
+            let work = BulkRequest { id, what: BulkReply::Page { room: at, range: asked, limit } };
+            let session = self.sessions.get_mut(conn).expect("it is a member");
+            return session.feed.want(Bulk::Reply(work.into()));
+        }
+        self.ended(now, conn, out);
+        self.reply_page(conn, at, (id, range), (page.head.first, page.entries), out);
+    }
+
+    /// Takes what the log read for a join.
+    pub(super) fn join_read(
         &mut self,
         conn: ConnId,
         at: RoomId,
-        load: HistoryLoad,
+        range: ReadRange,
         result: Result<LogPage, ReadError>,
         out: &mut Actions,
     ) {
-        let HistoryLoad { id, range } = load;
-        let Some(session) = self.sessions.get(conn) else { return };
-        // Whoever has left meanwhile may not read any more.
-        if !session.is_member(at) {
-            let why = "the room was left meanwhile";
-            return Self::refuse(conn, id, ErrorCode::NotMember, why, out);
+        let Ok(page) = result else {
+            let session = self.sessions.get_mut(conn).expect("it is being served");
+            let subscription = session.subscription(at).expect("its work goes with the join");
+            let State::Joining(joining) = &subscription.state else {
+                unreachable!("the work of a join goes with it")
+            };
+            let id = joining.id.clone();
+            Self::refuse(conn, id, ErrorCode::LogUnavailable, UNREADABLE, out);
+            return self.give_up_joining(conn, at, out);
+        };
+        if self.knows_other_epoch(at, &page.head.epoch) {
+            return self.log_replaced(at, out);
         }
-        match result {
-            Ok(page) if self.knows_other_epoch(at, &page.head.epoch) => self.log_replaced(at, out),
-            Ok(page) => {
-                self.note_first(at, page.head.first);
-                self.reply_page(conn, at, (id, range), (page.head.first, page.entries), out);
-            }
-            Err(_) => {
-                let why = "the room's log can't be read at the moment";
-                Self::refuse(conn, id, ErrorCode::LogUnavailable, why, out);
-            }
-        }
-    }
-
-    fn join_read(
-        &mut self,
-        (conn, at): (ConnId, RoomId),
-        (token, load): (Token, HistoryLoad),
-        result: Result<LogPage, ReadError>,
-        out: &mut Actions,
-    ) {
-        let subscription = self.sessions.get_mut(conn).and_then(|s| s.subscription(at));
-        let Some(subscription) = subscription else { return };
-        match &subscription.state {
-            State::Joining(joining) if joining.load == Some(token) => {}
-            _ => return,
-        }
-        match result {
-            Ok(page) if self.knows_other_epoch(at, &page.head.epoch) => self.log_replaced(at, out),
-            Ok(page) => {
-                self.note_first(at, page.head.first);
-                let ends = (load.range.to, page.head.first);
-                self.finish_join((conn, at), ends, page.entries, out);
-            }
-            Err(_) => {
-                let why = "the room's log can't be read at the moment";
-                Self::refuse(conn, load.id, ErrorCode::LogUnavailable, why, out);
-                self.give_up_joining(conn, at, out);
-            }
-        }
+        self.note_first(at, page.head.first);
+        self.finish_join((conn, at), (range.to, page.head.first), page.entries, out);
     }
 
     /// Notes the oldest entry that the log has.
@@ -171,9 +194,14 @@ impl Hub {
     }
 }
 
-/// Turns what a client asks into places. An empty range has `from > to`; one that has more than
+/// Turns what a client asks for into places. An empty range has `from > to`; one of more than
 /// `limit` places is cut off by the limit, after those that the log does not have any more.
-fn read_range(range: HistoryRange, limit: u32, bytes: u32, cursor: Seq) -> ReadRange {
+fn read_range(
+    range: HistoryRange,
+    limit: u32,
+    bytes: u32,
+    (first, cursor): (Seq, Seq),
+) -> ReadRange {
     let n = u64::from(limit);
     let one = Seq::ZERO.next();
     let (from, to, keep) = match range {
@@ -183,7 +211,13 @@ fn read_range(range: HistoryRange, limit: u32, bytes: u32, cursor: Seq) -> ReadR
             (end.minus(n), end.minus(1), Keep::Newest)
         }
         HistoryRange::After(seq) => (seq.next(), cursor, Keep::Oldest),
-        HistoryRange::Around(seq) => (seq.minus(n / 2), seq.plus((n - 1) / 2), Keep::Oldest),
+        HistoryRange::Around(seq) => {
+            // The window of `n` places around `seq`, moved to where there are entries.
+            let oldest = first.max(one);
+            let latest_start = cursor.next().minus(n).max(oldest);
+            let from = seq.minus(n / 2).clamp(oldest, latest_start);
+            (from, from.plus(n - 1), Keep::Oldest)
+        }
     };
     ReadRange { from: from.max(one), to: to.min(cursor), limit, bytes, keep }
 }
@@ -192,11 +226,16 @@ fn read_range(range: HistoryRange, limit: u32, bytes: u32, cursor: Seq) -> ReadR
 mod tests {
     use super::*;
 
+    fn places(range: ReadRange, limit: usize) -> Vec<u64> {
+        (range.from.get()..=range.to.get()).take(limit).collect()
+    }
+
     /// What a client gets when it pages a log of `1..=cursor` is what a plain filter gives.
     #[test]
     fn every_range_is_what_a_filter_gives() {
         for cursor in 0..12_u64 {
             let all: Vec<u64> = (1..=cursor).collect();
+            let ends = (Seq::ZERO.next(), Seq::new(cursor).unwrap());
             for at in 0..15 {
                 for limit in 1..8_u32 {
                     let n = limit as usize;
@@ -210,15 +249,28 @@ mod tests {
                         (HistoryRange::After(seq), after),
                         (HistoryRange::Latest, latest),
                     ] {
-                        let r = read_range(range, limit, 1, Seq::new(cursor).unwrap());
-                        let got: Vec<u64> = (r.from.get()..=r.to.get()).take(n).collect();
+                        let got = places(read_range(range, limit, 1, ends), n);
                         assert_eq!(got, expected, "{range:?} {limit} of {cursor}");
                     }
-                    let r =
-                        read_range(HistoryRange::Around(seq), limit, 1, Seq::new(cursor).unwrap());
-                    let got: Vec<u64> = (r.from.get()..=r.to.get()).collect();
-                    assert!(got.len() <= n);
-                    assert_eq!(got.contains(&at), at >= 1 && at <= cursor, "{at} of {cursor}");
+                }
+            }
+        }
+    }
+
+    /// `around` gives the entries nearest to the place, the older ones where two are as near.
+    #[test]
+    fn around_gives_the_nearest_entries() {
+        for (first, cursor) in [(1, 0), (1, 1), (1, 9), (4, 9), (10, 9), (9, 9)] {
+            let ends = (Seq::new(first).unwrap(), Seq::new(cursor).unwrap());
+            for at in 0..40_u64 {
+                for limit in 1..12_u32 {
+                    let mut nearest: Vec<u64> = (first..=cursor).collect();
+                    nearest.sort_by_key(|seq| (seq.abs_diff(at), *seq));
+                    nearest.truncate(limit as usize);
+                    nearest.sort_unstable();
+                    let range = HistoryRange::Around(Seq::new(at).unwrap());
+                    let got = places(read_range(range, limit, 1, ends), limit as usize);
+                    assert_eq!(got, nearest, "{limit} around {at} of {first}..={cursor}");
                 }
             }
         }

@@ -3,20 +3,20 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use chat_proto::{
-    CloseCode, Dialect, Entry, ErrorCode, Joined, LeaveReason, LostReason, Member, MembersView,
-    RoomName, Seq, ServerFrame,
+    Dialect, Entry, ErrorCode, Joined, LeaveReason, LostReason, RoomName, Seq, ServerFrame,
 };
 
-use super::history::HistoryLoad;
-use super::notices::Notice;
 use super::places::Refusal;
 use super::{Actions, Hub, Pending};
 use crate::config::Peers;
-use crate::event::{Action, Signal, SignalTo};
-use crate::ids::{ConnId, MemberId, Mono};
+use crate::delivery::wire;
+use crate::event::Action;
+use crate::ids::{ConnId, Mono};
 use crate::log::{Keep, ReadRange};
-use crate::room::{Departure, LogState, Queued, Room, RoomId};
-use crate::session::{Feed, Joining, OutboxState, Session, State};
+use crate::reason::CloseReason;
+use crate::room::audience::{Attendee, Told};
+use crate::room::{LogState, Queued, Room, RoomId};
+use crate::session::{Bulk, Joining, Message, Session, State, Subscription};
 use crate::timers::Timer;
 
 impl Hub {
@@ -54,19 +54,13 @@ impl Hub {
     ) {
         let Some(session) = self.sessions.get_mut(conn) else { return };
         let Some(room) = self.rooms.get_mut(at) else { return };
-        // A leave that was not told yet is told before the new join.
-        let earlier = room.departing.iter().position(|d| d.id == session.member_id);
-        let earlier = earlier.map(|i| room.departing.remove(i));
         room.joining.insert(conn);
         session.subscribe(at, State::Joining(joining.into()));
-        if let Some(departure) = earlier {
-            self.announce_went(at, departure, out);
-        }
         self.go_on_joining(conn, at, out);
     }
 
-    /// A member joins again: it is taken off the live list and comes back by the same way. Where an
-    /// earlier join is not done yet, the later one takes its place: it has waited too long.
+    /// Begins another join of a member, which is off the live list until the reply. A join that is
+    /// not done yet is replaced: it has waited too long.
     fn rejoin(
         &mut self,
         (conn, at): (ConnId, RoomId),
@@ -74,6 +68,7 @@ impl Hub {
         out: &mut Actions,
     ) -> Result<(), Refusal> {
         let Some(end) = self.rooms.get(at).map(Room::cursor) else { return Ok(()) };
+        self.drop_work(conn, at, out);
         let Some(session) = self.sessions.get_mut(conn) else { return Ok(()) };
         let dialect = session.dialect;
         let Some(subscription) = session.subscription(at) else { return Ok(()) };
@@ -82,28 +77,24 @@ impl Hub {
             State::Joining(earlier) => {
                 let id = core::mem::replace(&mut earlier.id, joining.id);
                 earlier.history = joining.history;
-                earlier.load = None;
                 let why = "a later join of the same room has taken its place";
                 Self::refuse(conn, id, ErrorCode::LogUnavailable, why, out);
                 self.go_on_joining(conn, at, out);
                 return Ok(());
             }
             State::Live(_) => end,
-            State::Lagging { cursor, .. } => *cursor,
+            State::Lagging { cursor } => *cursor,
         };
         let joining = Joining { before: Some(reached), ..joining };
-        let before = core::mem::replace(&mut subscription.state, State::Joining(joining.into()));
-        self.take_off(conn, at, &before);
-        if let Some(room) = self.rooms.get_mut(at) {
-            room.lagging.insert(conn);
-        }
+        self.stand_behind(conn, at, State::Joining(joining.into()), out);
         self.go_on_joining(conn, at, out);
         Ok(())
     }
 
     /// Makes a room and asks the log for its end and its newest entries.
     pub(super) fn open(&mut self, name: RoomName, out: &mut Actions) -> RoomId {
-        let room = Room::new(name.clone(), self.config.limits.members_listed as usize);
+        let listed = self.config.limits.members_listed as usize;
+        let room = Room::new(name.clone(), listed);
         if self.config.peers == Peers::Some && room.has_roster() {
             self.peers.opened(self.now, &name);
         }
@@ -153,7 +144,7 @@ impl Hub {
                 Some(Dialect::V1) => Self::refuse(conn, id, ErrorCode::LogUnavailable, why, out),
                 // The dialect has no errors, and a message must not vanish in silence.
                 Some(Dialect::Basic) => {
-                    self.close(conn, CloseCode::Overloaded, LeaveReason::Disconnected, out);
+                    self.close(conn, CloseReason::LogUnavailable, out);
                 }
                 None => {}
             }
@@ -174,23 +165,38 @@ impl Hub {
                 }
                 // The dialect has no errors, and a join must not vanish in silence.
                 Dialect::Basic => {
-                    self.close(conn, CloseCode::Overloaded, LeaveReason::Disconnected, out);
+                    self.close(conn, CloseReason::LogUnavailable, out);
                 }
             }
         }
     }
 
-    /// Answers a join from the recent entries, or asks the log for older ones first.
+    /// Goes on with a join once its room is open: a `chat.v1` session is answered by its feed.
     pub(super) fn go_on_joining(&mut self, conn: ConnId, at: RoomId, out: &mut Actions) {
-        let Some(room) = self.rooms.get(at) else { return };
-        let LogState::Open { first, cursor, .. } = room.log else { return };
+        if !self.rooms.get(at).is_some_and(Room::is_open) {
+            return;
+        }
         let Some(session) = self.sessions.get_mut(conn) else { return };
+        let dialect = session.dialect;
         let Some(subscription) = session.subscription(at) else { return };
         let State::Joining(joining) = &subscription.state else { return };
         if joining.resume.is_some() {
             self.recover((conn, at), out);
             return self.finish_resume(conn, out);
         }
+        match dialect {
+            Dialect::Basic => self.serve_join(conn, at, out),
+            Dialect::V1 => self.want(conn, Bulk::Join(at), out),
+        }
+    }
+
+    /// Answers a join from the recent entries, or asks the log for older ones first.
+    pub(super) fn serve_join(&mut self, conn: ConnId, at: RoomId, out: &mut Actions) {
+        let Some(room) = self.rooms.get(at) else { return };
+        let LogState::Open { first, cursor, .. } = room.log else { return };
+        let Some(session) = self.sessions.get_mut(conn) else { return };
+        let Some(subscription) = session.subscription(at) else { return };
+        let State::Joining(joining) = &subscription.state else { return };
         let wanted = u64::from(joining.history.min(self.config.limits.history));
         let from = cursor.next().minus(wanted).max(first);
         let bytes = self.config.limits.page_bytes;
@@ -201,13 +207,7 @@ impl Hub {
         }
         let limit = wanted as u32;
         let range = ReadRange { from, to: cursor, limit, bytes, keep: Keep::Newest };
-        let pending = Pending::Join(conn, at, HistoryLoad { id: joining.id.clone(), range });
-        let token = self.load(room.name.clone(), range, pending, out);
-        if let Some(subscription) = self.sessions.get_mut(conn).and_then(|s| s.subscription(at))
-            && let State::Joining(joining) = &mut subscription.state
-        {
-            joining.load = Some(token);
-        }
+        self.read_for(conn, Bulk::Join(at), room.name.clone(), range, out);
     }
 
     /// Answers a join. Live events begin directly after `head`.
@@ -218,80 +218,52 @@ impl Hub {
         events: Vec<Arc<Entry>>,
         out: &mut Actions,
     ) {
-        let Some(id) = self.sessions.get(conn).map(|session| session.member_id) else { return };
-        let back = self.is_back(id, at);
         let Some(room) = self.rooms.get_mut(at) else { return };
         let LogState::Open { epoch, cursor, .. } = &room.log else { return };
         let (epoch, cursor) = (epoch.clone(), *cursor);
         let Some(session) = self.sessions.get_mut(conn) else { return };
-        let (dialect, member, outbox) = (session.dialect, session.member(), session.outbox);
+        let (dialect, attendee) = (session.dialect, session.attendee());
+        // A `chat.v1` connection that takes nothing at the moment is fed once it does.
+        let open = session.feed.is_open() || dialect == Dialect::Basic;
         let Some(subscription) = session.subscription(at) else { return };
-        let State::Joining(joining) = &subscription.state else { return };
-        let (id, known) = (joining.id.clone(), back || joining.before.is_some());
+        let State::Joining(joining) = &mut subscription.state else { return };
+        let held = core::mem::take(&mut joining.held);
+        let (id, again) = (joining.id.clone(), joining.before.is_some());
+        subscription.state = State::Lagging { cursor: head };
+        let (name, member) = (room.name.clone(), attendee.member.clone());
         room.joining.remove(&conn);
-        room.untold_of.remove(&conn);
-        // One that takes nothing at the moment is fed once it does. (`basic` can't be.)
-        let open = outbox == OutboxState::Open || dialect == Dialect::Basic;
-        subscription.state = if head == cursor && open {
-            room.lagging.remove(&conn);
-            State::Live(room.live.push(conn, || member.clone()))
+        if again {
+            room.audience.note_told(conn);
         } else {
-            room.lagging.insert(conn);
-            State::Lagging { cursor: head, feed: Feed::Ready }
-        };
-        let name = room.name.clone();
-        let mut told = None;
+            self.audience(at, out, |audience, cx| audience.enter(cx, attendee, Told::View));
+        }
+        if head == cursor && open {
+            self.go_live(conn, at, out);
+        } else if let Some(session) = self.sessions.get_mut(conn) {
+            session.feed.want(Bulk::CatchUp(at));
+        }
         match dialect {
             Dialect::Basic => {
-                let frame = ServerFrame::Join { room: name.clone(), member: member.clone() };
-                Self::reply(conn, frame, out);
+                Self::reply(conn, ServerFrame::Join { room: name, member }, out);
             }
             Dialect::V1 => {
                 let has_more_before = match events.first() {
                     Some(oldest) => oldest.seq > first,
                     None => head >= first,
                 };
-                let Some(members) = self.members_view(at) else { return };
-                told = Some(members.count);
-                let room = name.clone();
+                let (room, members) = (name, self.members_view(at));
+                let bytes = events.iter().map(|entry| wire::entry(entry));
+                let bytes = bytes.fold(wire::members(members.members.len()), u32::saturating_add);
+                self.spend(conn, bytes);
                 let joined = Joined { id, room, epoch, head, members, events, has_more_before };
                 Self::reply(conn, ServerFrame::Joined(joined.into()), out);
             }
         }
-        if !known {
-            self.announce_came(conn, at, (name, member), out);
+        for message in held {
+            self.queue_message(self.now, (conn, at), message, out);
         }
-        if let Some(count) = told {
-            self.one_was_told(at, count);
-        }
-        if head != cursor {
-            self.catch_up(conn, out);
-        }
-    }
-
-    /// Tells others of a new member, unless they have never seen it go.
-    pub(super) fn announce_came(
-        &mut self,
-        conn: ConnId,
-        at: RoomId,
-        (name, member): (RoomName, Member),
-        out: &mut Actions,
-    ) {
-        let Some(session) = self.sessions.get(conn) else { return };
-        let (id, attempt) = (session.member_id, session.attempt);
-        let Some(room) = self.rooms.get_mut(at).filter(|room| room.has_roster()) else { return };
-        let moved = room.is_elsewhere(id, None);
-        if self.config.peers == Peers::Some {
-            room.has_moved_here(id, |slot| self.peers.shuts_down(slot));
-            let stamp = self.peers.change_here(self.now, &name);
-            let (to, room, member) = (SignalTo::Followers(name.clone()), name, member.clone());
-            let signal = Signal::Came { room, id, member, attempt, stamp };
-            out.push_back(Action::Signal { to, signal });
-        }
-        if moved {
-            self.reconcile(at);
-        } else {
-            self.notice(at, Notice::Came(member, Some(conn)), out);
+        if dialect == Dialect::V1 {
+            self.serve(conn, out);
         }
     }
 
@@ -304,180 +276,70 @@ impl Hub {
         out: &mut Actions,
     ) {
         let Some(session) = self.sessions.get_mut(conn) else { return };
-        let Some(subscription) = session.unsubscribe(at) else { return };
-        let (dialect, member) = (session.dialect, session.member());
-        let id = session.member_id;
-        if let (Dialect::V1, State::Joining(joining)) = (dialect, &subscription.state) {
+        let Some(mut subscription) = session.unsubscribe(at) else { return };
+        let (dialect, attendee) = (session.dialect, session.attendee());
+        if let State::Joining(joining) = &mut subscription.state {
             let why = "the room was left before the join was done";
-            Self::refuse(conn, joining.id.clone(), ErrorCode::NotMember, why, out);
+            let held = core::mem::take(&mut joining.held);
+            if dialect == Dialect::V1 {
+                Self::refuse(conn, joining.id.clone(), ErrorCode::NotMember, why, out);
+            }
+            self.refuse_held(conn, held, out);
         }
-        self.depart((conn, at), &subscription.state, (id, member), reason, out);
+        self.drop_work(conn, at, out);
+        self.depart(at, attendee, &subscription.state, reason, out);
     }
 
     /// Takes a session that is gone out of all its rooms.
     pub(super) fn leave_all(&mut self, session: Session, why: LeaveReason, out: &mut Actions) {
-        let (conn, id, member) = (session.conn, session.member_id, session.member());
-        for subscription in session.subscriptions {
-            let place = (conn, subscription.room);
-            self.depart(place, &subscription.state, (id, member.clone()), why, out);
+        let attendee = session.attendee();
+        for Subscription { room, state, .. } in session.subscriptions {
+            self.depart(room, attendee.clone(), &state, why, out);
         }
     }
 
+    /// Takes a session that has unsubscribed out of a room.
     pub(super) fn depart(
         &mut self,
-        (conn, at): (ConnId, RoomId),
+        at: RoomId,
+        attendee: Attendee,
         state: &State,
-        (id, member): (MemberId, Member),
         reason: LeaveReason,
         out: &mut Actions,
     ) {
-        self.take_off(conn, at, state);
-        let Some(room) = self.rooms.get_mut(at) else { return };
+        let conn = attendee.conn;
+        let room = self.rooms.get_mut(at).expect("a room outlives its subscriptions");
         room.joining.remove(&conn);
         room.ahead.remove(&conn);
-        let known = state.is_known();
-        if known {
-            self.say_farewell(at, Departure { conn, id, member, reason }, out);
+        let farewell = room.farewell(conn, reason);
+        if let Some(spot) = state.spot() {
+            self.audience(at, out, |audience, cx| audience.leave(cx, attendee, spot, farewell));
         }
         self.forget_if_idle(at, out);
     }
 
-    /// Tells of one who has left, once the log has answered all that it said before.
-    pub(super) fn say_farewell(&mut self, at: RoomId, departure: Departure, out: &mut Actions) {
-        let Some(room) = self.rooms.get_mut(at).filter(|room| room.has_roster()) else { return };
-        if departure.reason == LeaveReason::Draining {
-            // A member that a shutdown disconnects comes back at once: others need not see it go.
-        } else if room.has_drafts_of(departure.conn) {
-            room.departing.push(departure);
-        } else {
-            self.announce_went(at, departure, out);
-        }
-    }
-
-    /// Tells of those who have left, each once the log has answered all that it said before.
-    pub(super) fn announce_departures(&mut self, at: RoomId, out: &mut Actions) {
-        let Some(room) = self.rooms.get_mut(at) else { return };
-        if room.departing.is_empty() {
+    /// Drops a room that nobody needs. Its log stays.
+    pub(super) fn forget_if_idle(&mut self, at: RoomId, out: &mut Actions) {
+        if !self.rooms.get(at).is_some_and(Room::is_idle) {
             return;
         }
-        let departing = core::mem::take(&mut room.departing);
-        let (still, gone) = departing.into_iter().partition(|d| room.has_drafts_of(d.conn));
-        room.departing = still;
-        for departure in gone {
-            self.announce_went(at, departure, out);
+        let room = self.rooms.remove(at).expect("it was found above");
+        if self.config.peers == Peers::Some && room.has_roster() {
+            self.peers.closed(self.now, &room.name);
         }
+        if let Some(due) = room.audience.deadline() {
+            self.timers.disarm(due, Timer::Audience(at));
+        }
+        out.push_back(Action::Unfollow { room: room.name });
     }
 
-    /// Tells others that a member is gone from here, unless it is known to be elsewhere.
-    pub(super) fn announce_went(&mut self, at: RoomId, departure: Departure, out: &mut Actions) {
-        let elsewhere = |room: &Room| room.is_elsewhere(departure.id, None);
-        let shown = !self.rooms.get(at).is_some_and(elsewhere);
-        self.count_out(at, departure, shown, out);
-    }
-
-    /// Takes a member out of this Hub's part of a roster.
-    pub(super) fn count_out(
-        &mut self,
-        at: RoomId,
-        departure: Departure,
-        shown: bool,
-        out: &mut Actions,
-    ) {
-        let Departure { conn, id, member, reason } = departure;
-        let Some(room) = self.rooms.get_mut(at) else { return };
-        if self.config.peers == Peers::Some {
-            let (room, member) = (room.name.clone(), member.clone());
-            let stamp = self.peers.change_here(self.now, &room);
-            let to = SignalTo::Followers(room.clone());
-            let signal = Signal::Went { room, id, member, reason, stamp };
-            out.push_back(Action::Signal { to, signal });
+    /// Refuses what was said behind a join that has failed.
+    fn refuse_held(&mut self, conn: ConnId, held: Vec<Message>, out: &mut Actions) {
+        for Message { id, .. } in held {
+            self.ended(self.now, conn, out);
+            let why = "the join that this message followed has failed";
+            Self::refuse(conn, id, ErrorCode::NotMember, why, out);
         }
-        if shown {
-            self.notice(at, Notice::Went(member, reason, Some(conn)), out);
-        } else {
-            self.reconcile(at);
-        }
-    }
-
-    /// Takes a connection off the list that it is on.
-    pub(super) fn take_off(&mut self, conn: ConnId, at: RoomId, state: &State) {
-        let Some(room) = self.rooms.get_mut(at) else { return };
-        match state {
-            // One that joins again is listed as one that lags.
-            State::Joining(_) | State::Lagging { .. } => {
-                room.lagging.remove(&conn);
-                room.untold_of.remove(&conn);
-            }
-            State::Live(place) => {
-                let sessions = &self.sessions;
-                let member = |conn| sessions.get(conn).map(Session::member);
-                let Some(moved) = room.live.swap_remove(*place, member) else { return };
-                let Some(session) = self.sessions.get_mut(moved) else { return };
-                if let Some(subscription) = session.subscription(at) {
-                    debug_assert!(matches!(subscription.state, State::Live(_)));
-                    subscription.state = State::Live(*place);
-                }
-            }
-        }
-    }
-
-    /// Forgets a room that nobody needs; its log stays.
-    pub(super) fn forget_if_idle(&mut self, at: RoomId, out: &mut Actions) {
-        if self.rooms.get(at).is_some_and(Room::is_idle)
-            && let Some(room) = self.rooms.remove(at)
-        {
-            if let Some(crowd) = &room.crowd {
-                self.timers.disarm(crowd.due, Timer::Presence(at));
-            }
-            if self.config.peers == Peers::Some && room.has_roster() {
-                self.peers.closed(self.now, &room.name);
-            }
-            out.push_back(Action::Unfollow { room: room.name });
-        }
-    }
-
-    /// Lists a room's members: those here first, then those of other Hubs. Whoever has just moved
-    /// from one Hub to another counts once. An inbox shows nobody.
-    pub(super) fn members_view(&self, at: RoomId) -> Option<MembersView> {
-        let room = self.rooms.get(at)?;
-        if !room.has_roster() {
-            return Some(MembersView { count: 0, members: Arc::default() });
-        }
-        let listed = self.config.limits.members_listed as usize;
-        let mut members = self.listed_here(room, listed);
-        let mut count = room.members();
-        for (slot, part) in &room.remote {
-            for (id, member) in &part.members {
-                let before = room.remote.range(..slot);
-                let twice = self.is_here(*id, at)
-                    || before.into_iter().any(|(_, part)| part.members.contains_key(id));
-                if twice {
-                    count = count.saturating_sub(1);
-                } else if members.len() < listed {
-                    Arc::make_mut(&mut members).push(member.clone());
-                }
-            }
-        }
-        Some(MembersView { count, members })
-    }
-
-    fn listed_here(&self, room: &Room, listed: usize) -> Arc<Vec<Member>> {
-        let others = !room.lagging.is_empty() || !room.away.is_empty();
-        if let Some(known) = room.live.listed(listed)
-            && (known.len() == listed || !others)
-        {
-            return known.clone();
-        }
-        let here = room.live.iter().chain(room.lagging.iter().copied());
-        let here = here.filter_map(|conn| self.sessions.get(conn).map(Session::member));
-        let here = here.chain(room.away.values().cloned());
-        Arc::new(here.take(listed).collect())
-    }
-
-    /// Tells whether a member is in a room on this Hub.
-    pub(super) fn is_here(&self, id: MemberId, at: RoomId) -> bool {
-        self.rooms.get(at).is_some_and(|room| room.away.contains_key(&id))
-            || self.sessions.of(id).is_some_and(|session| session.is_in(at))
     }
 
     /// Takes back a join whose history can't be read; a member stays what it was.
@@ -487,13 +349,17 @@ impl Hub {
             && let State::Joining(joining) = &subscription.state
             && let Some(cursor) = joining.before
         {
-            subscription.state = State::Lagging { cursor, feed: Feed::Ready };
-            return self.catch_up(conn, out);
+            subscription.state = State::Lagging { cursor };
+            return self.want(conn, Bulk::CatchUp(at), out);
         }
         let Some(session) = self.sessions.get_mut(conn) else { return };
-        let Some(subscription) = session.unsubscribe(at) else { return };
-        let member = (session.member_id, session.member());
-        let reason = LeaveReason::Left;
-        self.depart((conn, at), &subscription.state, member, reason, out);
+        let Some(mut subscription) = session.unsubscribe(at) else { return };
+        let attendee = session.attendee();
+        if let State::Joining(joining) = &mut subscription.state {
+            let held = core::mem::take(&mut joining.held);
+            self.refuse_held(conn, held, out);
+        }
+        self.drop_work(conn, at, out);
+        self.depart(at, attendee, &subscription.state, LeaveReason::Left, out);
     }
 }

@@ -2,14 +2,16 @@
 //!
 //! Each file has one idea: `requests` routes what clients ask, `membership` enters and leaves
 //! rooms, `append` takes messages to the log, `door` takes entries from the log to the members,
-//! `delivery` feeds those who lag, `history` reads back, `signals` hears other Hubs, `peering` talks
-//! to them,
+//! `delivery` feeds those who lag, `history` reads back, `signals` hears other Hubs, `rosters`
+//! what they say of members, `peering` talks to them,
 //! `heartbeat` notices the dead, `pause` stops reading, `away` keeps sessions that have lost their
 //! connection, `auth` knows who they are, `budgets` holds what users and addresses share, `tally`
-//! counts the sessions of users, `resume` gives them a new one, `drain` leaves service, `operate`
+//! counts the sessions of users, `sessions` issues the ids of connections, `resume` gives a session a
+//! new one, `drain` leaves service, `operate`
 //! does what an operator orders, `places` tells whether there is one in a room, `view` shows what
 //! there is, `stats` counts it.
 mod append;
+mod audience;
 mod auth;
 mod away;
 mod budgets;
@@ -19,7 +21,6 @@ mod drain;
 mod heartbeat;
 mod history;
 mod membership;
-mod notices;
 mod operate;
 mod patience;
 mod pause;
@@ -28,41 +29,46 @@ mod places;
 mod questions;
 mod requests;
 mod resume;
+mod rosters;
+mod sessions;
 mod signals;
 mod stats;
 mod tally;
 mod view;
 
-use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use chat_proto::{
-    CloseCode, Dialect, DisplayName, Entry, ErrorBody, ErrorCode, LeaveReason, Limits, RequestId,
-    RoomName, ServerFrame, SessionId,
+    Dialect, DisplayName, Entry, ErrorBody, ErrorCode, LeaveReason, Limits, RequestId, RoomName,
+    ServerFrame,
 };
 
 use crate::config::{Config, Peers};
-use crate::event::{Action, Event, Identity, Probe, Recipients, Signal, SignalTo, Spender};
+use crate::delivery::Feed;
+use crate::event::{
+    Action, Connect, Event, Identity, Misuse, Probe, Recipients, Signal, SignalTo, Spender,
+};
 use crate::identity;
-use crate::ids::{AddressKey, ConnId, MemberId, Mono, Now, Token};
+use crate::ids::{ConnId, Mono, Now, Token};
 use crate::log::ReadRange;
 use crate::peers::{Cluster, Settings};
+use crate::reason::{CloseReason, Noted};
 use crate::room::{Queued, RoomId, Rooms};
-use crate::session::{OutboxState, Paused, Session, Stage};
+use crate::session::{Features, Paused, Session, Stage};
 use crate::timers::{Timer, Timers};
 
 pub(crate) use self::auth::Auth;
-use self::away::{Away, Lingering};
+use self::away::{Away, LingeringSessions};
 use self::budgets::Budgets;
 pub(crate) use self::budgets::Shares;
 use self::drain::Draining;
-use self::history::HistoryLoad;
 use self::operate::Bans;
 use self::patience::Patience;
 use self::questions::Questions;
 pub(crate) use self::resume::Resuming;
+use self::sessions::{Holder, Sessions};
 use self::tally::Tally;
 
 /// What a Hub asks for, first in, first out.
@@ -86,7 +92,7 @@ pub struct Hub {
     /// Sessions that have lost their connection.
     away: Away,
     /// Members that others do not see leave yet.
-    lingering: BTreeMap<MemberId, Lingering>,
+    lingering: LingeringSessions,
     rooms: Rooms,
     pending: Questions,
     /// When the appends among them are given up.
@@ -113,6 +119,14 @@ pub struct Hub {
     anonymous: DisplayName,
 }
 
+/// Whether somebody is still there for an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Addressee {
+    Here,
+    /// It came late.
+    Gone,
+}
+
 /// What an answer of the log is for.
 #[derive(Debug)]
 enum Pending {
@@ -126,14 +140,30 @@ enum Pending {
     Head(RoomId),
     /// The entries after the cursor.
     Hole(RoomId),
-    /// The next entries for one who lags.
-    CatchUp(ConnId, RoomId),
-    /// The history of a join.
-    Join(ConnId, RoomId, HistoryLoad),
+    /// Entries for the feed of a connection.
+    Feed(ConnId, ReadRange),
     /// Who a connection is.
     Auth(ConnId),
-    /// A page.
-    Page(ConnId, RoomId, HistoryLoad),
+}
+
+/// How a question is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answer {
+    Appended,
+    Head,
+    Loaded,
+    Authenticated,
+}
+
+impl Pending {
+    fn answer(&self) -> Answer {
+        match self {
+            Self::Append(_) | Self::LateAppend(_) => Answer::Appended,
+            Self::Head(_) => Answer::Head,
+            Self::Open(_) | Self::Hole(_) | Self::Feed(..) => Answer::Loaded,
+            Self::Auth(_) => Answer::Authenticated,
+        }
+    }
 }
 
 impl Hub {
@@ -155,7 +185,7 @@ impl Hub {
             budgets: Budgets::default(),
             tally: Tally::default(),
             away: Away::default(),
-            lingering: BTreeMap::new(),
+            lingering: LingeringSessions::default(),
             rooms: Rooms::default(),
             pending: Questions::default(),
             patience: Patience::default(),
@@ -174,23 +204,30 @@ impl Hub {
         }
     }
 
-    /// Handles one event. Total: a peer's mistake becomes an action, an event that comes too late
-    /// changes nothing.
-    pub fn handle(&mut self, now: Now, event: Event, out: &mut Actions) {
+    /// Handles one event.
+    ///
+    /// A peer's mistake becomes an action. An event that comes late (for a connection that is gone,
+    /// or an answer that nobody waits for any more) changes nothing.
+    ///
+    /// # Errors
+    /// If the event names a connection or a question that this Hub never had. Nothing has changed
+    /// then.
+    pub fn handle(&mut self, now: Now, event: Event, out: &mut Actions) -> Result<(), Misuse> {
+        match self.addressee(&event)? {
+            Addressee::Gone => return Ok(()),
+            Addressee::Here => {}
+        }
         self.now = now.mono;
         match event {
-            Event::Connected { conn, session, dialect, identity, probe, peer } => {
-                let who = (identity, peer);
-                self.connected(now.mono, (conn, session), dialect, (who, probe), out);
-            }
             Event::Received { conn, frame } => self.received(now, conn, frame, out),
             Event::Malformed { conn, error, dialect } => {
                 self.malformed(now.mono, conn, error, dialect, out);
             }
             Event::Alive { conn } => self.heard(now.mono, conn),
-            Event::Congested { conn } => self.congested(conn),
+            Event::Congested { conn } => self.congested(conn, out),
             Event::Drained { conn } => self.drained(now.mono, conn, out),
-            Event::Disconnected { conn, why } => self.end(conn, why, out),
+            Event::CutOff { conn, reason } => self.close(conn, reason.into(), out),
+            Event::Disconnected { conn, why } => self.disconnected(conn, why, out),
             Event::Appended { token, result } => self.appended(now.mono, token, result, out),
             Event::Head { token, result } => self.head_read(now.mono, token, result, out),
             Event::Loaded { token, result } => self.loaded(now.mono, token, result, out),
@@ -205,18 +242,57 @@ impl Hub {
         self.arm_poll(now.mono);
         self.report_drained(out);
         self.end_peer_turn(now.mono, out);
+        Ok(())
     }
 
-    /// Fires the timers that are due, and offers to the log what was said since the last call. A
-    /// call too many changes nothing.
+    /// Returns whether somebody is still there for an event.
+    fn addressee(&self, event: &Event) -> Result<Addressee, Misuse> {
+        match event {
+            Event::Received { conn, .. }
+            | Event::Malformed { conn, .. }
+            | Event::Alive { conn }
+            | Event::Congested { conn }
+            | Event::Drained { conn }
+            | Event::CutOff { conn, .. } => match self.sessions.holder(*conn)? {
+                Holder::Session => Ok(Addressee::Here),
+                Holder::Closed | Holder::Nobody => Ok(Addressee::Gone),
+            },
+            Event::Disconnected { conn, .. } => match self.sessions.holder(*conn)? {
+                Holder::Session | Holder::Closed => Ok(Addressee::Here),
+                Holder::Nobody => Ok(Addressee::Gone),
+            },
+            Event::Appended { token, .. } => self.pending.addressee(*token, Answer::Appended),
+            Event::Head { token, .. } => self.pending.addressee(*token, Answer::Head),
+            Event::Loaded { token, .. } => self.pending.addressee(*token, Answer::Loaded),
+            Event::Authenticated { token, .. } => {
+                self.pending.addressee(*token, Answer::Authenticated)
+            }
+            Event::Revoke(_)
+            | Event::Operator(_)
+            | Event::Signal { .. }
+            | Event::SignalsLost(_)
+            | Event::Drain { .. }
+            | Event::Reconfigure { .. } => Ok(Addressee::Here),
+        }
+    }
+
+    /// Fires the timers that are due. Spurious calls are harmless.
     pub fn handle_timeout(&mut self, now: Now, out: &mut Actions) {
         self.now = now.mono;
-        if self.next_timer().is_some_and(|due| due <= now.mono) {
+        if self.poll_timeout().is_some_and(|due| due <= now.mono) {
             self.fire_due(now, out);
             self.arm_poll(now.mono);
             self.report_drained(out);
             self.end_peer_turn(now.mono, out);
         }
+    }
+
+    /// Offers this turn's messages to the log, one batch for each room. Call it after the last
+    /// event of a turn, before waiting: until then messages stay in the Hub.
+    ///
+    /// The more events a turn has, the fewer and larger the batches are.
+    pub fn end_turn(&mut self, now: Now, out: &mut Actions) {
+        self.now = now.mono;
         self.offer_all(now.mono, out);
     }
 
@@ -233,11 +309,12 @@ impl Hub {
                 Timer::Hole(room) => self.hole_due(room, out),
                 Timer::Head(room) => self.head_due(room, out),
                 Timer::Open(room) => self.load_open(room, out),
-                Timer::CatchUp(conn) => self.catch_up_due(conn, out),
+                Timer::CatchUp(conn) => self.retry_feed(conn, out),
+                Timer::Read(conn) => self.read_due(now.mono, conn, out),
                 Timer::Resume(conn) => self.resume_due(now.mono, conn, out),
                 Timer::Linger(member) => self.linger_due(member, out),
                 Timer::Away(member) => self.away.forget(member),
-                Timer::Presence(room) => self.presence_due(room, out),
+                Timer::Audience(room) => self.audience_due(room, out),
                 // The end of the turn does what is due.
                 Timer::Peers => self.peers_at = None,
                 Timer::Poll => self.poll_due(out),
@@ -245,18 +322,9 @@ impl Hub {
         }
     }
 
-    /// Returns when [`Hub::handle_timeout`] wants to be called. That may be at once: messages wait
-    /// to be offered to the log together. Whoever first hands over the other events that are there
-    /// already gets fewer and larger batches, and members get what is in one batch together.
+    /// Returns when the next timer is due, see [`Hub::handle_timeout`].
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Mono> {
-        if !self.to_offer.is_empty() {
-            return Some(self.now);
-        }
-        self.next_timer()
-    }
-
-    fn next_timer(&self) -> Option<Mono> {
         let append = self.patience.first().map(|(due, _)| due);
         [append, self.timers.next()].into_iter().flatten().min()
     }
@@ -291,22 +359,26 @@ impl Hub {
         }
     }
 
-    fn connected(
-        &mut self,
-        now: Mono,
-        (conn, id): (ConnId, SessionId),
-        dialect: Dialect,
-        ((identity, peer), probe): ((Identity, Option<AddressKey>), Probe),
-        out: &mut Actions,
-    ) {
-        if self.sessions.len >= self.config.limits.connections as usize {
-            out.push_back(Action::Close { conn, code: CloseCode::Overloaded });
-            return;
+    /// Takes a connection whose transport is ready and returns the id that the Hub and the adapter
+    /// have for it, until the adapter says [`Event::Disconnected`]. It may be closed at once.
+    pub fn connect(&mut self, now: Now, connect: Connect, out: &mut Actions) -> ConnId {
+        self.now = now.mono;
+        let conn = self.sessions.issue();
+        let limit = self.config.limits.connections as usize;
+        let refused = match self.draining {
+            _ if self.sessions.len >= limit => Some(CloseReason::TooManyConnections),
+            Some(_) => Some(CloseReason::Draining),
+            None => None,
+        };
+        match refused {
+            Some(reason) => out.push_back(Action::Close { conn, code: reason.code(), reason }),
+            None => self.begin(now.mono, conn, connect),
         }
-        if self.draining.is_some() {
-            out.push_back(Action::Close { conn, code: CloseCode::Draining });
-            return;
-        }
+        conn
+    }
+
+    fn begin(&mut self, now: Mono, conn: ConnId, connect: Connect) {
+        let Connect { session: id, dialect, identity, probe, peer } = connect;
         let (name, auth) = match identity {
             Identity::Guest { name } => (name, None),
             Identity::Wanted { credentials } => (None, Some(Auth::wanted(credentials))),
@@ -338,7 +410,8 @@ impl Hub {
             budget_at: None,
             in_flight: 0,
             paused: Paused::default(),
-            outbox: OutboxState::Open,
+            feed: Feed::default(),
+            features: Features::default(),
             auth,
             resuming: None,
         };
@@ -356,9 +429,9 @@ impl Hub {
         if limits.members_listed != self.config.limits.members_listed {
             for at in self.rooms.ids() {
                 let sessions = &self.sessions;
-                let member = |conn| sessions.get(conn).map(Session::member);
+                let member = |conn| sessions.get(conn).expect("a member has a session").member();
                 if let Some(room) = self.rooms.get_mut(at) {
-                    room.live.relist(listed_max, member);
+                    room.audience.relist(listed_max, member);
                 }
             }
         }
@@ -366,20 +439,22 @@ impl Hub {
         self.config.limits = limits;
     }
 
-    /// Takes note that a transport is gone. Whoever closed it on purpose does not come back.
-    fn end(&mut self, conn: ConnId, why: LeaveReason, out: &mut Actions) {
+    /// Takes note that a transport is gone, and frees its id. A peer that closed on purpose does not
+    /// come back.
+    fn disconnected(&mut self, conn: ConnId, why: LeaveReason, out: &mut Actions) {
         self.part(conn, why, why != LeaveReason::Left, out);
+        self.sessions.release(conn);
     }
 
-    /// Ends a connection from this side; its session may come back if the code says so.
-    fn close(&mut self, conn: ConnId, code: CloseCode, why: LeaveReason, out: &mut Actions) {
-        out.push_back(Action::Close { conn, code });
-        self.part(conn, why, code.advice().reconnect(), out);
+    /// Closes a connection. Its session may come back if the reason says so.
+    fn close(&mut self, conn: ConnId, reason: CloseReason, out: &mut Actions) {
+        out.push_back(Action::Close { conn, code: reason.code(), reason });
+        self.part(conn, reason.leave_reason(), reason.keeps_session(), out);
     }
 
     /// Parts a session from its connection, to be kept for a while or to end.
     fn part(&mut self, conn: ConnId, why: LeaveReason, keep: bool, out: &mut Actions) {
-        let Some(session) = self.sessions.remove(conn) else { return };
+        let Some(session) = self.sessions.close(conn) else { return };
         self.session_went(&session.user, session.shares, out);
         self.timers.disarm(session.heartbeat_at, Timer::Heartbeat(conn));
         let auth_at = session.auth.as_deref().and_then(Auth::due);
@@ -393,6 +468,9 @@ impl Hub {
             if let Some(at) = at {
                 self.timers.disarm(at, timer);
             }
+        }
+        if let Some(reading) = session.feed.in_flight() {
+            self.forget_read(conn, reading);
         }
         let greeted = matches!(session.stage, Stage::Resuming | Stage::Active);
         let lasting = session.dialect == Dialect::V1 && greeted;
@@ -435,6 +513,10 @@ impl Hub {
         token
     }
 
+    fn note(noted: Noted, out: &mut Actions) {
+        out.push_back(Action::Note(noted));
+    }
+
     /// Tells other Hubs, if there are any.
     fn signal(&self, to: SignalTo, signal: impl FnOnce() -> Signal, out: &mut Actions) {
         if self.config.peers == Peers::Some {
@@ -443,7 +525,7 @@ impl Hub {
     }
 }
 
-/// What the part that keeps the peers has to know.
+/// Returns what the part that keeps the peers has to know.
 fn settings(config: &Config) -> Settings {
     Settings {
         me: config.hub,
@@ -465,8 +547,8 @@ pub struct Stats {
     pub rooms: usize,
     /// Answers of the log that are due.
     pub pending: usize,
-    /// Timers that are armed, but not that for other Hubs, and rooms with messages to be offered at
-    /// once.
+    /// Timers that are armed, but not the one for other Hubs, and rooms with messages to be offered
+    /// at once.
     pub timers: usize,
     /// Budgets of users and addresses that are here, or were and have not got all of it back.
     pub budgets: usize,
@@ -474,55 +556,4 @@ pub struct Stats {
     pub users: usize,
     /// Rooms that other Hubs have, for the room list.
     pub elsewhere: usize,
-}
-
-/// The sessions by their connection's slot, and the welcome ones by their name.
-#[derive(Debug, Default)]
-struct Sessions {
-    slots: Vec<Option<Box<Session>>>,
-    names: BTreeMap<MemberId, ConnId>,
-    len: usize,
-}
-
-impl Sessions {
-    fn insert(&mut self, session: Session) {
-        let slot = session.conn.slot as usize;
-        if slot >= self.slots.len() {
-            self.slots.resize_with(slot + 1, || None);
-        }
-        assert!(self.slots[slot].is_none(), "slot {slot} has a session already");
-        self.slots[slot] = Some(session.into());
-        self.len += 1;
-    }
-
-    /// Lets a session be found by its name, which nobody else has.
-    fn name(&mut self, member: MemberId, conn: ConnId) {
-        self.names.insert(member, conn);
-    }
-
-    fn of(&self, member: MemberId) -> Option<&Session> {
-        self.get(*self.names.get(&member)?)
-    }
-
-    fn get(&self, conn: ConnId) -> Option<&Session> {
-        self.slots.get(conn.slot as usize)?.as_deref().filter(|s| s.conn == conn)
-    }
-
-    fn get_mut(&mut self, conn: ConnId) -> Option<&mut Session> {
-        self.slots.get_mut(conn.slot as usize)?.as_deref_mut().filter(|s| s.conn == conn)
-    }
-
-    fn remove(&mut self, conn: ConnId) -> Option<Session> {
-        let member = self.get(conn)?.member_id;
-        if self.names.get(&member) == Some(&conn) {
-            self.names.remove(&member);
-        }
-        self.len -= 1;
-        debug_assert!(self.names.len() <= self.len, "a name without a session");
-        self.slots[conn.slot as usize].take().map(|session| *session)
-    }
-
-    fn conns(&self) -> Vec<ConnId> {
-        self.slots.iter().flatten().map(|session| session.conn).collect()
-    }
 }

@@ -2,13 +2,14 @@
 use alloc::collections::BTreeMap;
 
 use chat_proto::{
-    CloseCode, Dialect, ErrorBody, ErrorCode, LeaveReason, LostReason, Resume, RoomName,
-    ServerFrame, Timestamp, UserId,
+    Dialect, ErrorBody, ErrorCode, LeaveReason, LostReason, Resume, RoomName, ServerFrame,
+    Timestamp, UserId,
 };
 
 use super::{Actions, Hub, auth};
 use crate::ids::{ConnId, Mono, Now};
 use crate::operator::{BANS_MAX, Order, Whom};
+use crate::reason::{CloseReason, Noted};
 use crate::room::RoomId;
 use crate::session::Stage;
 
@@ -23,7 +24,14 @@ const KICKED: &str = "an operator took the session out of the room";
 pub(super) struct Bans(BTreeMap<(UserId, Option<RoomName>), Mono>);
 
 impl Bans {
-    fn insert(&mut self, user: UserId, room: Option<RoomName>, until: Mono, now: Mono) {
+    fn insert(
+        &mut self,
+        user: UserId,
+        room: Option<RoomName>,
+        until: Mono,
+        now: Mono,
+    ) -> Forgotten {
+        let mut forgotten = Forgotten::None;
         if self.0.len() >= BANS_MAX {
             self.0.retain(|_, until| *until > now);
         }
@@ -34,9 +42,18 @@ impl Bans {
             && let Some(first) = first(&self.0)
         {
             self.0.remove(&first);
+            forgotten = Forgotten::One;
         }
         self.0.insert((user, room), until);
+        forgotten
     }
+}
+
+/// Whether another ban had to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Forgotten {
+    None,
+    One,
 }
 
 impl Hub {
@@ -44,7 +61,9 @@ impl Hub {
     pub(super) fn operate(&mut self, now: Now, order: Order, out: &mut Actions) {
         match order {
             Order::Kick { room, whom } => self.kick(&room, &whom, out),
-            Order::Close { whom, code } => self.close_sessions(&whom, code, out),
+            Order::Close { whom, code } => {
+                self.close_sessions(&whom, CloseReason::Ordered(code), out)
+            }
             Order::Ban { user, room, until } => self.ban(now, (user, room), until, out),
             Order::Unban { user, room } => {
                 self.bans.0.remove(&(user, room));
@@ -83,10 +102,13 @@ impl Hub {
         if left == 0 || room.as_ref().is_some_and(RoomName::is_inbox) {
             return;
         }
-        self.bans.insert(user.clone(), room.clone(), now.mono.plus(left), now.mono);
+        let until = now.mono.plus(left);
+        if self.bans.insert(user.clone(), room.clone(), until, now.mono) == Forgotten::One {
+            Self::note(Noted::BanForgotten, out);
+        }
         match room {
             Some(room) => self.kick(&room, &Whom::User(user), out),
-            None => self.close_sessions(&Whom::User(user), CloseCode::Removed, out),
+            None => self.close_sessions(&Whom::User(user), CloseReason::Banned, out),
         }
     }
 
@@ -99,7 +121,7 @@ impl Hub {
             }
             match (session.dialect, session.stage) {
                 (Dialect::Basic, _) => {
-                    self.close(conn, CloseCode::Removed, LeaveReason::Removed, out);
+                    self.close(conn, CloseReason::Kicked, out);
                 }
                 (Dialect::V1, Stage::Resuming) => {
                     self.not_recovered((conn, at), LostReason::NotMember, out);
@@ -118,14 +140,14 @@ impl Hub {
         Self::reply(conn, ServerFrame::Error(ErrorBody { room, ..error }.into()), out);
     }
 
-    fn close_sessions(&mut self, whom: &Whom, code: CloseCode, out: &mut Actions) {
+    fn close_sessions(&mut self, whom: &Whom, reason: CloseReason, out: &mut Actions) {
         for conn in self.sessions.conns() {
             let Some(session) = self.sessions.get(conn) else { continue };
             if whom.is(&session.user, session.member_id) {
-                self.close(conn, code, LeaveReason::Removed, out);
+                self.close(conn, reason, out);
             }
         }
-        if code.advice().reconnect() {
+        if reason.keeps_session() {
             return;
         }
         for member in self.away.find(|member, kept| whom.is(&kept.user, member)) {

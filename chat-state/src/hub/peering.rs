@@ -1,14 +1,15 @@
 //! Does what the part that keeps the peers asks for.
 use alloc::vec::Vec;
 
-use chat_proto::{Member, Position, RoomName, Seq};
+use chat_proto::Position;
 
 use super::{Actions, Hub};
 use crate::event::{Signal, SignalTo};
-use crate::ids::{MemberId, Mono};
+use crate::ids::Mono;
 use crate::peers::signal::{Digest, DigestLine, RosterPart, Service};
 use crate::peers::{Effect, Note, Register, To};
-use crate::room::{LogState, Room};
+use crate::room::LogState;
+use crate::room::audience::{Audience, Part};
 use crate::timers::Timer;
 
 /// Members in one signal, unless those of a single room are more.
@@ -48,7 +49,7 @@ impl Hub {
     pub(super) fn apply_peer_effects(&mut self, effects: Vec<Effect>, out: &mut Actions) {
         for effect in effects {
             match effect {
-                Effect::Say { to, note } => self.say_to_peers(to, note, out),
+                Effect::Say { to, note } => self.say_note(to, note, out),
                 Effect::CheckAfter { after, limit } => {
                     let last = self.check_heads(after.as_ref(), limit, out);
                     self.peers.checked(self.now, last);
@@ -65,10 +66,15 @@ impl Hub {
                         self.grown(self.now, at, &head.epoch, head.seq, out);
                     }
                 }
-                Effect::Emptied { room, slot } | Effect::PartEnded { room, slot } => {
-                    if let Some(at) = self.rooms.find(&room) {
-                        self.part_ended(at, slot, out);
-                    }
+                Effect::Emptied { room, slot } => {
+                    let part = Part { count: 0, members: Vec::new() };
+                    self.change_part(&room, out, |audience, cx| audience.peer_part(cx, slot, part));
+                }
+                Effect::Left { room, slot } => {
+                    self.change_part(&room, out, |audience, cx| audience.peer_leaves(cx, slot));
+                }
+                Effect::PartEnded { room, slot } => {
+                    self.change_part(&room, out, |audience, cx| audience.end_peer(cx, slot));
                 }
                 Effect::Renewed => self.tell_sessions_in_turn(out),
                 Effect::Forgot(_) => self.tell_sessions_again(out),
@@ -78,7 +84,7 @@ impl Hub {
     }
 
     /// Says what the part wants to be said, with what only the rooms know.
-    fn say_to_peers(&self, to: To, note: Note, out: &mut Actions) {
+    fn say_note(&self, to: To, note: Note, out: &mut Actions) {
         let to = match to {
             To::Everyone => SignalTo::Everyone,
             To::Followers(room) => SignalTo::Followers(room),
@@ -116,38 +122,24 @@ impl Hub {
         say(parts, out);
     }
 
-    fn room_named(&self, name: &RoomName) -> Option<&Room> {
-        self.rooms.find(name).and_then(|at| self.rooms.get(at))
-    }
-
     fn digest_line(&self, register: Register) -> DigestLine {
         let Register { room: name, version } = register;
-        let room = self.room_named(&name);
+        let room = self.rooms.find(&name).and_then(|at| self.rooms.get(at));
         let head = room.and_then(|room| match &room.log {
             LogState::Opening => None,
             LogState::Open { epoch, cursor, .. } => {
-                let seq: Seq = room.known.max(*cursor);
+                let seq = room.known.max(*cursor);
                 Some(Position { epoch: epoch.clone(), seq })
             }
         });
-        let count = room.map_or(0, Room::members_here);
+        let count = room.map_or(0, |room| room.audience.count_here());
         DigestLine { room: name, version, count, head }
     }
 
     fn roster_part(&self, register: Register) -> RosterPart {
-        let Register { room: name, version } = register;
-        let room = self.room_named(&name);
-        let members = room.map(|room| self.members_to_tell(room)).unwrap_or_default();
-        RosterPart { count: room.map_or(0, Room::members_here), room: name, version, members }
-    }
-
-    fn members_to_tell(&self, room: &Room) -> Vec<(MemberId, Member)> {
-        let listed = self.config.limits.members_listed as usize;
-        let here = room.live.iter().chain(room.lagging.iter().copied());
-        let here = here.filter_map(|conn| self.sessions.get(conn));
-        let here = here.map(|session| (session.member_id, session.member()));
-        let away = room.away.iter().map(|(id, member)| (*id, member.clone()));
-        let departing = room.departing.iter().map(|d| (d.id, d.member.clone()));
-        here.chain(away).chain(departing).take(listed).collect()
+        let Register { room, version } = register;
+        let part = self.rooms.find(&room).map(|at| self.look(at, Audience::part));
+        let Part { count, members } = part.unwrap_or(Part { count: 0, members: Vec::new() });
+        RosterPart { room, version, count, members }
     }
 }

@@ -16,7 +16,7 @@ impl Hub {
     pub(super) fn has_place_for_new(&self, name: &RoomName) -> Result<(), Refusal> {
         self.has_place(name)?;
         let taken = match self.rooms.find(name).and_then(|at| self.rooms.get(at)) {
-            Some(room) => room.taken() as u64 + room.members_elsewhere(),
+            Some(room) => room.taken() as u64 + room.audience.count_elsewhere(),
             None => match self.peers.count(name) {
                 0 => {
                     self.has_place_for_one_more(name)?;

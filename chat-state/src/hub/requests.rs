@@ -6,8 +6,8 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use chat_proto::{
-    BasicRequest, Body, ClientFrame, CloseCode, DecodeError, Dialect, ErrorBody, ErrorCode,
-    LeaveReason, Recovery, Request, RequestId, RoomName, RoomSummary, ServerFrame, Token, Welcome,
+    BasicRequest, Body, ClientFrame, DecodeError, Dialect, ErrorBody, ErrorCode, LeaveReason,
+    Recovery, Request, RequestId, RoomName, RoomSummary, ServerFrame, Token, Welcome,
 };
 
 use super::auth::{Auth, Hello};
@@ -17,12 +17,25 @@ use super::{Actions, Hub, auth};
 use crate::event::{Action, Recipients, Signal, SignalTo};
 use crate::ids::{ConnId, Mono, Now};
 use crate::rate;
-use crate::room::RoomId;
-use crate::session::{Joining, Session, Stage, Typing};
+use crate::reason::CloseReason;
+use crate::room::{Room, RoomId, Roster};
+use crate::session::{BulkReply, Features, Joining, Message, Session, Stage, Typing};
 use crate::timers::Timer;
 
-/// Optional parts of the protocol that this server has.
-const FEATURES: &[&str] = &["typing"];
+/// The optional part of the protocol that shows who is typing.
+const TYPING: &str = "typing";
+
+/// Whether a `hello` asked to go on with a session, for its `welcome`.
+#[derive(Debug)]
+pub(super) enum Resumed {
+    Fresh,
+    Asked {
+        /// The server still knew the session.
+        known: bool,
+        /// What became of each room that was named.
+        rooms: BTreeMap<RoomName, Recovery>,
+    },
+}
 
 impl Hub {
     pub(super) fn received(
@@ -130,10 +143,11 @@ impl Hub {
             BasicRequest::Message { content } => {
                 let Some(current) = current else { return };
                 if content.len() > self.config.limits.message_bytes as usize {
-                    self.close(conn, CloseCode::TooBig, LeaveReason::Disconnected, out);
+                    self.close(conn, CloseReason::MessageTooBig, out);
                 } else if !content.contains('\0') {
                     let body = Body::Message { content, reply_to: None };
-                    self.say(now, (conn, current), (None, None, body), out);
+                    let message = Message { id: None, key: None, ts: now.wall, body };
+                    self.say(now.mono, (conn, current), message, out);
                 }
             }
         }
@@ -154,7 +168,7 @@ impl Hub {
             let why = if is_first { "`hello` has to come first" } else { "wait for `welcome`" };
             Self::refuse(conn, id, ErrorCode::HelloExpected, why, out);
             if is_first {
-                self.close(conn, CloseCode::HelloExpected, LeaveReason::Disconnected, out);
+                self.close(conn, CloseReason::HelloExpected, out);
             }
             return;
         }
@@ -176,7 +190,8 @@ impl Hub {
                     return Self::refuse(conn, id, code, why, out);
                 }
                 let body = Body::Message { content, reply_to };
-                self.say(now, (conn, room), (id, key, body), out);
+                let message = Message { id, key, ts: now.wall, body };
+                self.say(now.mono, (conn, room), message, out);
             }
             Request::History { room, range, limit } => {
                 let Some(room) = self.member_room(conn, &room, &id, out) else { return };
@@ -189,14 +204,11 @@ impl Hub {
                 self.history(conn, room, (id, range, limit), out);
             }
             Request::Members { room } => {
-                let Some(at) = self.member_room(conn, &room, &id, out) else { return };
-                let Some(view) = self.members_view(at) else { return };
-                let Some(room) = self.rooms.get(at).map(|r| r.name.clone()) else { return };
-                Self::reply(conn, ServerFrame::Members { id, room, view }, out);
+                let Some(room) = self.member_room(conn, &room, &id, out) else { return };
+                self.want_reply(conn, id, BulkReply::Members { room }, out);
             }
             Request::Rooms { after } => {
-                let (rooms, has_more) = self.list_rooms(after.as_ref());
-                Self::reply(conn, ServerFrame::Rooms { id, rooms, has_more }, out);
+                self.want_reply(conn, id, BulkReply::Rooms { after }, out);
             }
             Request::Typing { room, active } => {
                 let Some(room) = self.room_to_speak(session, &room, &id, out) else { return };
@@ -248,13 +260,13 @@ impl Hub {
     pub(super) fn greet(&mut self, conn: ConnId, hello: Hello, out: &mut Actions) {
         if self.keeps_out_session(conn, hello.resume.as_deref()) {
             Self::refuse(conn, hello.id, ErrorCode::Forbidden, KEPT_OUT, out);
-            return self.close(conn, CloseCode::Removed, LeaveReason::Disconnected, out);
+            return self.close(conn, CloseReason::Banned, out);
         }
         if self.is_one_too_many(conn, hello.resume.as_deref()) {
             let most = self.config.limits.user_sessions;
             let why = format!("the user has as many sessions as one may: `user_sessions` ({most})");
             Self::refuse(conn, hello.id, ErrorCode::TooManySessions, &why, out);
-            return self.close(conn, CloseCode::Overloaded, LeaveReason::Disconnected, out);
+            return self.close(conn, CloseReason::TooManySessions, out);
         }
         self.session_came(conn, out);
         let Hello { id, features, name, resume } = hello;
@@ -262,29 +274,34 @@ impl Hub {
         if let Some(at) = session.hello_at.take() {
             self.timers.disarm(at, Timer::Hello(conn));
         }
+        session.features = Features { typing: features.iter().any(|asked| asked == TYPING) };
         if let Some(resume) = resume {
-            return self.resume(conn, (id, features, name), *resume, out);
+            return self.resume(conn, (id, name), *resume, out);
         }
         if let Some(name) = name {
             session.name = name;
         }
         let member = session.member_id;
         self.sessions.name(member, conn);
-        self.welcome(conn, (id, &features), None, out);
+        self.welcome(conn, id, Resumed::Fresh, out);
     }
 
     /// Answers `hello`, with what became of the rooms if it asked to resume.
     pub(super) fn welcome(
         &mut self,
         conn: ConnId,
-        (id, features): (Option<RequestId>, &[String]),
-        rooms: Option<BTreeMap<RoomName, Recovery>>,
+        id: Option<RequestId>,
+        resumed: Resumed,
         out: &mut Actions,
     ) {
         let Some(session) = self.sessions.get_mut(conn) else { return };
         session.stage = Stage::Active;
-        let known = |f: &&str| features.iter().any(|asked| asked == f);
-        let mut limits = self.config.limits.clone();
+        let features = session.features.typing.then(|| String::from(TYPING));
+        let (resumed, rooms) = match resumed {
+            Resumed::Fresh => (false, BTreeMap::new()),
+            Resumed::Asked { known, rooms } => (known, rooms),
+        };
+        let mut limits = self.config.limits.values().clone();
         if let Some(own) = session.auth.as_deref().and_then(Auth::messages_per_10s) {
             limits.messages_per_10s = own;
         }
@@ -293,12 +310,12 @@ impl Hub {
             session: session.id.clone(),
             user: session.user.clone(),
             name: session.name.clone(),
-            resumed: rooms.is_some(),
+            resumed,
             durability: self.config.durability,
             heartbeat_ms: self.config.times.heartbeat_ms,
             limits,
-            features: FEATURES.iter().copied().filter(known).map(String::from).collect(),
-            rooms: rooms.unwrap_or_default(),
+            features: features.into_iter().collect(),
+            rooms,
         };
         self.begin_heartbeat(self.now, conn);
         Self::reply(conn, ServerFrame::Welcome(welcome.into()), out);
@@ -375,9 +392,9 @@ impl Hub {
     }
 
     /// Lists rooms that somebody is in, here or on other Hubs, after a name.
-    fn list_rooms(&self, after: Option<&RoomName>) -> (Vec<RoomSummary>, bool) {
+    pub(super) fn list_rooms(&self, after: Option<&RoomName>) -> (Vec<RoomSummary>, bool) {
         let limit = self.config.limits.rooms_listed as usize;
-        let mut here = self.rooms.after(after).filter(|r| r.members_here() > 0).peekable();
+        let mut here = self.rooms.after(after).filter(|r| r.audience.count_here() > 0).peekable();
         let mut there = self.peers.rooms_after(after).peekable();
         let mut rooms = Vec::new();
         while rooms.len() <= limit {
@@ -390,13 +407,34 @@ impl Hub {
             };
             let mut members = self.peers.count(&room);
             if let Some(own) = here.next_if(|r| r.name == room) {
-                members += own.members_here();
+                members += own.audience.count_here();
             }
             let _ = there.next_if(|name| **name == room);
             rooms.push(RoomSummary { room, members });
         }
         rooms.pop();
         (rooms, true)
+    }
+
+    /// Sends a typing event to the live members that asked for such events.
+    pub(super) fn show_typing(
+        &self,
+        room: &Room,
+        from: Option<ConnId>,
+        frame: ServerFrame,
+        out: &mut Actions,
+    ) {
+        let wants = |conn: &ConnId| {
+            let session = self.sessions.get(*conn);
+            Some(*conn) != from && session.is_some_and(|session| session.features.typing)
+        };
+        let mut to = Roster::default();
+        room.audience.live().iter().filter(wants).for_each(|conn| {
+            to.push(conn);
+        });
+        if !to.is_empty() {
+            out.push_back(Action::Send { to: Recipients::All(to), frame });
+        }
     }
 
     fn typing(
@@ -421,17 +459,15 @@ impl Hub {
             (true, None) => true,
             (false, last) => last.is_some_and(|last| last.active),
         };
-        if !due || room.members() > u64::from(self.config.limits.typing_members) {
+        if !due || room.audience.count() > u64::from(self.config.limits.typing_members) {
             return;
         }
         // That it has ended does not make the next beginning come sooner.
         let at = last.filter(|_| !active).map_or(now, |last| last.at);
         subscription.typing = Some(Typing { at, active });
         let name = room.name.clone();
-        out.push_back(Action::Send {
-            to: Recipients::AllBut(room.live.roster().clone(), conn),
-            frame: ServerFrame::Typing { room: name.clone(), member: member.clone(), active },
-        });
+        let frame = ServerFrame::Typing { room: name.clone(), member: member.clone(), active };
+        self.show_typing(room, Some(conn), frame, out);
         let to = SignalTo::Followers(name.clone());
         self.signal(to, || Signal::Typing { room: name, member, active }, out);
     }

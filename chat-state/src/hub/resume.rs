@@ -6,29 +6,37 @@
 //! *Invariant:* a room is recovered only if the log has everything after the given position; then
 //! the member lags from there, and nothing newer comes first.
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
-use alloc::string::String;
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
 use chat_proto::{
-    CloseCode, DisplayName, LeaveReason, LostReason, Position, Recovery, RequestId, Resume,
-    RoomName, Seq, ServerFrame,
+    DisplayName, LeaveReason, LostReason, Position, Recovery, RequestId, Resume, RoomName, Seq,
 };
 
+use super::requests::Resumed;
 use super::{Actions, Hub, auth};
 use crate::event::{Signal, SignalTo};
-use crate::ids::{ConnId, Mono};
+use crate::ids::{ConnId, MemberId, Mono};
+use crate::reason::CloseReason;
+use crate::room::audience::Told;
 use crate::room::{LogState, RoomId};
-use crate::session::{Feed, Joining, Recovering, Stage, State, Subscription};
+use crate::session::{Bulk, Joining, Recovering, Stage, State, Subscription};
 use crate::timers::Timer;
 
 /// What the `welcome` of a resume waits for.
 #[derive(Debug)]
 pub(crate) struct Resuming {
     id: Option<RequestId>,
-    features: Vec<String>,
-    /// What became of each room, as far as that is decided.
-    rooms: BTreeMap<RoomName, Option<Recovery>>,
+    /// The server still knew the session.
+    known: bool,
+    /// Rooms that are not looked at yet: at most as many as one frame can name.
+    waiting: VecDeque<(RoomName, Position)>,
+    /// Rooms that are being decided, by the client's spelling.
+    undecided: BTreeSet<RoomName>,
+    /// The next rooms are being opened.
+    is_opening: bool,
+    /// What became of the others.
+    decided: BTreeMap<RoomName, Recovery>,
     /// When it waits no longer.
     pub(super) due: Mono,
 }
@@ -38,7 +46,7 @@ impl Hub {
     pub(super) fn resume(
         &mut self,
         conn: ConnId,
-        (id, features, name): (Option<RequestId>, Vec<String>, Option<DisplayName>),
+        (id, name): (Option<RequestId>, Option<DisplayName>),
         resume: Resume,
         out: &mut Actions,
     ) {
@@ -48,8 +56,10 @@ impl Hub {
         let held = self.sessions.of(member).map(|session| session.attempt);
         if kept.max(held).is_some_and(|newest| resume.attempt < newest) {
             // It was held up on its way, and the client has given it up.
-            return self.close(conn, CloseCode::Superseded, LeaveReason::Disconnected, out);
+            return self.close(conn, CloseReason::Superseded, out);
         }
+        let is_elsewhere = self.is_known_to_peers(member, resume.rooms.keys());
+        let is_live = held.is_some();
         self.fence(member, out);
         let kept = self.take_away(member);
         let due = self.now.plus(self.config.times.resume_ms);
@@ -58,6 +68,7 @@ impl Hub {
         session.id = resume.session;
         session.member_id = member;
         session.attempt = resume.attempt;
+        let is_kept = kept.is_some();
         if let Some(kept) = kept {
             session.name = kept.name;
             session.budget = kept.budget;
@@ -67,16 +78,32 @@ impl Hub {
             session.name = name;
         }
         session.stage = Stage::Resuming;
-        let rooms = resume.rooms.keys().map(|room| (room.clone(), None)).collect();
-        session.resuming = Some(Box::new(Resuming { id, features, rooms, due }));
+        session.resuming = Some(Box::new(Resuming {
+            id,
+            known: is_live || is_kept || is_elsewhere,
+            waiting: resume.rooms.into_iter().collect(),
+            undecided: BTreeSet::new(),
+            is_opening: false,
+            decided: BTreeMap::new(),
+            due,
+        }));
         self.sessions.name(member, conn);
         self.timers.arm(due, Timer::Resume(conn));
         let attempt = resume.attempt;
         self.signal(SignalTo::Everyone, || Signal::Resumed { member, attempt }, out);
-        for (room, position) in resume.rooms {
-            self.begin_recovery(conn, (room, position), out);
-        }
         self.finish_resume(conn, out);
+    }
+
+    /// Returns true if another Hub is known to have the session as a member of one of the rooms.
+    fn is_known_to_peers<'a>(
+        &self,
+        member: MemberId,
+        mut rooms: impl Iterator<Item = &'a RoomName>,
+    ) -> bool {
+        rooms.any(|name| {
+            let room = self.rooms.find(name).and_then(|at| self.rooms.get(at));
+            room.is_some_and(|room| room.audience.is_elsewhere(member))
+        })
     }
 
     fn begin_recovery(
@@ -91,12 +118,12 @@ impl Hub {
         let found = self.rooms.find(&name);
         let lingers = found
             .and_then(|at| self.rooms.get(at))
-            .is_some_and(|room| room.away.contains_key(&member));
+            .is_some_and(|room| room.audience.is_away(member));
         let may = auth::allows(session, &name)
             && !self.keeps_out(&session.user, Some(&name))
             && (lingers || self.has_place(&name).is_ok());
         if rooms >= limit || !may {
-            return self.decide(conn, &name, Recovery::Lost(LostReason::NotMember));
+            return self.decide(conn, name, Recovery::Lost(LostReason::NotMember));
         }
         let at = found.unwrap_or_else(|| self.open(name, out));
         self.begin_joining((conn, at), Joining::resumed(position), out);
@@ -138,24 +165,21 @@ impl Hub {
     }
 
     fn recovered(&mut self, (conn, at): (ConnId, RoomId), from: Seq, out: &mut Actions) {
-        let Some(id) = self.sessions.get(conn).map(|session| session.member_id) else { return };
-        let back = self.is_back(id, at);
         let Some(room) = self.rooms.get_mut(at) else { return };
         let LogState::Open { epoch, cursor, .. } = &room.log else { return };
         let head = Position { epoch: epoch.clone(), seq: *cursor };
         room.joining.remove(&conn);
         room.ahead.remove(&conn);
-        room.lagging.insert(conn);
-        let name = room.name.clone();
-        let Some(session) = self.sessions.get_mut(conn) else { return };
-        let member = session.member();
-        if let Some(subscription) = session.subscription(at) {
-            subscription.state = State::Lagging { cursor: from, feed: Feed::Ready };
+        let (name, has_roster) = (room.name.clone(), room.has_roster());
+        self.set_state(conn, at, State::Lagging { cursor: from });
+        let session = self.sessions.get_mut(conn).expect("a member has a session");
+        if has_roster {
+            session.feed.want(Bulk::Presence(at));
         }
-        if !back {
-            self.announce_came(conn, at, (name.clone(), member), out);
-        }
-        self.decide(conn, &name, Recovery::Recovered(head));
+        session.feed.want(Bulk::CatchUp(at));
+        let attendee = session.attendee();
+        self.audience(at, out, |audience, cx| audience.enter(cx, attendee, Told::Nothing));
+        self.decide(conn, name, Recovery::Recovered(head));
     }
 
     /// The room has to be joined again; until then others do not see the member leave.
@@ -168,18 +192,19 @@ impl Hub {
         let Some(name) = self.rooms.get(at).map(|room| room.name.clone()) else { return };
         let Some(session) = self.sessions.get_mut(conn) else { return };
         let Some(subscription) = session.unsubscribe(at) else { return };
-        let member = (session.member_id, session.member());
-        self.depart((conn, at), &subscription.state, member, LeaveReason::Left, out);
-        self.decide(conn, &name, Recovery::Lost(reason));
+        let attendee = session.attendee();
+        self.drop_work(conn, at, out);
+        self.depart(at, attendee, &subscription.state, LeaveReason::Left, out);
+        self.decide(conn, name, Recovery::Lost(reason));
         self.finish_resume(conn, out);
     }
 
-    fn decide(&mut self, conn: ConnId, name: &RoomName, recovery: Recovery) {
+    /// Records what became of a room, under the client's own spelling of it.
+    fn decide(&mut self, conn: ConnId, name: RoomName, recovery: Recovery) {
         let session = self.sessions.get_mut(conn);
         let Some(resuming) = session.and_then(|session| session.resuming.as_mut()) else { return };
-        // The room's own spelling is the one to go on with.
-        resuming.rooms.remove(name);
-        resuming.rooms.insert(name.clone(), Some(recovery));
+        let name = resuming.undecided.take(&name).unwrap_or(name);
+        resuming.decided.insert(name, recovery);
     }
 
     /// The log has answered, or entries have come: looks again at those who waited for that.
@@ -204,6 +229,12 @@ impl Hub {
         if session.resuming.as_ref().is_none_or(|resuming| resuming.due > now) {
             return;
         }
+        if let Some(resuming) = self.sessions.get_mut(conn).and_then(|s| s.resuming.as_mut()) {
+            for (room, _) in core::mem::take(&mut resuming.waiting) {
+                resuming.decided.insert(room, Recovery::Lost(LostReason::Unavailable));
+            }
+        }
+        let Some(session) = self.sessions.get(conn) else { return };
         let waiting = |state: &State| matches!(state, State::Joining(_));
         let waiting = session.subscriptions.iter().filter(|s| waiting(&s.state));
         let waiting: Vec<RoomId> = waiting.map(|s| s.room).collect();
@@ -213,33 +244,48 @@ impl Hub {
         self.finish_resume(conn, out);
     }
 
-    /// Says `welcome` once everything is decided, and then feeds what was missed.
+    /// Opens the next rooms of a resume, a few at a time, and says `welcome` once all are decided.
+    /// What was missed and who is there follows at the pace of the connection's feed.
     pub(super) fn finish_resume(&mut self, conn: ConnId, out: &mut Actions) {
-        let Some(session) = self.sessions.get_mut(conn) else { return };
-        let undecided = |resuming: &Resuming| resuming.rooms.values().any(Option::is_none);
-        if session.resuming.as_deref().is_none_or(undecided) {
+        let Some(resuming) = self.resuming(conn) else { return };
+        if core::mem::replace(&mut resuming.is_opening, true) {
+            // A room that is open already is decided at once, by the loop below.
             return;
         }
-        let Some(resuming) = session.resuming.take() else { return };
-        let Resuming { id, features, rooms, due } = *resuming;
-        self.timers.disarm(due, Timer::Resume(conn));
-        let rooms: BTreeMap<_, _> =
-            rooms.into_iter().filter_map(|(room, recovery)| Some((room, recovery?))).collect();
-        let recovered = |r: &&RoomName| matches!(rooms.get(*r), Some(Recovery::Recovered(_)));
-        let recovered: Vec<RoomName> = rooms.keys().filter(recovered).cloned().collect();
-        self.welcome(conn, (id, &features), Some(rooms), out);
-        // An inbox has nobody to be told of.
-        for room in recovered.into_iter().filter(|room| !room.is_inbox()) {
-            let Some(at) = self.rooms.find(&room) else { continue };
-            if let Some(room) = self.rooms.get_mut(at) {
-                room.untold_of.remove(&conn);
-            }
-            if let Some(view) = self.members_view(at) {
-                let count = view.count;
-                Self::reply(conn, ServerFrame::Members { id: None, room, view }, out);
-                self.one_was_told(at, count);
-            }
+        while let Some(next) = self.resuming(conn).and_then(Resuming::next_room) {
+            self.begin_recovery(conn, next, out);
         }
-        self.catch_up(conn, out);
+        let Some(resuming) = self.resuming(conn) else { return };
+        resuming.is_opening = false;
+        if !resuming.undecided.is_empty() {
+            return;
+        }
+        let Some(session) = self.sessions.get_mut(conn) else { return };
+        let Some(resuming) = session.resuming.take() else { return };
+        let Resuming { id, known, decided, due, .. } = *resuming;
+        let member = session.member_id;
+        let known = known || self.is_known_to_peers(member, decided.keys());
+        self.timers.disarm(due, Timer::Resume(conn));
+        self.welcome(conn, id, Resumed::Asked { known, rooms: decided }, out);
+        self.serve(conn, out);
+    }
+
+    fn resuming(&mut self, conn: ConnId) -> Option<&mut Resuming> {
+        self.sessions.get_mut(conn)?.resuming.as_deref_mut()
     }
 }
+
+impl Resuming {
+    /// Takes the next room to decide, if few enough are being decided.
+    fn next_room(&mut self) -> Option<(RoomName, Position)> {
+        if self.undecided.len() >= ROOMS_AT_ONCE {
+            return None;
+        }
+        let (name, position) = self.waiting.pop_front()?;
+        self.undecided.insert(name.clone());
+        Some((name, position))
+    }
+}
+
+/// Rooms of one resume that are opened at a time.
+const ROOMS_AT_ONCE: usize = 8;

@@ -1,13 +1,12 @@
 //! What a Hub tells those who watch it, beyond [`Hub::stats`].
 use super::Hub;
 use crate::ids::{ConnId, MemberId};
-use crate::room::Room;
 
 impl Hub {
     /// Counts the members of all rooms but inboxes, of this Hub. It looks at each room.
     #[must_use]
     pub fn members(&self) -> u64 {
-        self.rooms.after(None).map(Room::members_here).sum()
+        self.rooms.after(None).map(|room| room.audience.count_here()).sum()
     }
 
     /// Returns how often so far a member that lagged had got all that it had missed, or was told of

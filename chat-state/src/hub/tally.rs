@@ -13,8 +13,7 @@ use chat_proto::UserId;
 use super::{Actions, Hub, Shares};
 use crate::config::Peers;
 use crate::event::{Signal, SignalTo};
-use crate::ids::ConnId;
-use crate::peers::PeerSlot;
+use crate::ids::{ConnId, PeerSlot};
 use crate::peers::signal::Span;
 
 /// Peers are told once a count has changed by this part of the limit, or by one. With the default

@@ -13,7 +13,7 @@ impl Hub {
     /// at most `limit`. Inboxes are not listed.
     #[must_use]
     pub fn rooms_view(&self, after: Option<&RoomName>, limit: usize) -> Vec<RoomView> {
-        let rooms = self.rooms.after(after).filter(|room| room.members_here() > 0);
+        let rooms = self.rooms.after(after).filter(|room| room.audience.count_here() > 0);
         rooms.take(limit).map(view).collect()
     }
 
@@ -21,7 +21,7 @@ impl Hub {
     #[must_use]
     pub fn room_view(&self, name: &RoomName) -> Option<RoomView> {
         let room = self.rooms.find(name).and_then(|at| self.rooms.get(at))?;
-        (room.members_here() > 0).then(|| view(room))
+        (room.audience.count_here() > 0).then(|| view(room))
     }
 
     /// Returns the sessions that are wanted among the connections of `count` slots from `slot` on,
@@ -34,7 +34,7 @@ impl Hub {
         slot: usize,
         (count, limit): (usize, usize),
     ) -> (Vec<SessionView>, Option<usize>) {
-        let end = slot.saturating_add(count).min(self.sessions.slots.len());
+        let end = slot.saturating_add(count).min(self.sessions.slots());
         let room = which.room.as_ref().map(|room| self.rooms.find(room));
         let is_wanted = |session: &Session| {
             let inside = |at: Option<_>| at.is_some_and(|at| session.is_in(at));
@@ -44,11 +44,11 @@ impl Hub {
         };
         let (mut views, mut next) = (Vec::new(), slot);
         while next < end && views.len() < limit {
-            let session = self.sessions.slots[next].as_deref();
+            let session = self.sessions.at(next);
             views.extend(session.filter(|s| is_wanted(s)).map(|s| self.session_view(s)));
             next += 1;
         }
-        (views, (next < self.sessions.slots.len()).then_some(next))
+        (views, (next < self.sessions.slots()).then_some(next))
     }
 
     fn session_view(&self, session: &Session) -> SessionView {
@@ -71,5 +71,5 @@ fn view(room: &Room) -> RoomView {
         LogState::Opening => None,
         LogState::Open { epoch, cursor, .. } => Some((epoch.clone(), *cursor)),
     };
-    RoomView { room: room.name.clone(), members: room.members_here(), position }
+    RoomView { room: room.name.clone(), members: room.audience.count_here(), position }
 }

@@ -34,10 +34,9 @@ use self::recovery::Recovery;
 pub(crate) use self::registers::{Change, Register};
 use self::registers::{Kind, Line, Registers};
 use self::signal::{Asked, Digest, Lost, Service, Span, Stamp};
-pub(crate) use self::table::PeerSlot;
 use self::table::{Heard, PeerTable};
 use crate::config::Peers;
-use crate::ids::{HubId, Mono};
+use crate::ids::{HubId, Mono, PeerSlot};
 
 /// How often a Hub renews its lease, in milliseconds.
 pub(crate) const RENEW_MS: u64 = 5000;
@@ -59,7 +58,7 @@ pub(crate) struct Settings {
     pub(crate) peers: Peers,
     /// How long changes are collected before all peers get their summary.
     pub(crate) census_ms: u64,
-    /// How long the members of a Hub that shuts down may take to come back elsewhere.
+    /// How long the members of a Hub that has stopped may take to come back elsewhere.
     pub(crate) grace_ms: u64,
     /// The largest number of rooms of peers that are kept.
     pub(crate) rooms_max: usize,
@@ -79,6 +78,8 @@ pub(crate) enum Effect {
     Head { room: RoomName, head: Position },
     /// The peer has no members in the room any more.
     Emptied { room: RoomName, slot: PeerSlot },
+    /// The peer shuts down and has no members in the room any more: they may come back elsewhere.
+    Left { room: RoomName, slot: PeerSlot },
     /// The peer has lost signals: tell it again what digests of rooms do not contain.
     Forgot(PeerSlot),
     /// This Hub's lease was renewed: say again what digests of rooms do not contain, in turn.
@@ -131,12 +132,9 @@ pub(crate) struct Cluster {
     /// Requests that may have been lost, in the order in which their answers are overdue. At most
     /// one for each part of an open room and time of [`ANSWER_MS`].
     overdue: VecDeque<Waiting>,
-    /// Rooms that peers have left while shutting down, in the order in which the grace periods
-    /// end. Bounded by the parts of open rooms.
-    left: VecDeque<Waiting>,
 }
 
-/// A part for which something is due.
+/// A part for which an answer is due.
 #[derive(Debug)]
 struct Waiting {
     at: Mono,
@@ -168,7 +166,6 @@ impl Cluster {
             renew_at,
             changed_at: None,
             overdue: VecDeque::new(),
-            left: VecDeque::new(),
         }
     }
 
@@ -272,11 +269,6 @@ impl Cluster {
         self.table.set_service(now, slot, service, self.settings.grace_ms);
     }
 
-    /// Returns true if a peer shuts down: its members may come back elsewhere.
-    pub(crate) fn shuts_down(&self, slot: PeerSlot) -> bool {
-        self.table.service(slot).is_some_and(|service| service > Service::Active)
-    }
-
     /// Takes a new member of a peer.
     pub(crate) fn came(&mut self, slot: PeerSlot, room: &RoomName, stamp: Stamp) -> Change {
         self.changed(slot, room, stamp, Kind::Came)
@@ -302,20 +294,14 @@ impl Cluster {
     }
 
     /// Takes a digest.
-    pub(crate) fn digest(
-        &mut self,
-        now: Mono,
-        slot: PeerSlot,
-        digest: &Digest,
-        out: &mut Vec<Effect>,
-    ) {
+    pub(crate) fn digest(&mut self, slot: PeerSlot, digest: &Digest, out: &mut Vec<Effect>) {
         for line in &digest.lines {
             let register = Register { room: line.room.clone(), version: line.version };
             let rooms_max = self.settings.rooms_max;
             match self.registers.line(slot, &register, line.count, rooms_max) {
                 Line::Nothing => {}
                 Line::Request => self.request(slot, &line.room),
-                Line::Emptied => self.emptied(now, slot, line.room.clone(), out),
+                Line::Emptied => self.emptied(slot, line.room.clone(), out),
             }
             if let Some(head) = &line.head
                 && self.registers.is_open(&line.room)
@@ -324,18 +310,17 @@ impl Cluster {
             }
         }
         for room in self.registers.unlisted(slot, digest) {
-            self.emptied(now, slot, room, out);
+            self.emptied(slot, room, out);
         }
     }
 
-    /// A peer has no members in a room any more. If it shuts down, they may come back elsewhere.
-    fn emptied(&mut self, now: Mono, slot: PeerSlot, room: RoomName, out: &mut Vec<Effect>) {
-        if self.shuts_down(slot) {
-            let at = now.plus(self.settings.grace_ms);
-            self.left.push_back(Waiting { at, slot, room });
-        } else {
-            out.push(Effect::Emptied { room, slot });
-        }
+    /// A peer has no members in a room any more.
+    fn emptied(&self, slot: PeerSlot, room: RoomName, out: &mut Vec<Effect>) {
+        let shuts_down = self.table.service(slot).is_some_and(|service| service > Service::Active);
+        out.push(match shuts_down {
+            true => Effect::Left { room, slot },
+            false => Effect::Emptied { room, slot },
+        });
     }
 
     /// Takes a peer's request for digests.
@@ -376,7 +361,6 @@ impl Cluster {
         out.push(Effect::Ended(slot));
         self.outgoing.forget(slot);
         self.overdue.retain(|waiting| waiting.slot != slot);
-        self.left.retain(|waiting| waiting.slot != slot);
         let rooms = self.registers.end(slot).into();
         self.outgoing.ended.push_back(Ended { slot, rooms });
     }

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use chat_proto::RoomName;
 
-use super::table::PeerSlot;
+use crate::ids::PeerSlot;
 
 /// The largest number of requested parts that wait to be answered. Further requests are ignored;
 /// their senders repeat them.

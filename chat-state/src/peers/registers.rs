@@ -13,7 +13,7 @@ use core::ops::Bound::{Excluded, Included, Unbounded};
 use chat_proto::RoomName;
 
 use super::signal::{Digest, Span, Stamp};
-use super::table::PeerSlot;
+use crate::ids::PeerSlot;
 
 /// How a change of a peer's part of a roster relates to what is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -341,13 +341,6 @@ impl Registers {
             emptied == Some(true)
         });
         emptied.collect()
-    }
-
-    /// Returns true if a peer has no members in a room, as far as is known.
-    pub(super) fn is_empty_at(&self, slot: PeerSlot, room: &RoomName) -> bool {
-        let entry = self.rooms.get(room);
-        let part = entry.and_then(|entry| entry.parts.iter().find(|part| part.slot == slot));
-        part.is_none_or(|part| part.count == 0 && !part.is_missing())
     }
 
     /// Drops all parts of a peer, and returns the rooms open here that it had one in.

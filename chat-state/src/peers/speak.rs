@@ -1,5 +1,4 @@
 //! When a Hub says what to its peers.
-use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use chat_proto::RoomName;
@@ -8,11 +7,8 @@ use super::outgoing::{Ended, take_batch};
 use super::pace::{REFILL_MS, ROOMS};
 use super::recovery::Step;
 use super::signal::{Asked, ROOMS_MAX, Span};
-use super::{
-    Cluster, Effect, Note, PeerSlot, RENEW_MS, ROUND_RENEWALS, ROUND_ROOMS_MIN, Register, To,
-    Waiting,
-};
-use crate::ids::Mono;
+use super::{Cluster, Effect, Note, RENEW_MS, ROUND_RENEWALS, ROUND_ROOMS_MIN, Register, To};
+use crate::ids::{Mono, PeerSlot};
 
 /// Up to so many opened rooms, the members of each are requested from its followers. Those of more
 /// rooms are requested from all peers, with fewer signals.
@@ -26,7 +22,6 @@ impl Cluster {
             self.end(slot, out);
         }
         self.retry(now);
-        self.end_grace(now, out);
         self.end_parts(now, out);
         self.answer(now, out);
         self.ask(now, out);
@@ -38,12 +33,12 @@ impl Cluster {
     /// Returns when [`Self::turn`] has to be called.
     pub(crate) fn due(&self) -> Option<Mono> {
         let ready = self.pace.ready_at();
-        let waiting = [&self.overdue, &self.left].map(|queue| queue.front().map(|w| w.at));
+        let overdue = self.overdue.front().map(|waiting| waiting.at);
         let pending = self.outgoing.is_pending().then_some(ready);
         let changed = self.changed_at.map(|at| at.max(ready));
         let recovery = self.recovery.due().map(|at| at.max(ready).max(self.check_at));
-        let others = [self.renew_at, self.table.due(), pending, changed, recovery];
-        others.into_iter().chain(waiting).flatten().min()
+        let others = [self.renew_at, self.table.due(), pending, changed, recovery, overdue];
+        others.into_iter().flatten().min()
     }
 
     /// Renews this Hub's lease, and begins a further part of the digest of all rooms.
@@ -60,18 +55,10 @@ impl Cluster {
 
     /// Requests again what was not answered.
     fn retry(&mut self, now: Mono) {
-        while let Some(waiting) = take_due(&mut self.overdue, now) {
+        while self.overdue.front().is_some_and(|waiting| waiting.at <= now) {
+            let waiting = self.overdue.pop_front().expect("it was just looked at");
             if self.registers.retry_request(waiting.slot, &waiting.room) {
                 self.outgoing.requests.insert((waiting.slot, waiting.room));
-            }
-        }
-    }
-
-    /// Drops what peers have left while shutting down, unless they have returned.
-    fn end_grace(&mut self, now: Mono, out: &mut Vec<Effect>) {
-        while let Some(waiting) = take_due(&mut self.left, now) {
-            if self.registers.is_empty_at(waiting.slot, &waiting.room) {
-                out.push(Effect::Emptied { room: waiting.room, slot: waiting.slot });
             }
         }
     }
@@ -245,9 +232,4 @@ impl Cluster {
             Self::say(To::Peer(hub), note, out);
         }
     }
-}
-
-fn take_due(queue: &mut VecDeque<Waiting>, now: Mono) -> Option<Waiting> {
-    queue.front().filter(|waiting| waiting.at <= now)?;
-    queue.pop_front()
 }

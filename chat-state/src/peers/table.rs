@@ -3,18 +3,13 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use super::signal::Service;
-use crate::ids::{HubId, Mono};
+use crate::ids::{HubId, Mono, PeerSlot};
 
 /// A peer that says nothing for this long has ended, in milliseconds.
 pub(super) const LEASE_MS: u64 = 20_000;
 
 /// The largest number of peers. Further ones are ignored until another one ends.
 pub(super) const PEERS_MAX: usize = 1024;
-
-/// A peer, as other parts name it. A slot is reused only after everything that was stored under it
-/// has been dropped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct PeerSlot(pub(crate) u32);
 
 #[derive(Debug)]
 struct Peer {

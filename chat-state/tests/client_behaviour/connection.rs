@@ -1,11 +1,11 @@
-//! Greeting, refusals and coming back.
+//! `hello`, refusals and reconnects.
 use chat_proto::Token;
 use chat_state::client::{Config, Event, State};
 
 use crate::harness::{Test, room};
 
 #[test]
-fn a_hello_that_is_refused_for_a_while_is_said_again_later() {
+fn a_hello_that_is_refused_with_a_delay_is_repeated() {
     let mut test = Test::new(Config::default());
     test.handle(Event::Start);
     test.opened();
@@ -17,7 +17,7 @@ fn a_hello_that_is_refused_for_a_while_is_said_again_later() {
 }
 
 #[test]
-fn a_hello_that_is_refused_for_good_ends_it() {
+fn a_hello_that_is_refused_permanently_stops_the_client() {
     for id in [r#""id":"1","#, ""] {
         let mut test = Test::new(Config::default());
         test.handle(Event::Start);
@@ -31,7 +31,7 @@ fn a_hello_that_is_refused_for_good_ends_it() {
 }
 
 #[test]
-fn a_hello_that_is_too_long_names_no_rooms_the_next_time() {
+fn a_hello_that_is_too_long_is_repeated_without_rooms() {
     let mut test = Test::in_lobby(Config::default());
     assert!(test.again()[0].contains(r#""lobby":{"epoch":"e1","seq":2}"#));
     assert_eq!(test.closed(Some(1009)), ["waiting"]);
@@ -40,12 +40,12 @@ fn a_hello_that_is_too_long_names_no_rooms_the_next_time() {
     let got = test.welcome("u_ada", "");
     assert_eq!(got[2], r#"{"type":"join","room":"lobby","history":50}"#);
     assert_eq!(test.joined("lobby", "e1", 3, &[2, 3]), ["joined lobby e1 again", "lobby 3: c3"]);
-    // Not about the rooms: something has to be repaired.
+    // After the `welcome` the code does not concern the `hello`.
     assert_eq!(test.closed(Some(1009)), ["stopped: Closed { code: 1009, advice: FixFirst }"]);
 }
 
 #[test]
-fn another_process_goes_on_with_the_session() {
+fn another_process_resumes_the_session() {
     let mut first = Test::in_lobby(Config::default());
     assert_eq!(first.client.resume().map(|resume| resume.attempt), Some(1));
     first.again();
@@ -83,19 +83,19 @@ fn a_client_without_a_session_has_nothing_to_resume() {
 }
 
 #[test]
-fn a_credential_that_does_not_come_is_not_awaited_for_ever() {
+fn waiting_for_a_credential_times_out() {
     let mut test = Test::in_lobby(Config::default());
     assert_eq!(test.closed(Some(4001)), ["connecting", "need token"]);
     assert!(test.pass(59_999).is_empty());
     assert_eq!(test.pass(1), ["stopped: Unauthorized"]);
-    // One that comes later counts for the next start.
+    // A late credential counts for the next start.
     assert!(test.handle(Event::Token { token: Some(Token("t".into())) }).is_empty());
     test.handle(Event::Start);
     assert!(test.opened()[0].contains(r#""token":"t""#));
 }
 
 #[test]
-fn a_sound_connection_earns_another_credential() {
+fn a_stable_connection_allows_another_credential() {
     let mut test = Test::in_lobby(Config::default());
     for _ in 0..3 {
         assert_eq!(test.closed(Some(4001)), ["connecting", "need token"]);
@@ -107,7 +107,7 @@ fn a_sound_connection_earns_another_credential() {
 }
 
 #[test]
-fn nothing_but_the_answer_to_hello_counts_before_it() {
+fn frames_before_the_reply_to_hello_are_ignored() {
     let mut test = Test::in_lobby(Config::default());
     test.again();
     for text in [
@@ -121,7 +121,7 @@ fn nothing_but_the_answer_to_hello_counts_before_it() {
 }
 
 #[test]
-fn only_so_many_requests_are_in_flight() {
+fn the_number_of_requests_in_flight_is_limited() {
     let mut test = Test::new(Config::default());
     for n in 0..40 {
         test.join(&format!("r{n:02}"));
@@ -143,7 +143,7 @@ fn only_so_many_requests_are_in_flight() {
 }
 
 #[test]
-fn what_comes_from_a_link_that_is_gone_is_not_delivered() {
+fn frames_of_an_earlier_link_are_ignored() {
     let mut test = Test::in_lobby(Config::default());
     let link = test.link;
     test.again();
@@ -155,7 +155,7 @@ fn what_comes_from_a_link_that_is_gone_is_not_delivered() {
 }
 
 #[test]
-fn a_stop_closes_also_what_is_not_open_yet() {
+fn a_stop_closes_a_link_that_is_not_open_yet() {
     let mut test = Test::new(Config::default());
     test.join("lobby");
     test.handle(Event::Start);

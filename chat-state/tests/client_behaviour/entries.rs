@@ -1,4 +1,4 @@
-//! Entries: in order, each once, and what is missing.
+//! Entries are delivered once and in order, and missing ones are requested.
 use chat_state::client::{Config, Times};
 
 use crate::harness::{Test, message};
@@ -16,12 +16,12 @@ fn messages(seqs: &[u64]) -> Vec<String> {
 }
 
 #[test]
-fn what_is_too_much_to_hold_is_fetched() {
-    let mut test = Test::in_lobby(Config { held_entries: 2, ..Config::default() });
+fn entries_beyond_the_buffer_are_fetched() {
+    let mut test = Test::in_lobby(Config { buffered_entries: 2, ..Config::default() });
     assert_eq!(entry(&mut test, 4), [history(2)]);
     for seq in 5..9 {
         assert!(entry(&mut test, seq).is_empty());
-        assert!(test.client.stats().held <= 2);
+        assert!(test.client.stats().buffered <= 2);
     }
     let got = test.page("e1", &messages(&[3]));
     assert_eq!(got, ["lobby 3: c3", "lobby 4: c4", "lobby 5: c5", &history(5)]);
@@ -41,8 +41,8 @@ fn a_page_of_another_log_leads_to_a_join() {
 }
 
 #[test]
-fn a_log_that_is_behind_the_client_is_waited_for() {
-    // Another node may not have seen yet what this client has.
+fn a_log_that_is_behind_the_client_is_no_loss() {
+    // Another node may not know all entries yet that this client has received.
     let mut test = Test::in_lobby(Config::default());
     entry(&mut test, 3);
     test.again();
@@ -53,7 +53,7 @@ fn a_log_that_is_behind_the_client_is_waited_for() {
 }
 
 #[test]
-fn a_hole_beyond_what_is_missing_waits_for_the_page() {
+fn a_hole_after_missing_entries_waits_for_the_page() {
     let mut test = Test::in_lobby(Config::default());
     let got = test.server(r#"{"type":"hole","room":"lobby","from":5,"to":6}"#);
     assert_eq!(got, [history(2)]);
@@ -63,28 +63,28 @@ fn a_hole_beyond_what_is_missing_waits_for_the_page() {
 }
 
 #[test]
-fn a_hole_over_what_is_held_loses_only_the_rest() {
+fn a_hole_does_not_cover_entries_that_have_arrived() {
     let mut test = Test::in_lobby(Config::default());
     entry(&mut test, 4);
     let got = test.server(r#"{"type":"hole","room":"lobby","from":1,"to":5}"#);
     assert_eq!(got, ["lobby 3-3: lost", "lobby 4: c4", "lobby 5-5: lost"]);
-    assert!(test.page("e1", &messages(&[4])).is_empty(), "it was asked for before");
+    assert!(test.page("e1", &messages(&[4])).is_empty(), "the page was requested before the hole");
 }
 
 #[test]
-fn entries_of_a_room_that_is_joined_again_wait_for_the_reply() {
+fn entries_that_arrive_during_a_rejoin_are_ignored() {
     let mut test = Test::in_lobby(Config::default());
     test.send("lobby", 1, "hi");
     let id = test.last;
     test.error(id, "not_member", r#","retryable":false"#);
-    // Whether these are of the same log is not known yet.
+    // They may belong to another log.
     assert!(entry(&mut test, 3).is_empty());
     let got = test.joined("lobby", "e1", 3, &[2, 3]);
     assert_eq!(got[..2], ["joined lobby e1 again", "lobby 3: c3"]);
 }
 
 #[test]
-fn a_page_that_is_not_answered_is_asked_for_again_and_nothing_is_lost() {
+fn an_unanswered_page_is_requested_again_and_nothing_is_lost() {
     let times = Times { request_ms: 2000, ..Times::default() };
     let mut test = Test::in_lobby(Config { times, ..Config::default() });
     assert_eq!(entry(&mut test, 4), [history(2)]);
@@ -93,14 +93,14 @@ fn a_page_that_is_not_answered_is_asked_for_again_and_nothing_is_lost() {
     test.pass(1000);
     test.opened();
     test.recovered("u_ada", 4);
-    // What has come from beyond proves that the server has it.
+    // The entry behind the gap shows that the server has the missing one.
     let asked = test.pass(10_000);
     assert!(asked.len() >= 3 && asked.iter().all(|line| *line == history(2)), "{asked:?}");
     assert_eq!(entry(&mut test, 3), ["lobby 3: c3", "lobby 4: c4"]);
 }
 
 #[test]
-fn a_page_that_is_refused_for_want_of_membership_leads_to_a_join() {
+fn a_page_that_is_refused_with_not_member_leads_to_a_join() {
     let mut test = Test::in_lobby(Config::default());
     assert_eq!(entry(&mut test, 4), [history(2)]);
     let id = test.last;
@@ -111,7 +111,7 @@ fn a_page_that_is_refused_for_want_of_membership_leads_to_a_join() {
 }
 
 #[test]
-fn a_page_that_is_refused_for_good_is_asked_for_again_in_the_same_room() {
+fn a_page_that_is_refused_permanently_is_requested_again() {
     let mut test = Test::in_lobby(Config::default());
     assert_eq!(entry(&mut test, 4), [history(2)]);
     let id = test.last;
@@ -121,23 +121,23 @@ fn a_page_that_is_refused_for_good_is_asked_for_again_in_the_same_room() {
 }
 
 #[test]
-fn one_page_of_a_room_is_asked_for_at_a_time() {
+fn one_page_of_a_room_is_requested_at_a_time() {
     let mut test = Test::in_lobby(Config::default());
     assert_eq!(entry(&mut test, 4), [history(2)]);
-    // What it was asked for comes by itself, and then something else is missing.
+    // The missing entry arrives on its own, and then another one is missing.
     assert_eq!(entry(&mut test, 3), ["lobby 3: c3", "lobby 4: c4"]);
     assert!(entry(&mut test, 6).is_empty());
     assert_eq!(test.page("e1", &messages(&[3, 4])), [history(4)]);
     assert_eq!(test.page("e1", &messages(&[5, 6])), ["lobby 5: c5", "lobby 6: c6"]);
-    // Only a part of it comes by itself.
+    // Only some of the missing entries arrive on their own.
     assert_eq!(entry(&mut test, 9), [history(6)]);
     assert_eq!(entry(&mut test, 7), ["lobby 7: c7"]);
     assert_eq!(test.page("e1", &messages(&[7, 8, 9])), ["lobby 8: c8", "lobby 9: c9"]);
 }
 
 #[test]
-fn what_comes_meanwhile_does_not_make_the_next_page_come_sooner() {
-    // The page was refused for a while.
+fn entries_that_arrive_meanwhile_do_not_shorten_the_delay_of_a_page() {
+    // The page was refused with a delay.
     let mut test = Test::in_lobby(Config::default());
     assert_eq!(entry(&mut test, 4), [history(2)]);
     let id = test.last;
@@ -146,7 +146,7 @@ fn what_comes_meanwhile_does_not_make_the_next_page_come_sooner() {
     assert!(entry(&mut test, 5).is_empty());
     assert!(test.pass(999).is_empty());
     assert_eq!(test.pass(1), [history(2)]);
-    // It was empty, and yet said that there is more.
+    // The page was empty, but said that there is more.
     let mut test = Test::in_lobby(Config::default());
     assert_eq!(entry(&mut test, 4), [history(2)]);
     let page = format!(
@@ -160,41 +160,93 @@ fn what_comes_meanwhile_does_not_make_the_next_page_come_sooner() {
     assert_eq!(test.pass(1), [history(2)]);
 }
 
-#[test]
-fn a_claim_that_does_not_come_true_is_doubted_after_a_while() {
-    let mut test = Test::in_lobby(Config::default());
-    test.server(r#"{"type":"ping","heads":{"lobby":{"epoch":"e1","seq":4}}}"#);
-    for _ in 0..2 {
-        for _ in 0..4 {
-            assert_eq!(test.pass(2000), [history(2)]);
-            let got = test.page("e1", &[]);
-            assert!(got.iter().all(|line| !line.contains("lost")), "{got:?}");
-        }
-        if test.pass(1000).contains(&"connecting".to_owned()) {
-            test.opened();
-            test.recovered("u_ada", 4);
+/// Answers every page with an empty one for this long; returns what the application was told, and
+/// the delays between the pages.
+fn empty_pages(test: &mut Test, ms: u64, has_more_after: bool) -> (Vec<String>, Vec<u64>) {
+    let (mut told, mut requested) = (Vec::new(), Vec::new());
+    let end = test.now.mono.plus(ms);
+    while test.now.mono < end {
+        for line in test.pass(10) {
+            if line == history(2) {
+                requested.push(test.now.mono.0);
+                let id = test.last;
+                told.extend(test.server(&format!(
+                    r#"{{"type":"page","id":"{id}","room":"lobby","epoch":"e1","events":[],
+                    "has_more_before":true,"has_more_after":{has_more_after}}}"#
+                )));
+            } else if line == "open" {
+                test.opened();
+                test.recovered("u_ada", 2);
+                entry(test, 4);
+            } else {
+                told.push(line);
+            }
         }
     }
-    // Nothing is lost, and nothing is asked for any more.
-    assert!(test.pass(10_000).is_empty());
-    // The next such claim does not cost the connection again.
-    test.server(r#"{"type":"ping","heads":{"lobby":{"epoch":"e1","seq":5}}}"#);
-    for _ in 0..4 {
-        assert_eq!(test.pass(2000), [history(2)]);
-        assert!(test.page("e1", &[]).is_empty());
-    }
-    assert!(test.pass(10_000).is_empty());
-    // The next entry counts.
-    assert_eq!(entry(&mut test, 3), ["lobby 3: c3"]);
+    (told, requested.windows(2).map(|two| two[1] - two[0]).collect())
 }
 
 #[test]
-fn a_join_begins_where_its_history_begins() {
+fn an_append_that_takes_minutes_is_not_a_loss() {
+    for has_more_after in [false, true] {
+        let mut test = Test::in_lobby(Config::default());
+        // Another node announces entry 4, but the page has neither 3 nor 4.
+        entry(&mut test, 4);
+        let id = test.last;
+        test.error(id, "log_unavailable", r#","retryable":true"#);
+        let (told, delays) = empty_pages(&mut test, 180_000, has_more_after);
+        assert!(told.iter().all(|line| !line.contains("lost")), "{told:?}");
+        let reconnects = told.iter().filter(|line| *line == "close 4201").count();
+        assert_eq!(reconnects, 1, "the connection is made anew once");
+        // With a random number of one half, each delay is half of its upper bound.
+        let last: Vec<u64> = delays[delays.len() - 3..].iter().map(|ms| ms / 100).collect();
+        assert_eq!(last, [150, 150, 150], "the delays grow up to a bound of 30 s: {delays:?}");
+        // The append has succeeded.
+        assert_eq!(entry(&mut test, 3), ["lobby 3: c3", "lobby 4: c4"]);
+    }
+}
+
+#[test]
+fn an_announced_entry_that_does_not_exist_yet_costs_one_connection_and_no_loss() {
+    let mut test = Test::in_lobby(Config::default());
+    let ping =
+        |seq| format!(r#"{{"type":"ping","heads":{{"lobby":{{"epoch":"e1","seq":{seq}}}}}}}"#);
+    test.server(&ping(4));
+    let mut reconnects = 0;
+    for n in 0..60 {
+        for line in test.pass(5000) {
+            assert!(!line.contains("lost"), "{line}");
+            if line == history(2) {
+                let told = test.page("e1", &[]);
+                reconnects += usize::from(told.contains(&"close 4201".to_owned()));
+            } else if line == "open" {
+                test.opened();
+                test.recovered("u_ada", 4);
+            }
+        }
+        test.server(&ping(4 + n));
+    }
+    assert_eq!(reconnects, 1);
+    assert_eq!(entry(&mut test, 3)[0], "lobby 3: c3");
+}
+
+#[test]
+fn a_hole_or_a_page_that_begins_later_is_a_loss() {
+    let mut test = Test::in_lobby(Config::default());
+    assert_eq!(entry(&mut test, 5), [history(2)]);
+    assert_eq!(test.page("e1", &messages(&[4])), ["lobby 3-3: lost", "lobby 4: c4", "lobby 5: c5"]);
+    assert_eq!(entry(&mut test, 7), [history(5)]);
+    let hole = r#"{"type":"hole","room":"lobby","from":6,"to":6}"#;
+    assert_eq!(test.server(hole), ["lobby 6-6: lost", "lobby 7: c7"]);
+}
+
+#[test]
+fn a_first_join_begins_where_its_history_begins() {
     let mut test = Test::online(Config::default());
     test.join("lobby");
     let got = test.joined("lobby", "e1", 9, &[8, 9]);
     assert_eq!(got, ["joined lobby e1 fresh", "lobby 8: c8", "lobby 9: c9"]);
-    // Without one it begins at the head.
+    // Without history it begins at the head.
     let mut test = Test::online(Config { history: 0, ..Config::default() });
     test.join("lobby");
     assert_eq!(test.joined("lobby", "e1", 9, &[]), ["joined lobby e1 fresh"]);
@@ -212,10 +264,10 @@ fn a_join_whose_history_ends_early_is_completed() {
 }
 
 #[test]
-fn a_page_that_another_log_may_answer_is_asked_for_again_after_the_join() {
+fn a_page_that_another_log_may_answer_is_requested_again_after_the_join() {
     let mut test = Test::in_lobby(Config::default());
     assert_eq!(entry(&mut test, 4), [history(2)]);
-    // That was not so: it is still the one log.
+    // The join shows that the room still has the same log.
     test.server(r#"{"type":"ping","heads":{"lobby":{"epoch":"e2","seq":9}}}"#);
     let entry = message("lobby", 5, "u_bob", "");
     let got = test.server(&format!(
@@ -227,7 +279,7 @@ fn a_page_that_another_log_may_answer_is_asked_for_again_after_the_join() {
 }
 
 #[test]
-fn what_the_log_has_forgotten_is_lost_and_no_more_than_that() {
+fn only_the_entries_before_the_history_of_a_complete_join_are_lost() {
     let mut test = Test::in_lobby(Config::default());
     test.again();
     let rooms = r#""lobby":{"recovered":false,"reason":"unavailable"}"#;
@@ -237,7 +289,7 @@ fn what_the_log_has_forgotten_is_lost_and_no_more_than_that() {
 }
 
 #[test]
-fn a_page_of_another_room_is_none() {
+fn a_page_of_another_room_is_ignored() {
     let mut test = Test::in_lobby(Config::default());
     assert_eq!(entry(&mut test, 4), [history(2)]);
     let page = format!(

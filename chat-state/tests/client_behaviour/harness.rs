@@ -1,4 +1,4 @@
-//! Drives a Client by texts: what a server sends goes in as JSON, what comes out is one line each.
+//! Drives a Client with text: server frames go in as JSON, and each action comes out as one line.
 use chat_proto::{Body, Key, RoomName, ServerFrame, Timestamp};
 use chat_state::client::{
     Action, Actions, Client, Config, Delivery, Event, LinkId, Outcome, State, StopReason, Ticket,
@@ -23,7 +23,7 @@ impl Test {
         Self { client: Client::new(config), now, link: LinkId(0), last: 0 }
     }
 
-    /// A Client that is online as `u_ada`, in no room.
+    /// Makes a Client that is online as `u_ada` and in no room.
     pub(crate) fn online(config: Config) -> Self {
         let mut test = Self::new(config);
         test.handle(Event::Start);
@@ -32,7 +32,7 @@ impl Test {
         test
     }
 
-    /// A Client that is in the lobby, whose two entries it has.
+    /// Makes a Client that is in the lobby and has received its two entries.
     pub(crate) fn in_lobby(config: Config) -> Self {
         let mut test = Self::online(config);
         test.join("lobby");
@@ -74,7 +74,7 @@ impl Test {
         self.handle(Event::Closed { link, code })
     }
 
-    /// Loses the connection, and comes back until `hello` is sent.
+    /// Loses the connection and reconnects, up to the next `hello`.
     pub(crate) fn again(&mut self) -> Vec<String> {
         self.closed(None);
         self.pass(2000);
@@ -87,7 +87,7 @@ impl Test {
         self.handle(Event::Received { link, frame })
     }
 
-    /// Answers the last `hello`; `more` are further fields.
+    /// Answers the last `hello`; `more` has further fields.
     pub(crate) fn welcome(&mut self, user: &str, more: &str) -> Vec<String> {
         let limits = if more.contains("\"limits\"") { "" } else { r#","limits":{}"# };
         let features = if more.contains("\"features\"") { "" } else { r#","features":[]"# };
@@ -98,7 +98,7 @@ impl Test {
         ))
     }
 
-    /// Answers the last `hello`, with the lobby recovered up to here.
+    /// Answers the last `hello`; the lobby is recovered up to `head`.
     pub(crate) fn recovered(&mut self, user: &str, head: u64) -> Vec<String> {
         let rooms = format!(r#""lobby":{{"recovered":true,"epoch":"e1","head":{head}}}"#);
         self.welcome(user, &format!(r#","rooms":{{{rooms}}}"#))
@@ -133,7 +133,7 @@ impl Test {
         self.server(&format!(r#"{{"type":"ack","id":"{id}","room":"lobby","seq":{seq},"ts":5}}"#))
     }
 
-    /// Refuses a request; `more` are further fields.
+    /// Refuses a request; `more` has further fields.
     pub(crate) fn error(&mut self, id: u64, code: &str, more: &str) -> Vec<String> {
         self.server(&format!(
             r#"{{"type":"error","id":"{id}","code":"{code}","message":""{more}}}"#
@@ -148,7 +148,7 @@ impl Test {
         self.handle(Event::Leave { room: room(name) })
     }
 
-    /// Says something in a room; the key is made of the ticket.
+    /// Sends a message to a room. Its key is made from the ticket.
     pub(crate) fn send(&mut self, name: &str, ticket: u64, content: &str) -> Vec<String> {
         self.handle(Event::Send {
             ticket: Ticket(ticket),
@@ -186,7 +186,7 @@ impl Test {
     }
 }
 
-/// A message as JSON; `more` are further fields.
+/// Makes a message as JSON; `more` has further fields.
 pub(crate) fn message(room: &str, seq: u64, user: &str, more: &str) -> String {
     format!(
         r#"{{"type":"message","room":"{room}","seq":{seq},"ts":{seq},"user":"{user}",
@@ -225,9 +225,9 @@ fn line_of(delivery: Delivery) -> String {
         }
         Delivery::Members { room, view } => format!("{room}: {} members", view.count),
         Delivery::Presence { room, count } => format!("{room}: {count} present"),
-        Delivery::Came { room, member } => format!("{room}: {} came", member.user),
-        Delivery::Went { room, member, reason } => {
-            format!("{room}: {} went: {reason:?}", member.user)
+        Delivery::MemberJoined { room, member } => format!("{room}: {} joined", member.user),
+        Delivery::MemberLeft { room, member, reason } => {
+            format!("{room}: {} left: {reason:?}", member.user)
         }
         Delivery::Typing { room, member, active } => {
             format!("{room}: {} types: {active}", member.user)

@@ -1,7 +1,9 @@
-//! What a Client does beyond the scenarios that it shares with the page.
-mod asks;
+//! The behaviour of a Client beyond the scenarios that it shares with the page.
 mod connection;
 mod entries;
+mod expiry;
 mod harness;
-mod rooms;
-mod sends;
+mod membership;
+mod messages;
+mod queries;
+mod resume;

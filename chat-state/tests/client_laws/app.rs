@@ -1,19 +1,19 @@
-//! An application that checks all that it is told.
+//! An application that checks every delivery.
 use std::collections::{BTreeMap, BTreeSet};
 
 use chat_proto::{Entry, Epoch, Key, RoomName, Seq};
 use chat_state::client::{Delivery, Outcome, State, Ticket};
 
-/// What it knows of a room that it is in.
+/// What the application knows about a joined room.
 #[derive(Debug, Default)]
 pub(crate) struct View {
     pub(crate) epoch: Option<Epoch>,
-    /// The last entry; `None` after a fresh start.
+    /// The last delivered entry; `None` after a fresh join.
     pub(crate) last: Option<Seq>,
-    /// The log was said to be another one, and nothing may come before a fresh start.
+    /// A reset was delivered, and no entry may follow before a fresh join.
     reset: bool,
     pub(crate) is_in: bool,
-    /// Entries were said not to be had.
+    /// Lost entries were reported.
     pub(crate) lost: bool,
 }
 
@@ -21,7 +21,7 @@ pub(crate) struct View {
 pub(crate) struct App {
     pub(crate) state: State,
     pub(crate) rooms: BTreeMap<RoomName, View>,
-    /// Tickets that are not settled, those of sends with their key.
+    /// Unsettled tickets; those of messages with their key.
     pub(crate) open: BTreeMap<Ticket, Option<Key>>,
     pub(crate) settled: BTreeMap<Ticket, Outcome>,
     used: BTreeSet<Ticket>,
@@ -36,20 +36,23 @@ impl App {
         ticket
     }
 
-    /// Takes a delivery; returns the entry if it is one.
+    /// Checks a delivery. Returns the entry if it is one.
     pub(crate) fn take(&mut self, delivery: Delivery) -> Option<std::sync::Arc<Entry>> {
         match delivery {
             Delivery::State(state) => {
-                assert_ne!(state, self.state, "a state is told when it changes");
+                assert_ne!(state, self.state, "a state is delivered when it changes");
                 self.state = state;
-                // Every room has to be entered again, and says so.
+                // Every room must be joined again.
                 self.rooms.values_mut().for_each(|view| view.is_in = false);
             }
             Delivery::Joined { room, epoch, fresh, .. } => {
                 assert_eq!(self.state, State::Online);
                 let view = self.rooms.entry(room).or_default();
                 if fresh {
-                    assert!(view.reset || view.epoch.is_none(), "a reset is told of");
+                    assert!(
+                        view.reset || view.epoch.is_none(),
+                        "a reset precedes a fresh join of a known room"
+                    );
                     *view = View::default();
                 } else {
                     assert_eq!(view.epoch.as_ref(), Some(&epoch));
@@ -67,7 +70,7 @@ impl App {
                 self.advance(&room, (from, to)).lost = true;
             }
             Delivery::Reset { room, .. } => {
-                let view = self.rooms.get_mut(&room).expect("one has been there");
+                let view = self.rooms.get_mut(&room).expect("a reset is for a known room");
                 view.reset = true;
             }
             Delivery::Left { room, .. } => {
@@ -80,18 +83,18 @@ impl App {
             Delivery::Welcome(_)
             | Delivery::Members { .. }
             | Delivery::Presence { .. }
-            | Delivery::Came { .. }
-            | Delivery::Went { .. }
+            | Delivery::MemberJoined { .. }
+            | Delivery::MemberLeft { .. }
             | Delivery::Typing { .. } => {}
         }
         None
     }
 
     fn advance(&mut self, room: &RoomName, (from, to): (Seq, Seq)) -> &mut View {
-        let view = self.rooms.get_mut(room).expect("entries come from rooms that one is in");
-        assert!(view.is_in && !view.reset, "entries come after a `joined`");
+        let view = self.rooms.get_mut(room).expect("entries are of joined rooms");
+        assert!(view.is_in && !view.reset, "entries follow a `joined`");
         if let Some(last) = view.last {
-            assert_eq!(from, last.next(), "each the one after the last");
+            assert_eq!(from, last.next(), "each entry follows the one before");
         }
         view.last = Some(to);
         view

@@ -1,9 +1,9 @@
-//! A server that says anything, and a network and an application that do anything.
+//! Generates arbitrary frames of a server, and arbitrary events of a network and an application.
 use std::sync::Arc;
 
 use chat_proto::{
     Body, DisplayName, Durability, Entry, Epoch, ErrorBody, ErrorCode, Joined, Key, LeaveReason,
-    Limits, LostReason, Member, MembersView, Page, Position, Recovery, RequestId, RoomName,
+    LimitValues, LostReason, Member, MembersView, Page, Position, Recovery, RequestId, RoomName,
     SEQ_MAX, Seq, ServerFrame, SessionId, Timestamp, Token, UserId, Welcome,
 };
 use chat_state::client::{Event, LinkId};
@@ -11,7 +11,7 @@ use proptest::prelude::*;
 
 use crate::world::room;
 
-/// Anything that can happen to a client, with the link as its distance from the present one.
+/// Generates any event. Its link is given as the distance from the present one.
 pub(crate) fn event() -> impl Strategy<Value = Anything> {
     prop_oneof![
         20 => (link(), frame()).prop_map(|(link, frame)| Anything::Frame(link, frame.into())),
@@ -74,7 +74,7 @@ fn any_room() -> impl Strategy<Value = RoomName> {
     (0..3_u8).prop_map(room)
 }
 
-/// Requests are counted, so these hit some that are open.
+/// Generates ids; the small ones match open requests, because requests are numbered from 1.
 fn id() -> impl Strategy<Value = Option<RequestId>> {
     let number = prop_oneof![1..12_u64, any::<u64>()];
     prop::option::weighted(0.9, number.prop_map(|n| RequestId::new(&n.to_string()).expect("an id")))
@@ -123,11 +123,11 @@ fn welcome() -> impl Strategy<Value = ServerFrame> {
     let rooms = prop::collection::btree_map(any_room(), recovery(), 0..3);
     let limits = prop_oneof![Just(None), (1..400_u32, 0..3_u32).prop_map(Some)];
     (id(), user(), rooms, limits, any::<u64>()).prop_map(|(id, user, rooms, limits, ms)| {
-        let limits = limits.map_or_else(Limits::default, |(bytes, in_flight)| Limits {
+        let limits = limits.map_or_else(LimitValues::default, |(bytes, in_flight)| LimitValues {
             frame_bytes: bytes,
             message_bytes: bytes,
             in_flight,
-            ..Limits::default()
+            ..LimitValues::default()
         });
         let welcome = Welcome {
             id,

@@ -1,4 +1,4 @@
-//! Laws of the Client: what holds whatever happens, and what has come true once all goes well.
+//! Laws of the Client: invariants under any events, and progress once the faults end.
 mod app;
 mod chaos;
 mod server;
@@ -11,25 +11,25 @@ use proptest::prelude::*;
 
 use crate::world::{Step, World, room};
 
-/// Small bounds, so that scripts reach them.
+/// Small limits, so that scripts reach them.
 fn config() -> Config {
     Config {
         history: 3,
         outbox_entries: 12,
-        asks: 4,
+        queries: 4,
         rooms: 2,
-        held_entries: 4,
+        buffered_entries: 4,
         ..Config::default()
     }
 }
 
-/// What always may happen.
+/// Generates events of a server without faults.
 fn usual() -> impl Strategy<Value = Step> {
     prop_oneof![
         3 => any::<u8>().prop_map(Step::Join),
         1 => any::<u8>().prop_map(Step::Leave),
         8 => any::<u8>().prop_map(Step::Send),
-        1 => any::<u8>().prop_map(Step::Ask),
+        1 => any::<u8>().prop_map(Step::Query),
         1 => Just(Step::Wake),
         4 => (any::<u8>(), any::<u8>()).prop_map(|(n, many)| Step::Others(n, many)),
         1 => (any::<u8>(), any::<u8>()).prop_map(|(n, many)| Step::Gap(n, many)),
@@ -54,7 +54,7 @@ fn script(step: impl Strategy<Value = Step>) -> impl Strategy<Value = Vec<Step>>
     prop::collection::vec(step, 0..150)
 }
 
-/// Runs a script in two rooms and heals the world.
+/// Runs a script in two rooms, and then ends all faults.
 fn run(script: &[Step]) -> World {
     let mut world = World::new(config());
     world.step(&Step::Join(0));
@@ -64,22 +64,22 @@ fn run(script: &[Step]) -> World {
     world
 }
 
-/// Each message stands in the log at most once, and in the order in which it was sent.
+/// Checks that the log holds each message at most once, and in the order of sending.
 fn check_sends(world: &World) {
     for n in 0..3 {
         let Some(log) = world.server.logs.get(&room(n)) else { continue };
         let keys: Vec<_> = log.entries.iter().filter_map(|entry| entry.key.clone()).collect();
         assert!(keys.is_sorted(), "{keys:?} are out of order");
         let once: BTreeSet<_> = keys.iter().collect();
-        assert_eq!(once.len(), keys.len(), "{keys:?} has one twice");
+        assert_eq!(once.len(), keys.len(), "{keys:?} has a duplicate");
     }
     assert!(world.app.open.is_empty(), "{:?} are not settled", world.app.open);
 }
 
-/// What was acknowledged is in the log.
+/// Checks that every acknowledged message is in the log.
 fn check_acks(world: &World) {
     for (room, key, ticket) in world.sent.iter().filter(|(_, _, ticket)| world.is_acked(*ticket)) {
-        let log = world.server.logs.get(room).expect("it has a log");
+        let log = world.server.logs.get(room).expect("the room has a log");
         assert!(log.entries.iter().any(|entry| entry.key.as_ref() == Some(key)), "{ticket:?}");
     }
 }
@@ -89,9 +89,9 @@ proptest! {
         cases: 400, failure_persistence: None, ..ProptestConfig::default()
     })]
 
-    /// Over cuts alone nothing is lost, and every message gets into the log.
+    /// If only connections fail, nothing is lost, and every message reaches the log.
     #[test]
-    fn nothing_is_lost_repeated_or_reordered(script in script(usual())) {
+    fn lost_connections_lose_repeat_and_reorder_nothing(script in script(usual())) {
         let world = run(&script);
         check_sends(&world);
         check_acks(&world);
@@ -99,13 +99,13 @@ proptest! {
     }
 
     #[test]
-    fn a_server_that_fails_makes_no_difference(script in script(faulty())) {
+    fn a_server_with_faults_repeats_and_reorders_nothing(script in script(faulty())) {
         let world = run(&script);
         check_sends(&world);
         check_acks(&world);
     }
 
-    /// A guest gets another user id with each session, so its keys are new ones to the server.
+    /// A guest gets another user id with each session, so its earlier keys do not count.
     #[test]
     fn a_lost_session_repeats_nothing(
         script in script(prop_oneof![20 => faulty(), 1 => Just(Step::LoseSession)])
@@ -118,7 +118,7 @@ proptest! {
     }
 
     #[test]
-    fn a_log_that_is_trimmed_or_replaced_leaves_nobody_behind(
+    fn a_client_follows_a_log_that_is_trimmed_or_replaced(
         script in script(prop_oneof![
             20 => faulty(),
             1 => (any::<u8>(), any::<u8>()).prop_map(|(n, many)| Step::Trim(n, many)),
@@ -139,17 +139,18 @@ proptest! {
         let stopped = matches!(world.client.state(), State::Stopped { .. });
         prop_assert!(stopped);
         prop_assert_eq!(world.client.poll_timeout(), None);
-        // And it can begin anew.
+        // The Client can start again.
         world.step(&Step::Join(0));
         world.step(&Step::Send(0));
         world.heal();
         check_sends(&world);
     }
-    /// Whatever a server says, the application gets each room's entries in order, each ticket is
-    /// settled once and every queue keeps its bound (see `World::check` and `App::take`); and as
-    /// soon as a server does what it should, all comes right.
+
+    /// Whatever a server sends, entries are delivered in order, each ticket is settled once and
+    /// every queue stays within its bound (see `World::check` and `App::take`). Once the server
+    /// behaves, the Client catches up.
     #[test]
-    fn whatever_happens_all_comes_right(
+    fn a_client_recovers_from_any_server(
         script in script(prop_oneof![10 => faulty(), 12 => chaos::event().prop_map(Step::Anything)])
     ) {
         let mut world = World::new(config());

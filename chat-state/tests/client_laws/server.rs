@@ -1,38 +1,38 @@
-//! A small server of one client that is easy to see through: it does what the protocol says, at
-//! once, unless it was told to fail.
+//! A simple server for one client. It follows the protocol without delay, unless a fault is
+//! injected.
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use chat_proto::{
     Body, DisplayName, Durability, Entry, Epoch, ErrorBody, ErrorCode, HistoryRange, Joined, Key,
-    Limits, LostReason, Member, MembersView, Page, Position, Recovery, Request, RequestId, Resume,
-    RoomName, Seq, ServerFrame, SessionId, Timestamp, UserId, Welcome,
+    LimitValues, LostReason, Member, MembersView, Page, Position, Recovery, Request, RequestId,
+    Resume, RoomName, Seq, ServerFrame, SessionId, Timestamp, UserId, Welcome,
 };
 
-/// Entries of a page; small, so that healing takes several.
+/// Entries of a page; small, so that a gap takes several pages.
 const PAGE: usize = 3;
-/// Entries that may be missed and yet be recovered.
+/// The largest number of missed entries that a resume recovers.
 const BEHIND: u64 = 8;
 
-/// What goes wrong with the next request.
+/// A fault of the next request.
 #[derive(Clone, Debug)]
 pub(crate) enum Fault {
-    /// It is refused.
+    /// The request is refused.
     Refuse(ErrorCode, Option<u64>),
-    /// It is done, and then the outcome is said to be unknown.
+    /// The request succeeds and is answered with `unknown_outcome`.
     Unknown,
-    /// It is done and not answered.
+    /// The request succeeds and is not answered.
     Silence,
-    /// It is neither done nor answered.
+    /// The request is ignored.
     Overlook,
 }
 
 #[derive(Debug)]
 pub(crate) struct Log {
     pub(crate) epoch: Epoch,
-    /// The first entry that is still there.
+    /// The first entry that was not trimmed.
     pub(crate) first: u64,
-    /// All that ever were, from 1.
+    /// All entries since seq 1, trimmed ones included.
     pub(crate) entries: Vec<Arc<Entry>>,
     keys: BTreeMap<(UserId, Key), Seq>,
 }
@@ -57,12 +57,12 @@ pub(crate) struct Server {
     pub(crate) logs: BTreeMap<RoomName, Log>,
     epochs: u64,
     session: u64,
-    /// The rooms that the present connection is in.
+    /// The rooms that the present connection has joined.
     pub(crate) members: BTreeSet<RoomName>,
     pub(crate) faults: VecDeque<Fault>,
     /// Frames on their way to the client.
     pub(crate) down: VecDeque<ServerFrame>,
-    /// Whether the next own entry is shown before its ack.
+    /// The next own entry is sent before its ack.
     shows_first: bool,
 }
 
@@ -79,13 +79,13 @@ impl Server {
         }
     }
 
-    /// The connection is gone.
+    /// Ends the connection.
     pub(crate) fn cut(&mut self) {
         self.members.clear();
         self.down.clear();
     }
 
-    /// The session is forgotten, and its user id with it.
+    /// Forgets the session and its user id.
     pub(crate) fn lose_session(&mut self) {
         self.session += 1;
     }
@@ -98,13 +98,13 @@ impl Server {
         })
     }
 
-    /// Another log takes the place of a room's; whoever was in it is told by the close.
+    /// Replaces the log of a room. Its members are told by the close code.
     pub(crate) fn replace_log(&mut self, room: &RoomName) {
         self.logs.remove(room);
         self.log(room);
     }
 
-    /// Another user says something; `shown` tells whether the client gets it.
+    /// Appends a message of another user; the client receives it if `shown`.
     pub(crate) fn somebody_says(&mut self, room: &RoomName, shown: bool) {
         let body = Body::Message { content: "others talk".into(), reply_to: None };
         let entry = self.append(room, "u_bob", None, body);
@@ -122,7 +122,7 @@ impl Server {
         }
     }
 
-    /// Says where all rooms end that the client is in.
+    /// Sends a ping with the heads of all joined rooms.
     pub(crate) fn ping(&mut self) {
         let mut heads = BTreeMap::new();
         for room in self.members.clone() {
@@ -164,7 +164,7 @@ impl Server {
             Some(fault @ (Fault::Silence | Fault::Unknown)) => {
                 let before = self.down.len();
                 self.serve_well(id.clone(), request);
-                // Only the reply is missing.
+                // Only the reply is left out.
                 let replies = |frame: &ServerFrame| !matches!(frame, ServerFrame::Entry(_));
                 let mut after = self.down.split_off(before);
                 after.retain(|frame| !replies(frame));
@@ -217,7 +217,7 @@ impl Server {
             name: DisplayName::new("Ada").expect("a name"),
             durability: Durability::Memory,
             heartbeat_ms: 25_000,
-            limits: Limits::default(),
+            limits: LimitValues::default(),
             features: Vec::new(),
             rooms: BTreeMap::new(),
         };

@@ -1,9 +1,9 @@
-//! One Client, its application, the server and the line between them.
+//! One Client, its application, the server and the connection between them.
 use std::collections::VecDeque;
 
 use chat_proto::{ErrorCode, Key, Request, RequestId, RoomName, Timestamp};
 use chat_state::client::{
-    Action, Actions, Ask, Client, Config, Event, LinkId, Outcome, State, Stats, Ticket,
+    Action, Actions, Client, Config, Event, LinkId, Outcome, Query, State, Stats, Ticket,
 };
 use chat_state::{Mono, Now};
 
@@ -11,24 +11,24 @@ use crate::app::App;
 use crate::chaos::Anything;
 use crate::server::{Fault, Server};
 
-/// Something that happens. Whatever the numbers are, it means something.
+/// A step of a script. Every number is valid.
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
     Join(u8),
     Leave(u8),
     Send(u8),
-    Ask(u8),
+    Query(u8),
     Wake,
-    /// Somebody else says this much in a room.
+    /// Another user sends this many messages to a room.
     Others(u8, u8),
-    /// As before, but the client is only told that it has missed it.
+    /// As before, but the client receives only a `gap`.
     Gap(u8, u8),
     Ping,
-    /// The server takes this many requests.
+    /// The server handles this many requests.
     Serve(u8),
-    /// The client gets this many frames.
+    /// The client receives this many frames.
     Deliver(u8),
-    /// The next frame can't be read.
+    /// The next frame is malformed.
     Mangle,
     Fault(u8),
     Cut(u8),
@@ -37,7 +37,7 @@ pub(crate) enum Step {
     Trim(u8, u8),
     ReplaceLog(u8),
     LoseSession,
-    /// The server, the network or the application does anything at all.
+    /// An arbitrary event.
     Anything(Anything),
 }
 
@@ -48,7 +48,7 @@ pub(crate) struct World {
     now: Now,
     random: u64,
     link: Option<Line>,
-    /// All that was sent, in order.
+    /// All messages sent, in order.
     pub(crate) sent: Vec<(RoomName, Key, Ticket)>,
     bounds: Config,
 }
@@ -89,7 +89,7 @@ impl World {
             Step::Join(n) => self.handle(Event::Join { room: room(n) }),
             Step::Leave(n) => self.handle(Event::Leave { room: room(n) }),
             Step::Send(n) => self.send(room(n)),
-            Step::Ask(n) => self.ask(n),
+            Step::Query(n) => self.query(n),
             Step::Wake => self.handle(Event::Wake),
             Step::Others(n, many) => {
                 (0..many % 12).for_each(|_| self.server.somebody_says(&room(n), true));
@@ -132,14 +132,14 @@ impl World {
         }
     }
 
-    /// All logs are other ones, as if nobody had ever said anything of them.
+    /// Replaces all logs, which voids everything that an arbitrary server has claimed.
     pub(crate) fn begin_anew(&mut self) {
         self.cut(None);
         (0..3).for_each(|n| self.server.replace_log(&room(n)));
     }
 
-    /// From now on all goes well, and the server's heartbeat tells where the rooms
-    /// end. Returns once nothing is left to be done.
+    /// Ends all faults, and runs until the Client has nothing left to do. The server's pings name
+    /// the heads of the rooms.
     pub(crate) fn heal(&mut self) {
         self.server.faults.clear();
         if matches!(self.client.state(), State::Stopped { .. } | State::Idle) {
@@ -157,7 +157,7 @@ impl World {
             if self.is_quiet() {
                 break;
             }
-            let due = self.client.poll_timeout().expect("something is to be done");
+            let due = self.client.poll_timeout().expect("a Client with work has a deadline");
             assert!(due.since(begin) < 7_200_000, "no end in sight: {}", self.shown());
             self.pass(due.since(self.now.mono));
             self.check();
@@ -166,14 +166,14 @@ impl World {
     }
 
     fn is_quiet(&self) -> bool {
-        let Stats { outbox_entries, asks, requests, held, .. } = self.stats();
+        let Stats { outbox_entries, queries, requests, buffered, .. } = self.stats();
         let up_to_date = |(room, view): (&RoomName, &crate::app::View)| {
             let known = self.client.resume().and_then(|resume| resume.rooms.get(room).cloned());
             let last = self.server.logs.get(room).map(|log| (log.epoch.clone(), log.last()));
             view.is_in && known.map(|known| (known.epoch, known.seq.get())) == last
         };
         self.client.state() == State::Online
-            && (outbox_entries, asks, requests, held) == (0, 0, 0, 0)
+            && (outbox_entries, queries, requests, buffered) == (0, 0, 0, 0)
             && self.app.rooms.len() == self.stats().rooms
             && self.app.rooms.iter().all(up_to_date)
     }
@@ -229,15 +229,15 @@ impl World {
         self.handle(Event::Send { ticket, room, key: key(ticket), content, reply_to: None });
     }
 
-    fn ask(&mut self, n: u8) {
+    fn query(&mut self, n: u8) {
         let ticket = self.app.ticket(|_| None);
         let range = chat_proto::HistoryRange::Latest;
-        let ask = match n % 3 {
-            0 => Ask::Rooms { after: None },
-            1 => Ask::Members { room: room(n / 3) },
-            _ => Ask::History { room: room(n / 3), range, limit: None },
+        let query = match n % 3 {
+            0 => Query::Rooms { after: None },
+            1 => Query::Members { room: room(n / 3) },
+            _ => Query::History { room: room(n / 3), range, limit: None },
         };
-        self.handle(Event::Ask { ticket, ask });
+        self.handle(Event::Query { ticket, query });
     }
 
     fn serve(&mut self, many: u8) {
@@ -282,7 +282,7 @@ impl World {
         let mut calls = 0;
         while let Some(due) = self.client.poll_timeout().filter(|due| *due <= end) {
             calls = if due > self.now.mono { 0 } else { calls + 1 };
-            assert!(calls < 10, "the time stands still");
+            assert!(calls < 10, "a timer fires again and again at the same time");
             self.advance_to(due.max(self.now.mono));
             self.timeout();
         }
@@ -294,18 +294,18 @@ impl World {
         self.now.mono = to;
     }
 
-    /// What holds at any time.
+    /// Checks the invariants.
     pub(crate) fn check(&self) {
         let stats = self.stats();
         let open_sends = self.app.open.values().flatten().count();
         assert_eq!(stats.outbox_entries, open_sends);
-        assert_eq!(stats.asks, self.app.open.len() - open_sends);
+        assert_eq!(stats.queries, self.app.open.len() - open_sends);
         assert!(stats.outbox_entries <= self.bounds.outbox_entries as usize);
         assert!(stats.outbox_bytes <= self.bounds.outbox_bytes as usize);
-        assert!(stats.asks <= self.bounds.asks as usize);
+        assert!(stats.queries <= self.bounds.queries as usize);
         assert!(stats.rooms <= self.bounds.rooms as usize);
         assert!(stats.requests <= 32);
-        assert!(stats.held <= stats.rooms * self.bounds.held_entries as usize);
+        assert!(stats.buffered <= stats.rooms * self.bounds.buffered_entries as usize);
         assert!(stats.timers <= 8 + stats.rooms + stats.requests);
         let rests = matches!(self.client.state(), State::Idle | State::Stopped { .. });
         assert!(rests || self.client.poll_timeout().is_some(), "stuck: {}", self.shown());
@@ -315,12 +315,12 @@ impl World {
         format!("{:?} {:?} {:?}", self.client.state(), self.stats(), self.app.rooms)
     }
 
-    /// Tells whether a send was acknowledged.
+    /// Returns true if the message was acknowledged.
     pub(crate) fn is_acked(&self, ticket: Ticket) -> bool {
         matches!(self.app.settled.get(&ticket), Some(Outcome::Acked { .. }))
     }
 
-    /// SplitMix64, so that a script alone decides all.
+    /// Draws from SplitMix64, so a script determines the run.
     fn draw(&mut self) -> u64 {
         self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.random;

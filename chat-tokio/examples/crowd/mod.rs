@@ -2,7 +2,7 @@
 use std::error::Error;
 use std::time::Duration;
 
-use chat_proto::{Dialect, DisplayName, Limits};
+use chat_proto::{Dialect, DisplayName, LimitValues, Limits};
 use chat_tokio::Handle;
 use chat_tokio::server::attach::{Attach, AttachError, NewConnection};
 use chat_tokio::transport::memory::{MemoryPeer, pair};
@@ -15,12 +15,13 @@ const AT_ONCE: usize = 1000;
 
 /// The limits of a server that has room for so many sessions.
 pub(crate) fn limits(sessions: usize) -> Result<Limits, Box<dyn Error>> {
-    Ok(Limits {
+    let limits = LimitValues {
         connections: u32::try_from(sessions + 1)?.max(1000),
         members: u32::try_from(sessions + 1)?.max(1000),
         rooms_total: 1_000_000,
-        ..Limits::default()
-    })
+        ..LimitValues::default()
+    };
+    Ok(limits.build()?)
 }
 
 /// Lets so many join rooms of so many members: `r0`, `r1` and so on, in order.

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use chat_proto::{HistoryRange, MembersView, Page, Resume, RoomName, RoomSummary, Seq, Timestamp};
-use chat_state::client::{Ask, Event, Outcome, State, Stats, Ticket};
+use chat_state::client::{Event, Outcome, Query, State, Stats, Ticket};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::driver::Command;
@@ -153,7 +153,7 @@ impl Client {
         range: HistoryRange,
         limit: Option<u32>,
     ) -> Result<Page, Error> {
-        match self.question(Ask::History { room: room.clone(), range, limit }).await? {
+        match self.question(Query::History { room: room.clone(), range, limit }).await? {
             Outcome::Page(page) => Ok(*page),
             other => Err(failure(other)),
         }
@@ -164,7 +164,7 @@ impl Client {
     /// # Errors
     /// Says why there is no answer.
     pub async fn members(&self, room: &RoomName) -> Result<MembersView, Error> {
-        match self.question(Ask::Members { room: room.clone() }).await? {
+        match self.question(Query::Members { room: room.clone() }).await? {
             Outcome::Members(view) => Ok(view),
             other => Err(failure(other)),
         }
@@ -175,7 +175,7 @@ impl Client {
     /// # Errors
     /// Says why there is no answer.
     pub async fn rooms(&self, after: Option<&RoomName>) -> Result<Rooms, Error> {
-        match self.question(Ask::Rooms { after: after.cloned() }).await? {
+        match self.question(Query::Rooms { after: after.cloned() }).await? {
             Outcome::Rooms { rooms, has_more } => Ok(Rooms { rooms, has_more }),
             other => Err(failure(other)),
         }
@@ -279,9 +279,9 @@ impl Client {
         (ticket, Event::Send { ticket, room, key, content, reply_to })
     }
 
-    async fn question(&self, ask: Ask) -> Result<Outcome, Error> {
+    async fn question(&self, query: Query) -> Result<Outcome, Error> {
         let ticket = self.ticket();
-        self.settle(ticket, Event::Ask { ticket, ask }).await
+        self.settle(ticket, Event::Query { ticket, query }).await
     }
 
     fn ticket(&self) -> Ticket {

@@ -46,7 +46,7 @@ use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use chat_proto::Limits;
+use chat_proto::{LimitValues, Limits};
 
 pub use api::ApiConfig;
 pub use auth::{AuthConfig, AuthMode};
@@ -181,6 +181,8 @@ pub struct Settings {
     /// The settings, each checked by itself and the limits together.
     pub config: Config,
     origins: BTreeMap<&'static str, Origin>,
+    /// The limits as given so far. They become `config.limits` once all sources are read.
+    limits: LimitValues,
 }
 
 impl Settings {
@@ -195,7 +197,7 @@ impl Settings {
 
     fn apply(&mut self, given: Vec<Given>) -> Result<(), ConfigError> {
         for Given { setting, values, origin } in given {
-            if let Err(allowed) = setting.set(&mut self.config, &values) {
+            if let Err(allowed) = setting.set(&mut self.config, &mut self.limits, &values) {
                 let (key, value) = (setting.key(), values.join(", "));
                 return Err(ConfigError::Invalid { origin, key, value, allowed });
             }
@@ -204,8 +206,8 @@ impl Settings {
         Ok(())
     }
 
-    fn check(&self) -> Result<(), ConfigError> {
-        self.config.limits.check().map_err(|error| {
+    fn check(&mut self) -> Result<(), ConfigError> {
+        self.config.limits = self.limits.clone().build().map_err(|error| {
             let setting = Setting::limit(error.name).expect("each limit is in the table");
             ConfigError::Limit { error, origin: self.origin(setting), flag: setting.flag() }
         })?;

@@ -2,7 +2,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use chat_proto::Limits;
+use chat_proto::{LimitValues, Limits};
 use toml::Value;
 
 use super::values::{address, duration, filter, one_of, origin, show_duration, show_one_of, word};
@@ -123,12 +123,17 @@ impl Setting {
     }
 
     /// Sets it. An error says what is allowed.
-    pub(super) fn set(self, config: &mut Config, values: &[String]) -> Result<(), String> {
+    pub(super) fn set(
+        self,
+        config: &mut Config,
+        limits: &mut LimitValues,
+        values: &[String],
+    ) -> Result<(), String> {
         let values: Vec<&str> = values.iter().map(|value| value.trim()).collect();
         match (self, values.as_slice()) {
             (Self::Option(Opt { set: Set::Many(set), .. }), values) => set(config, values),
             (Self::Option(Opt { set: Set::One(set), .. }), [value]) => set(config, value),
-            (Self::Limit(limit), [value]) => set_limit(config, limit, value),
+            (Self::Limit(limit), [value]) => set_limit(limits, limit, value),
             (Self::Option(_) | Self::Limit(_), _) => Err("one value, not a list".to_owned()),
         }
     }
@@ -144,13 +149,13 @@ impl Setting {
 
 /// Takes any number: the bounds are checked when all sources have been heard.
 fn set_limit(
-    config: &mut Config,
+    limits: &mut LimitValues,
     &(name, _, _, min, max): &Limit,
     text: &str,
 ) -> Result<(), String> {
     let allowed = || format!("a whole number from {min} to {max}");
     let value = text.parse().map_err(|_| allowed())?;
-    match config.limits.set(name, value) {
+    match limits.set(name, value) {
         Some(Ok(())) => Ok(()),
         Some(Err(_)) | None => Err(allowed()),
     }

@@ -174,6 +174,7 @@ impl std::error::Error for ReloadError {}
 #[cfg(test)]
 mod tests {
     use super::*;
+    use chat_proto::LimitValues;
 
     /// What takes effect while the server runs, beside the limits.
     const LIVE: &[&str] = &[
@@ -213,8 +214,11 @@ mod tests {
         let bounds = setting.bounds().map(|(min, max)| [min.to_string(), max.to_string()]);
         let values = VALUES.iter().map(|text| (*text).to_owned());
         for value in bounds.into_iter().flatten().chain(values) {
-            let mut config = Config::default();
-            if setting.set(&mut config, &[value]).is_ok() && config != Config::default() {
+            let (mut config, mut limits) = (Config::default(), LimitValues::default());
+            let set = setting.set(&mut config, &mut limits, &[value]);
+            let Ok(limits) = limits.build() else { continue };
+            config.limits = limits;
+            if set.is_ok() && config != Config::default() {
                 return config;
             }
         }

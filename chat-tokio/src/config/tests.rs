@@ -97,8 +97,9 @@ fn every_option_is_reached_in_three_ways_and_the_later_wins() {
         let env = [(variable.as_str(), in_env.as_str())];
         let args = [flag.as_str(), in_args.as_str()];
         let expected = |value: &str| {
-            let mut config = Config::default();
-            setting.set(&mut config, &[value.to_owned()]).unwrap();
+            let (mut config, mut limits) = (Config::default(), LimitValues::default());
+            setting.set(&mut config, &mut limits, &[value.to_owned()]).unwrap();
+            config.limits = limits.build().unwrap();
             assert_ne!(config, Config::default(), "{flag}: {value} is the default");
             config
         };

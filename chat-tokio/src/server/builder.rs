@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chat_proto::Limits;
-use chat_state::Times;
+use chat_state::{TimeValues, Times};
 use tokio::sync::watch;
 
 pub use self::error::StartError;
@@ -118,14 +118,14 @@ impl Builder {
         self
     }
 
-    /// Sets the limits; they are checked at the start.
+    /// Sets the limits.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
     }
 
-    /// Sets heartbeats, deadlines and the like.
+    /// Sets heartbeats, deadlines and other times.
     #[must_use]
     pub fn times(mut self, times: Times) -> Self {
         self.times = times;
@@ -302,11 +302,12 @@ impl Builder {
     /// # Errors
     /// Says what can't be done and why. Nothing is left running then.
     pub fn start(mut self) -> Result<Server, StartError> {
-        self.limits.check().map_err(StartError::Limits)?;
         if self.workers == 0 || self.workers > WORKERS_MAX {
             return Err(StartError::Workers(self.workers));
         }
-        self.times.hello_ms = self.handshake_timeout.as_millis().try_into().unwrap_or(u64::MAX);
+        let hello_ms = self.handshake_timeout.as_millis().try_into().unwrap_or(u64::MAX);
+        let times = TimeValues { hello_ms, ..self.times.values().clone() };
+        self.times = times.build().map_err(StartError::Times)?;
         let (listening, http) = bind(self.listen, self.workers, self.sharing)?;
         let (lines, line_listeners) = bind(self.listen_lines, self.workers, self.sharing)?;
         #[cfg(feature = "metrics")]

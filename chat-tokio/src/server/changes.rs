@@ -3,7 +3,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use chat_proto::{Limits, LimitsError};
+use chat_proto::Limits;
 
 use super::Handle;
 use crate::auth::Authenticator;
@@ -40,8 +40,6 @@ impl fmt::Debug for Changes {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ReconfigureError {
-    /// A limit is out of its bounds.
-    Limits(LimitsError),
     /// The server was started without an authenticator: that can't change while it runs.
     Open,
 }
@@ -49,7 +47,6 @@ pub enum ReconfigureError {
 impl fmt::Display for ReconfigureError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Limits(error) => error.fmt(f),
             Self::Open => f.write_str("a server that takes no credentials can't begin to"),
         }
     }
@@ -65,9 +62,6 @@ impl Handle {
     /// Says what can't be; nothing has changed then.
     pub async fn reconfigure(&self, changes: Changes) -> Result<(), ReconfigureError> {
         let Changes { limits, origins, hosts, authenticator, others } = changes;
-        if let Some(limits) = &limits {
-            limits.check().map_err(ReconfigureError::Limits)?;
-        }
         let gate = match authenticator {
             None => None,
             Some(to) => Some((self.shared.gate.as_ref().ok_or(ReconfigureError::Open)?, to)),

@@ -5,8 +5,8 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use chat_proto::{CloseCode, LeaveReason};
-use chat_state::{ConnId, Event};
+use chat_proto::LeaveReason;
+use chat_state::{ConnId, CutOff, Event};
 use tracing::Span;
 
 use super::Worker;
@@ -74,7 +74,7 @@ impl Worker {
                     self.slots.mark_dirty(conn);
                     self.handle(Event::Alive { conn });
                 }
-                Inbound::Violation(code) => self.violated(conn, code),
+                Inbound::Violation(code) => self.violated(conn, CutOff::Transport(code)),
                 Inbound::Left => self.gone(conn, LeaveReason::Left),
                 Inbound::Closed => self.gone(conn, LeaveReason::Disconnected),
             }
@@ -88,17 +88,16 @@ impl Worker {
         let slot = self.slots.get_mut(conn).filter(|slot| slot.phase == Phase::Open);
         let Some(stranger) = slot.and_then(|slot| slot.stranger.as_ref()) else { return };
         if stranger.is_asked_to_leave(cx) {
-            self.counts.turned_away.add(1);
-            self.violated(conn, CloseCode::Overloaded);
+            self.violated(conn, CutOff::CrowdedOut);
         }
     }
 
+    /// The peer has gone. The Hub is told once the connection is dropped, in the same poll.
     fn gone(&mut self, conn: ConnId, why: LeaveReason) {
         if let Some(slot) = self.slots.get_mut(conn) {
-            slot.phase = Phase::Gone;
+            slot.phase = Phase::Gone(why);
         }
         self.note_gone(conn, why);
-        self.handle(Event::Disconnected { conn, why });
     }
 
     fn text(&mut self, conn: ConnId, text: &Utf8Bytes) {
@@ -122,8 +121,8 @@ impl Worker {
         }
     }
 
-    fn violated(&mut self, conn: ConnId, code: CloseCode) {
-        self.cut_off(conn, code, LeaveReason::Disconnected);
+    fn violated(&mut self, conn: ConnId, reason: CutOff) {
+        self.cut_off(conn, reason);
         self.perform_all();
     }
 
@@ -133,7 +132,7 @@ impl Worker {
         if let Phase::Flushing(code) = slot.phase {
             match slot.transport.poll_send(cx, &mut slot.outbox) {
                 Poll::Ready(Ok(())) => slot.phase = Phase::Closing(code),
-                Poll::Ready(Err(_)) => slot.phase = Phase::Gone,
+                Poll::Ready(Err(_)) => slot.phase = Phase::Gone(LeaveReason::Disconnected),
                 Poll::Pending => return Poll::Pending,
             }
         }
@@ -143,18 +142,13 @@ impl Worker {
                 if slot.transport.poll_close(cx, code).is_pending() {
                     return Poll::Pending;
                 }
-                self.slots.remove(conn);
+                self.forget(conn, LeaveReason::Disconnected);
                 Poll::Ready(())
             }
-            Phase::Gone => self.bury(conn),
+            Phase::Gone(why) => {
+                self.forget(conn, why);
+                Poll::Ready(())
+            }
         }
-    }
-
-    /// Forgets a connection whose transport is of no use; the Hub has to know before its place is
-    /// given away.
-    fn bury(&mut self, conn: ConnId) -> Poll<()> {
-        self.handle(Event::Disconnected { conn, why: LeaveReason::Disconnected });
-        self.slots.remove(conn);
-        Poll::Ready(())
     }
 }

@@ -1,7 +1,7 @@
 //! One frame to many outboxes.
 use bytes::{Buf, Bytes, BytesMut};
-use chat_proto::{CloseCode, Dialect, LeaveReason, ServerFrame};
-use chat_state::{ConnId, Event, Recipients};
+use chat_proto::{Dialect, ServerFrame};
+use chat_state::{ConnId, CutOff, Event, Recipients};
 
 use super::Worker;
 use super::gathered::Space;
@@ -129,7 +129,7 @@ impl Worker {
         if waiting > hard && slot.phase == Phase::Open {
             // What waits will never be read; the goodbye is for those who read late.
             slot.outbox.clear();
-            self.cut_off(conn, CloseCode::SlowConsumer, LeaveReason::SlowConsumer);
+            self.cut_off(conn, CutOff::SlowConsumer);
         } else if waiting > high && !slot.congested {
             slot.congested = true;
             self.counts.congestions.add(1);
@@ -138,12 +138,11 @@ impl Worker {
     }
 
     /// Ends a connection from this side, for a reason that the Hub does not know.
-    pub(super) fn cut_off(&mut self, conn: ConnId, code: CloseCode, why: LeaveReason) {
+    pub(super) fn cut_off(&mut self, conn: ConnId, reason: CutOff) {
         self.push_gathered();
-        self.begin_close(conn, code);
-        // The Hub's answers queue up behind the actions that are being performed.
-        let now = self.clock.now();
-        self.hub.handle(now, Event::Disconnected { conn, why }, &mut self.actions);
+        // At once: nothing more goes into its outbox.
+        self.begin_close(conn, reason.into());
+        self.tell(Event::CutOff { conn, reason });
     }
 }
 

@@ -26,10 +26,10 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use chat_proto::{CloseCode, Dialect, LeaveReason, Limits, RoomName, Token as Credentials};
+use chat_proto::{Dialect, LeaveReason, Limits, RoomName, Token as Credentials};
 use chat_state::{
-    Action, Actions, AuthError, Config, ConnId, Draft, Event, Hub, HubId, Identity, Order, Probe,
-    ReadRange, Revoke, Token,
+    Action, Actions, AuthError, CloseReason, Config, ConnId, Connect, Draft, Event, Hub, HubId,
+    Identity, Order, Probe, ReadRange, Revoke, Token,
 };
 
 use crate::accept::PeerKey;
@@ -45,9 +45,6 @@ use gathered::Gathered;
 pub(crate) use inbox::{Inbox, WorkerHandle, channel};
 pub(crate) use look::Look;
 use slots::{Phase, Slot, Slots};
-
-/// How far a connection is that was refused when it came.
-const TURNED_AWAY: Phase = Phase::Flushing(CloseCode::Overloaded);
 
 /// How long a connection may take to be closed properly, in milliseconds.
 const CLOSE_PATIENCE_MS: u64 = 2000;
@@ -197,7 +194,6 @@ impl Worker {
         // Whoever comes from an address of many people's has no budget of an address.
         let exempt = |at| place.as_ref().is_some_and(|place| place.exempts(at));
         let peer = peer.filter(|at| !exempt(*at)).map(|at| PeerKey::from(at).into());
-        let conn = self.slots.insert(Slot::new(transport, dialect, properties.framing, place));
         let probe = if properties.pings { Probe::Transport } else { Probe::None };
         let identity = match self.gate {
             None => Identity::Guest { name },
@@ -205,10 +201,11 @@ impl Worker {
         };
         let session = random::session();
         self.counts.opened.add(1);
-        self.handle(Event::Connected { conn, session, dialect, identity, probe, peer });
-        if self.slots.get_mut(conn).map(|slot| slot.phase) == Some(TURNED_AWAY) {
-            self.counts.turned_away.add(1);
-        }
+        let connect = Connect { session, dialect, identity, probe, peer };
+        let now = self.clock.now();
+        let conn = self.hub.connect(now, connect, &mut self.actions);
+        self.slots.insert(conn, Slot::new(transport, dialect, properties.framing, place));
+        self.perform_all();
         if let Some(me) = self.me.upgrade() {
             tokio::task::spawn_local(connection::Connection::new(me, conn));
         }
@@ -216,9 +213,16 @@ impl Worker {
 
     /// Hands an event to the Hub and does what it asks for.
     pub(crate) fn handle(&mut self, event: Event) {
-        let now = self.clock.now();
-        self.hub.handle(now, event, &mut self.actions);
+        self.tell(event);
         self.perform_all();
+    }
+
+    /// Hands an event to the Hub. What it asks for queues up behind the actions that are being
+    /// performed.
+    fn tell(&mut self, event: Event) {
+        let now = self.clock.now();
+        let told = self.hub.handle(now, event, &mut self.actions);
+        told.expect("a worker names only what its Hub has issued");
     }
 
     fn perform_all(&mut self) {
@@ -241,10 +245,11 @@ impl Worker {
                     self.slots.mark_dirty(conn);
                 }
             }
-            Action::Close { conn, code } => {
+            Action::Close { conn, code: _, reason } => {
                 self.push_gathered();
-                self.begin_close(conn, code);
+                self.begin_close(conn, reason);
             }
+            Action::Note(noted) => tracing::debug!(worker = self.id.0, ?noted, "noted"),
             Action::Pause { conn } => {
                 self.counts.pauses.add(1);
                 if let Some(slot) = self.slots.get_mut(conn) {
@@ -361,8 +366,9 @@ impl Worker {
     }
 
     /// Stops reading from a connection and lets its task flush and close it.
-    fn begin_close(&mut self, conn: ConnId, code: CloseCode) {
+    fn begin_close(&mut self, conn: ConnId, reason: CloseReason) {
         let now = self.clock.now().mono;
+        let code = reason.code();
         let Some(slot) = self.slots.get_mut(conn) else { return };
         if slot.phase != Phase::Open {
             return;
@@ -370,26 +376,36 @@ impl Worker {
         slot.phase = Phase::Flushing(code);
         slot.wake();
         self.counts.note_close(code);
+        if matches!(reason, CloseReason::TooManyConnections | CloseReason::CrowdedOut) {
+            self.counts.turned_away.add(1);
+        }
         self.tracer.gone(conn);
-        tracing::debug!(slot = conn.slot, %code, "closing a connection");
+        let why = reason.as_str();
+        tracing::debug!(slot = conn.slot, %code, reason = why, "closing a connection");
         let until = now.plus(CLOSE_PATIENCE_MS);
         self.closing.push_back((until, conn));
         self.timer.expect(Some(until));
         self.slots.mark_dirty(conn);
     }
 
-    /// Tells the Hub that a connection is gone and forgets it.
+    /// A connection's task has ended.
     fn lose(&mut self, conn: ConnId, why: LeaveReason) {
         if self.stopped {
             return;
         }
         let Some(slot) = self.slots.get_mut(conn) else { return };
         if slot.phase == Phase::Open {
-            slot.phase = Phase::Gone;
             self.note_gone(conn, why);
-            self.handle(Event::Disconnected { conn, why });
         }
-        self.slots.remove(conn);
+        self.forget(conn, why);
+    }
+
+    /// Drops a connection, and gives its id back to the Hub.
+    fn forget(&mut self, conn: ConnId, why: LeaveReason) {
+        let slot = self.slots.remove(conn).expect("a connection is forgotten once");
+        // A task that is not the one that ends it notices that the slot is gone.
+        slot.wake();
+        self.handle(Event::Disconnected { conn, why });
     }
 
     /// Drops the connections that did not let themselves be closed in time.
@@ -401,9 +417,8 @@ impl Worker {
                 return;
             }
             self.closing.pop_front();
-            if let Some(slot) = self.slots.remove(conn) {
-                // Its task notices that the slot is gone.
-                slot.wake();
+            if self.slots.get_mut(conn).is_some() {
+                self.forget(conn, LeaveReason::Disconnected);
             }
         }
     }

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use bytes::{Buf, Bytes};
-use chat_proto::{CloseCode, Decoder, Dialect};
+use chat_proto::{CloseCode, Decoder, Dialect, LeaveReason};
 use chat_state::ConnId;
 
 use crate::accept::{Place, Stranger};
@@ -39,12 +39,12 @@ pub(super) struct Slot {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
     Open,
-    /// What waits is still sent, then it is closed. The Hub has forgotten it.
+    /// What waits is still sent, then the transport is closed. The Hub sends nothing more.
     Flushing(CloseCode),
     /// The transport says goodbye.
     Closing(CloseCode),
-    /// The transport is of no use any more.
-    Gone,
+    /// The transport is of no use any more, for this reason.
+    Gone(LeaveReason),
 }
 
 impl Slot {
@@ -92,23 +92,26 @@ impl Slot {
     }
 }
 
-/// All connections of a worker. The index is the connection's name, so sending never searches.
+/// All connections of a worker, by the slot of the Hub's id, so sending never searches.
+///
+/// A connection is in the table from [`Hub::connect`](chat_state::Hub::connect) until the Hub is
+/// told [`Disconnected`](chat_state::Event::Disconnected).
 #[derive(Default)]
 pub(super) struct Slots {
+    /// Each with the generation of its last connection.
     slots: Vec<(u32, Option<Slot>)>,
-    free: Vec<u32>,
     dirty: Vec<ConnId>,
 }
 
 impl Slots {
-    pub(super) fn insert(&mut self, slot: Slot) -> ConnId {
-        let index = self.free.pop().unwrap_or_else(|| {
-            self.slots.push((0, None));
-            u32::try_from(self.slots.len() - 1).expect("fewer connections than 2^32")
-        });
-        let (generation, place) = &mut self.slots[index as usize];
-        *place = Some(slot);
-        ConnId { slot: index, generation: *generation }
+    pub(super) fn insert(&mut self, conn: ConnId, slot: Slot) {
+        let index = conn.slot as usize;
+        if index >= self.slots.len() {
+            self.slots.resize_with(index + 1, || (0, None));
+        }
+        let place = &mut self.slots[index];
+        assert!(place.1.is_none(), "the Hub issued an id that is in use");
+        *place = (conn.generation, Some(slot));
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Slot> {
@@ -125,10 +128,7 @@ impl Slots {
         if *generation != conn.generation {
             return None;
         }
-        let slot = place.take()?;
-        *generation = generation.wrapping_add(1);
-        self.free.push(conn.slot);
-        Some(slot)
+        place.take()
     }
 
     /// Puts a connection on the list to flush, once.

@@ -68,20 +68,27 @@ impl Worker {
         }
     }
 
-    /// Handles what has come out of this turn's work, fires what is due and offers the turn's
-    /// drafts to the log, until nothing more comes of it.
+    /// Handles what has come out of this turn's work, fires what is due, ends the Hub's turn and
+    /// offers the drafts to the log, until nothing more comes of it.
     fn settle(&mut self) {
         loop {
             while let Some(event) = self.results.pop_front() {
                 self.handle(event);
             }
             self.fire();
+            self.end_turn();
             if !self.appends.is_empty() {
                 self.offer();
             } else if self.results.is_empty() {
                 return;
             }
         }
+    }
+
+    fn end_turn(&mut self) {
+        let now = self.clock.now();
+        self.hub.end_turn(now, &mut self.actions);
+        self.perform_all();
     }
 
     /// One call of the log for all rooms' drafts.
@@ -122,7 +129,7 @@ impl Worker {
     /// Writes what waits for one connection, as far as its transport takes it.
     pub(super) fn flush(&mut self, conn: ConnId) {
         let Some(slot) = self.slots.get_mut(conn) else { return };
-        if slot.phase == Phase::Gone {
+        if matches!(slot.phase, Phase::Gone(_)) {
             return;
         }
         // With the task's own waker, a transport that takes no more wakes the task when it does.
@@ -136,18 +143,13 @@ impl Worker {
             Poll::Ready(Ok(())) => slot.blocked = false,
             Poll::Pending => slot.blocked = true,
             Poll::Ready(Err(_)) => {
+                let why = LeaveReason::Disconnected;
+                let was = std::mem::replace(&mut slot.phase, Phase::Gone(why));
                 slot.outbox.clear();
-                if slot.phase == Phase::Open {
-                    slot.phase = Phase::Gone;
-                    let why = LeaveReason::Disconnected;
+                // Its task drops it and tells the Hub.
+                slot.wake();
+                if was == Phase::Open {
                     self.note_gone(conn, why);
-                    self.results.push_back(Event::Disconnected { conn, why });
-                    self.turn.raise();
-                } else {
-                    slot.phase = Phase::Gone;
-                }
-                if let Some(slot) = self.slots.get_mut(conn) {
-                    slot.wake();
                 }
                 return;
             }

@@ -65,7 +65,7 @@ import {
 import { heard, heardDue, wake } from "./liveness.js";
 import { folded, isKey } from "./names.js";
 import { Totals } from "./outbox.js";
-import { Place } from "./place.js";
+import { LogPosition } from "./position.js";
 import { received, requestDue, Requests } from "./requests.js";
 import { Room } from "./room.js";
 import { join, leave, pump, Ready, touch } from "./rooms.js";
@@ -106,7 +106,7 @@ export class Client {
     this.session = new Session(resume?.session, resume?.attempt, this.config.users);
     for (const [name, position] of resume?.rooms ?? []) {
       const room = new Room(name);
-      room.place = new Place(position);
+      room.position = new LogPosition(position);
       this.rooms.set(folded(name), room);
     }
     this.ready = new Ready();
@@ -160,8 +160,8 @@ export class Client {
    * that are not being left. Null before the first `welcome` and after a stop.
    */
   resume() {
-    const rooms = [...this.rooms.values()].filter((room) => room.intent === "stay" && room.place);
-    return this.session.resume(rooms.map((room) => [room.name, room.place.position()]));
+    const rooms = [...this.rooms.values()].filter((room) => room.intent === "stay" && room.position);
+    return this.session.resume(rooms.map((room) => [room.name, room.position.position()]));
   }
 
   /** User ids that are or were one's own. */
@@ -174,7 +174,7 @@ export class Client {
     const rooms = [...this.rooms.values()];
     return { rooms: rooms.length, outboxEntries: this.outbox.entries,
       outboxBytes: this.outbox.bytes, asks: this.asks.size, requests: this.requests.size,
-      held: rooms.reduce((sum, room) => sum + (room.place?.held ?? 0), 0),
+      buffered: rooms.reduce((sum, room) => sum + (room.position?.buffered ?? 0), 0),
       timers: this.timers.size };
   }
 

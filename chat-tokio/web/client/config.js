@@ -17,14 +17,14 @@ export const DEFAULT_TIMES = Object.freeze({
   stableMs: 10_000,
   /** How long the server may take to show a sign of life when it was asked for one. */
   probeMs: 5000,
-  /** How long an entry that has to exist may take to come by itself before it is fetched. */
+  /** Delay before an entry that is known to exist is requested, in case it arrives on its own. */
   graceMs: 1000,
   /** A refused request is sent again after this time at the earliest. */
   retryMinMs: 100,
   /** No delay that a server asks for is honoured beyond this. */
   retryMaxMs: 600_000,
-  /** A send that has waited this long, by either clock, is given up: servers remember keys for at
-      least 24 h, so a later repetition could double it. */
+  /** A send that is not settled after this time of the monotonic clock expires. Servers remember
+      keys for at least 24 h; a later repetition could appear twice. */
   sendExpiryMs: 86_400_000,
   /** How often typing is told of one room at most. */
   typingMs: 3000,
@@ -54,10 +54,10 @@ export const DEFAULT_CONFIG = Object.freeze({
   rooms: 1024,
   /** Questions at a time; beyond it one is refused at once. */
   asks: 64,
-  /** Entries of one room that are held while those before them are fetched, and their bytes; those
-      beyond it are fetched again. */
-  heldEntries: 256,
-  heldBytes: 262_144,
+  /** Out-of-order entries of one room that are buffered until the missing ones are fetched, and
+      their bytes. Later entries are dropped and fetched again. */
+  bufferedEntries: 256,
+  bufferedBytes: 262_144,
   times: DEFAULT_TIMES,
 });
 

@@ -6,6 +6,7 @@ import { watch } from "./liveness.js";
 import { folded } from "./names.js";
 import { request } from "./requests.js";
 import { finish, forget, sortedRooms, touch } from "./rooms.js";
+import { refuseSendsOfAnotherUser } from "./sending.js";
 import { Session } from "./session.js";
 
 /** The connection, and what was learned from those before it. */
@@ -109,9 +110,14 @@ export function open(client, turn) {
 
 export function opened(client, link, turn) {
   const { phase } = client.connection;
-  if (phase.name !== "opening" || phase.link !== link) return;
-  const placed = sortedRooms(client).filter((room) => room.place !== null);
-  const positions = placed.map((room) => [room.name, room.place.position()]);
+  if (phase.name === "opening" && phase.link === link) greet(client, link, turn);
+}
+
+/** Sends `hello`, with the position of each room. */
+function greet(client, link, turn) {
+  for (const room of client.rooms.values()) room.stage = { name: "out" };
+  const placed = sortedRooms(client).filter((room) => room.position !== null);
+  const positions = placed.map((room) => [room.name, room.position.position()]);
   const hello = client.session.hello(client.config, positions);
   const named = Object.keys(hello.resume?.rooms ?? {});
   for (const name of named) client.rooms.get(folded(name)).stage = { name: "resuming" };
@@ -122,10 +128,12 @@ export function opened(client, link, turn) {
 export function welcomed(client, welcome, turn) {
   const { phase } = client.connection;
   if (phase.name !== "greeting") return;
-  client.session.welcome(welcome);
+  const isOtherUser = client.session.welcome(welcome);
   enter(client, { name: "online", link: phase.link, since: turn.now.mono }, turn);
   watch(client, turn);
   turn.deliver({ type: "welcome", welcome });
+  if (isOtherUser && client.config.token !== null) refuseSendsOfAnotherUser(client, turn);
+  // The spelling of the server does not matter.
   const recoveries = new Map();
   for (const [name, recovery] of Object.entries(welcome.rooms)) {
     recoveries.set(folded(name), recovery);
@@ -140,24 +148,30 @@ export function welcomed(client, welcome, turn) {
 function resumed(client, room, recovery, turn) {
   if (room.stage.name !== "resuming") return;
   room.stage = { name: "out" };
-  if (recovery?.recovered && room.place?.epoch === recovery.epoch) {
-    room.place.expect(recovery.head);
+  if (recovery?.recovered && room.position?.epoch === recovery.epoch) {
+    room.position.raiseHead(recovery.head);
     turn.deliver({ type: "joined", room: room.name, epoch: recovery.epoch, head: recovery.head,
       fresh: false, members: null, hasMoreBefore: false });
     room.enter();
-    room.review(turn.now.mono, client.config, false, "claim");
+    room.reviewGap(turn.now.mono, client.config.times, false, "announced");
   } else if (recovery && !recovery.recovered && recovery.reason === "epoch_changed") {
     // Another log, or the same one with its end cut off.
-    room.place = null;
+    room.position = null;
     room.renounced = true;
   }
   // Whatever else was lost: the position counts, and the next `joined` goes on from it.
 }
 
-/** The server refuses `hello`. */
+/** Handles the refusal of `hello`. */
 export function unwelcome(client, error, turn) {
   const { phase } = client.connection;
   if (phase.name !== "greeting") return;
+  if (error.code === "invalid_name" && phase.named > 0) {
+    // The server does not accept one of the room names. Joining the rooms one by one shows which,
+    // and the connection stays open for another `hello`.
+    client.session.helloBytes = 0;
+    return greet(client, phase.link, turn);
+  }
   turn.push({ type: "close", link: phase.link, code: CODE_NORMAL });
   lose(client, { refused: error }, turn);
 }

@@ -3,7 +3,7 @@
 import { byteLength } from "./names.js";
 
 /**
- * The sends of one room, in order: `{ ticket, key, content, bytes, replyTo, born, state, sentAs,
+ * The sends of one room, in order: `{ ticket, key, content, bytes, replyTo, queued, state, sentAs,
  * tries, outside, inDoubt }`. `state` is `{ name: "ready" }`, `{ name: "in_flight", request }` or
  * `{ name: "waiting", until }`; `sentAs` the user as whom it was sent last, since keys count for
  * one user only; `outside` how often it was refused because the session was no member; `inDoubt`
@@ -47,7 +47,7 @@ export class Sends {
     return this.#list.find(isIt) ?? null;
   }
 
-  /** Finds the send that this key names, if it was sent: what has the key is its entry. */
+  /** Finds the send that this key names, if it was sent. */
   sentWith(key) {
     return this.#list.find((send) => send.sentAs !== null && send.key === key) ?? null;
   }
@@ -79,9 +79,9 @@ export class Sends {
     }
   }
 
-  /** Takes those that are too old, by either clock. */
+  /** Takes the sends that have expired, by the monotonic clock. */
   expired(now, ms) {
-    const isOld = ({ born }) => now.wall - born.wall >= ms || now.mono - born.mono >= ms;
+    const isOld = ({ queued }) => now - queued >= ms;
     const expired = this.#list.filter(isOld);
     if (expired.length > 0) this.#list = this.#list.filter((send) => !isOld(send));
     return expired;
@@ -108,34 +108,32 @@ export function requestOf(send, room) {
   return { type: "message", room, key, content, reply_to: replyTo };
 }
 
-export function makeSend({ ticket, key, content, replyTo, born, sentAs }) {
-  return { ticket, key, content, bytes: byteLength(content), replyTo, born, sentAs,
+export function makeSend({ ticket, key, content, replyTo, queued, sentAs }) {
+  return { ticket, key, content, bytes: byteLength(content), replyTo, queued, sentAs,
     // One that an earlier page has begun may be in the log or not.
     state: { name: "ready" }, tries: 0, outside: 0, inDoubt: sentAs !== null };
 }
 
-/** How much there is to say over all rooms, and when the oldest of it is too old. */
+/** The size of all outboxes, and when their first send expires. */
 export class Totals {
   entries = 0;
   bytes = 0;
-  /** When to look for what is too old, by either clock; not later than it has to be. */
-  look = null;
+  /** When to look for expired sends; at the expiry of the first one or earlier. */
+  expires = null;
 
   add(send, expiryMs) {
     this.entries += 1;
     this.bytes += send.bytes;
-    this.lookAt(send.born, expiryMs);
+    this.expiresAt(send.queued + expiryMs);
   }
 
   remove(send) {
     this.entries -= 1;
     this.bytes -= send.bytes;
-    if (this.entries === 0) this.look = null;
+    if (this.entries === 0) this.expires = null;
   }
 
-  lookAt(born, expiryMs) {
-    const { mono, wall } = this.look ?? { mono: Infinity, wall: Infinity };
-    this.look = { mono: Math.min(mono, born.mono + expiryMs),
-      wall: Math.min(wall, born.wall + expiryMs) };
+  expiresAt(at) {
+    this.expires = Math.min(this.expires ?? Infinity, at);
   }
 }

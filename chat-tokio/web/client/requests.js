@@ -3,7 +3,7 @@
 import { askAnswered, askRefused } from "./asks.js";
 import { retry } from "./backoff.js";
 import { authExpiring, unwelcome, welcomed } from "./connection.js";
-import { entry, gap, head, hole, paged, pageRefused, pageUnanswered } from "./door.js";
+import { entry, gap, head, hole, page, pageRefused, pageUnanswered } from "./delivery.js";
 import { isEntry } from "./frames.js";
 import { heard } from "./liveness.js";
 import { folded } from "./names.js";
@@ -181,7 +181,7 @@ function replied(client, reply, turn) {
     acked(client, purpose.room, number, reply, turn);
   } else if (kind === "page page" && about()) {
     answered(client, number);
-    paged(client, purpose.room, number, reply, turn);
+    page(client, purpose.room, number, reply, turn);
   } else if (purpose.type === "ask" && outcomeOf(reply) !== null) {
     answered(client, number);
     askAnswered(client, purpose.ticket, outcomeOf(reply), turn);

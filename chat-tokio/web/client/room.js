@@ -1,7 +1,7 @@
-// A room that the application wants to be in, or leaves.
+// A room that the application has joined, or is leaving.
 
 import { retry } from "./backoff.js";
-import { Heal } from "./heal.js";
+import { GapRepair } from "./gap.js";
 import { Sends } from "./outbox.js";
 
 /** What a Client knows of a room. */
@@ -16,10 +16,10 @@ export class Room {
     this.stage = { name: "out" };
     /** The server may have the session in the room on this connection. */
     this.entered = false;
-    this.place = null;
-    /** What was delivered counts no more, and the application does not know yet. */
+    this.position = null;
+    /** The entries delivered so far are void, and the application was not told yet. */
     this.renounced = false;
-    this.heal = new Heal();
+    this.gap = new GapRepair();
     this.sends = new Sends();
     /** Joins and leaves in a row that were refused for a while, and when the next may be tried. */
     this.tries = 0;
@@ -55,16 +55,21 @@ export class Room {
   }
 
   #nextInside(now, config, user) {
-    const due = this.heal.due();
-    if (this.place !== null && due !== null && due <= now) return { page: this.place.cursor };
-    const { send, at } = this.sends.eligible(now, config.window, user, this.isBehind());
+    const due = this.gap.due();
+    if (this.position !== null && due !== null && due <= now) return { page: this.position.cursor };
+    const { send, at } = this.sends.eligible(now, config.window, user, this.#isIncomplete());
     if (send) return { send };
     const times = [due, at ?? null].filter((time) => time !== null);
     return { wait: times.length > 0 ? Math.min(...times) : null };
   }
 
-  isBehind() {
-    return this.place?.isBehind() ?? false;
+  /**
+   * Returns true if a message that is not among the delivered entries may be in the log. An
+   * announcement that nothing confirms does not hold back messages.
+   */
+  #isIncomplete() {
+    if (!this.position?.isBehind()) return false;
+    return this.position.buffered > 0 || !this.gap.isUnconfirmed();
   }
 
   /** Tells whether the room is to be forgotten: it is left, and all is said. */
@@ -73,8 +78,10 @@ export class Room {
     return left && this.intent !== "stay" && this.sends.isEmpty;
   }
 
-  review(now, config, moved, evidence) {
-    this.heal.review(now, config.times, this.isBehind(), moved, evidence);
+  /** Schedules a page if entries are missing. `advanced`: entries were delivered. */
+  reviewGap(now, times, advanced, evidence) {
+    if (this.position?.isBehind()) this.gap.missing(now, times, advanced, evidence);
+    else this.gap.complete(advanced);
   }
 
   /** Notes that the session is in the room. */
@@ -89,7 +96,7 @@ export class Room {
   dropOut() {
     this.stage = { name: "out" };
     this.entered = false;
-    this.heal.interrupt();
+    this.gap.interrupt();
   }
 
   /** Notes that a join or leave was not done and may be tried again later. */

@@ -5,11 +5,11 @@
 
 import { pumpAsks } from "./asks.js";
 import { onlineLink } from "./connection.js";
-import { askPage, letPass } from "./door.js";
-import { Heal } from "./heal.js";
+import { deliver, requestPage } from "./delivery.js";
+import { GapRepair } from "./gap.js";
 import { folded } from "./names.js";
 import { refusedOutcome } from "./outbox.js";
-import { before, Place } from "./place.js";
+import { before, LogPosition } from "./position.js";
 import { canRequest, request } from "./requests.js";
 import { Room } from "./room.js";
 import { sendNow, settleSend } from "./sending.js";
@@ -50,7 +50,7 @@ export function roomOf(client, name) {
 }
 
 export function boundsOf({ config }) {
-  return { entries: config.heldEntries, bytes: config.heldBytes };
+  return { entries: config.bufferedEntries, bytes: config.bufferedBytes };
 }
 
 export function join(client, name, turn) {
@@ -142,7 +142,7 @@ function advance(client, name, turn) {
   } else if (next.send) {
     sendNow(client, link, room, next.send, turn);
   } else {
-    askPage(client, link, room, next.page, turn);
+    requestPage(client, link, room, next.page, turn);
   }
   client.ready.push(name);
 }
@@ -152,7 +152,7 @@ export function joined(client, name, number, reply, turn) {
   if (!room?.isAt("joining", number)) return;
   room.enter();
   room.name = reply.room;
-  const known = room.place === null ? null : room.place.epoch === reply.epoch;
+  const known = room.position === null ? null : room.position.epoch === reply.epoch;
   if (room.renounced || known === false) {
     turn.deliver({ type: "reset", room: reply.room, epoch: reply.epoch });
   }
@@ -161,17 +161,17 @@ export function joined(client, name, number, reply, turn) {
   const start = events.length > 0 ? before(events[0].seq) : reply.head;
   const fresh = known !== true;
   if (fresh) {
-    room.place = new Place({ epoch: reply.epoch, seq: start });
-    room.heal = new Heal();
+    room.position = new LogPosition({ epoch: reply.epoch, seq: start });
+    room.gap = new GapRepair();
   }
   turn.deliver({ type: "joined", room: reply.room, epoch: reply.epoch, head: reply.head, fresh,
     members: reply.members, hasMoreBefore: fresh && reply.has_more_before });
-  const passed = [];
-  room.place.expect(reply.head);
-  // What is missing before the first entry is not in the log any more.
-  if (!reply.has_more_before) room.place.skip(start, passed);
-  for (const event of events) room.place.offer(event, boundsOf(client), passed);
-  letPass(client, room, passed, "proof", turn);
+  const ready = [];
+  room.position.raiseHead(reply.head);
+  // The log has no entry before the first one of the reply.
+  if (!reply.has_more_before) room.position.skip(start, ready);
+  for (const event of events) room.position.accept(event, boundsOf(client), ready);
+  deliver(client, room, ready, "passed_over", turn);
 }
 
 /** An operator has taken the session out of a room. */

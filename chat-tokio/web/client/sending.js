@@ -1,7 +1,7 @@
 // Takes messages to the log: each under its key, until it is settled.
 
 import { retry } from "./backoff.js";
-import { letPass } from "./door.js";
+import { deliver } from "./delivery.js";
 import { encodedLength } from "./frames.js";
 import { folded, isCount, isUserId } from "./names.js";
 import { doubt, makeSend, refusedOutcome, requestOf } from "./outbox.js";
@@ -24,7 +24,7 @@ export function send(client, event, turn) {
   const { outbox, config } = client;
   const replyTo = isCount(event.replyTo) ? event.replyTo : null;
   const sentAs = isUserId(event.sentAs) ? event.sentAs : null;
-  const send = makeSend({ ticket, key, content, replyTo, sentAs, born: bornAt(event, turn.now) });
+  const send = makeSend({ ticket, key, content, replyTo, sentAs, queued: queuedAt(event, turn.now) });
   if (outbox.entries >= config.outboxEntries || outbox.bytes + send.bytes > config.outboxBytes) {
     return turn.settle(ticket, { name: "full" });
   }
@@ -32,16 +32,18 @@ export function send(client, event, turn) {
   room.sends.push(send);
   // Who has said something types no more.
   room.typing = null;
-  // One that an earlier page has begun may be too old already.
+  // A message of an earlier page may have expired already.
   expire(client, turn);
   armExpiry(client);
   touch(client, room.name, turn);
 }
 
-/** When a send was queued, by both clocks; the monotonic one of an earlier page is another. */
-function bornAt({ born }, { mono, wall }) {
-  if (!isCount(born) || born >= wall) return { mono, wall };
-  return { mono: mono - (wall - born), wall: born };
+/**
+ * Returns when a send was queued, by the monotonic clock. A send of an earlier page brings its wall
+ * clock, which is used only here: the monotonic clock of that page has no meaning in this one.
+ */
+function queuedAt({ born }, { mono, wall }) {
+  return isCount(born) && born < wall ? mono - (wall - born) : mono;
 }
 
 export function sendNow(client, link, room, send, turn) {
@@ -66,11 +68,11 @@ export function acked(client, name, number, { seq, ts, duplicate }, turn) {
   const room = client.rooms.get(name);
   if (!room) return;
   const send = room.sends.inFlight(number);
-  // What one has said has to be shown, too.
-  if (room.isIn) room.place?.expect(seq);
+  // The own entry has to be delivered too.
+  if (room.isIn) room.position?.raiseHead(seq);
   const outcome = { name: "acked", seq, ts: ts ?? 0, duplicate };
   if (send !== null) settle(client, room, send, outcome, turn);
-  letPass(client, room, [], "claim", turn);
+  deliver(client, room, [], "announced", turn);
 }
 
 export function sendRefused(client, name, number, error, turn) {
@@ -112,6 +114,20 @@ export function sendUnanswered(client, name, number, turn) {
   touch(client, name, turn);
 }
 
+/**
+ * Settles the sends that were queued as the user of another account: nobody's words are sent in
+ * somebody else's name. Guests keep their sends, because a guest may get another user id with each
+ * session.
+ */
+export function refuseSendsOfAnotherUser(client, turn) {
+  for (const room of sortedRooms(client)) {
+    for (const send of room.sends.drain()) {
+      const error = localError("forbidden", "the message was queued as another user", room.name);
+      settleSend(client, send, refusedOutcome(send, error), turn);
+    }
+  }
+}
+
 /** Takes a send out of its room's queue, and tells what became of it. */
 export function settle(client, room, send, outcome, turn) {
   if (room.sends.remove(send)) settleSend(client, send, outcome, turn);
@@ -124,16 +140,16 @@ export function settleSend(client, send, outcome, turn) {
   turn.settle(send.ticket, outcome);
 }
 
-/** Gives up what is too old by either clock. */
+/** Settles the sends that have expired, by the monotonic clock. */
 export function expire(client, turn) {
   const { outbox, config: { times: { sendExpiryMs } } } = client;
   const { now } = turn;
-  if (outbox.look === null || (now.mono < outbox.look.mono && now.wall < outbox.look.wall)) return;
-  outbox.look = null;
+  if (outbox.expires === null || now.mono < outbox.expires) return;
+  outbox.expires = null;
   const expired = [];
   for (const room of sortedRooms(client)) {
-    for (const send of room.sends.expired(now, sendExpiryMs)) expired.push({ room, send });
-    for (const send of room.sends) outbox.lookAt(send.born, sendExpiryMs);
+    for (const send of room.sends.expired(now.mono, sendExpiryMs)) expired.push({ room, send });
+    for (const send of room.sends) outbox.expiresAt(send.queued + sendExpiryMs);
   }
   for (const { room, send } of expired) {
     settleSend(client, send, { name: "expired" }, turn);
@@ -143,6 +159,6 @@ export function expire(client, turn) {
 }
 
 function armExpiry({ outbox, timers }) {
-  if (outbox.look === null) timers.clear("expiry");
-  else timers.set(outbox.look.mono, "expiry");
+  if (outbox.expires === null) timers.clear("expiry");
+  else timers.set(outbox.expires, "expiry");
 }

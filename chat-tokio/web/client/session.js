@@ -29,7 +29,9 @@ export class Session {
     return this.users.includes(entry.user);
   }
 
+  /** Takes a `welcome`. Returns true if the one before was for another user. */
   welcome(welcome) {
+    const isOtherUser = this.user !== null && this.user !== welcome.user;
     this.id = welcome.session;
     this.user = welcome.user;
     this.users = [...this.users.filter((user) => user !== welcome.user), welcome.user]
@@ -39,6 +41,7 @@ export class Session {
     // What a server might say by mistake must neither flood it nor make one wait for ever.
     this.heartbeatMs = Math.min(Math.max(welcome.heartbeat_ms, 1000), 600_000);
     this.hasTyping = welcome.features.includes("typing");
+    return isOtherUser;
   }
 
   /** Returns what a later page goes on with: `{ session, attempt, rooms }`, or null. */

@@ -3,8 +3,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { DEFAULT_CONFIG, DEFAULT_TIMES as TIMES } from "../client/config.js";
-import { Heal } from "../client/heal.js";
-import { Place } from "../client/place.js";
+import { GapRepair } from "../client/gap.js";
+import { LogPosition } from "../client/position.js";
 import { Alarms } from "../client/timers.js";
 import { entry, entries } from "./fakes.mjs";
 import { Machine, message, messages, WELCOME } from "./machine.mjs";
@@ -100,12 +100,12 @@ test("a send of another user waits until its room is known, and is found there",
   assert.equal(machine.request("message"), undefined);
 });
 
-test("a clock that jumps makes a send too old as well", () => {
-  for (const jump of ["mono", "wall"]) {
+test("a send expires by the monotonic clock, whatever the wall clock does", () => {
+  for (const clock of ["mono", "wall"]) {
     const machine = new Machine().inLobby().do({ type: "closed", code: null }).send(1);
-    machine.now = { ...machine.now, [jump]: machine.now[jump] + DAY };
+    machine.now = { ...machine.now, [clock]: machine.now[clock] + DAY };
     machine.do({ type: "wake" });
-    assert.deepEqual(machine.outcomes(), [[1, "expired"]], jump);
+    assert.deepEqual(machine.outcomes(), clock === "mono" ? [[1, "expired"]] : [], clock);
   }
 });
 
@@ -133,7 +133,7 @@ test("many requests one after the other leave nothing behind", () => {
   }
   assert.equal(machine.outcomes().length, 199);
   assert.deepEqual(machine.client.stats(), { rooms: 1, outboxEntries: 0, outboxBytes: 0, asks: 0,
-    requests: 0, held: 0, timers: 1 });
+    requests: 0, buffered: 0, timers: 1 });
 });
 
 test("everything has a limit", () => {
@@ -197,63 +197,76 @@ test("stopping settles every ticket and forgets everything", () => {
   assert.equal(machine.closes.at(-1), 1000);
   assert.equal(machine.client.resume(), null);
   assert.deepEqual(machine.client.stats(), { rooms: 0, outboxEntries: 0, outboxBytes: 0, asks: 0,
-    requests: 0, held: 0, timers: 0 });
+    requests: 0, buffered: 0, timers: 0 });
 });
 
 const BOUNDS = { entries: 3, bytes: 100_000 };
 
-function offered(place, seqs, bounds = BOUNDS) {
-  const passed = [];
-  for (const seq of seqs) place.offer(entry(seq), bounds, passed);
-  return numbers(passed);
+function accepted(position, seqs, bounds = BOUNDS) {
+  const ready = [];
+  for (const seq of seqs) position.accept(entry(seq), bounds, ready);
+  return numbers(ready);
 }
 
-const numbers = (passed) => passed.map(({ entry: e, lost }) => e?.seq ?? [lost.from, lost.to]);
+const numbers = (ready) => ready.map(({ entry: e, lost }) => e?.seq ?? [lost.from, lost.to]);
 
-test("a place lets entries pass in order and once, and holds only so many", () => {
-  const place = new Place({ epoch: "e", seq: 2 });
-  assert.deepEqual(offered(place, [2, 4, 5, 4]), []);
-  assert.deepEqual([place.isBehind(), place.isProven()], [true, true]);
-  assert.deepEqual(offered(place, [3, 5, 3]), [3, 4, 5]);
-  assert.deepEqual([place.isBehind(), place.held, place.heldBytes], [false, 0, 0]);
-  const full = new Place({ epoch: "e", seq: 0 });
-  assert.deepEqual(offered(full, [9, 8, 7, 3, 2]), []);
-  assert.equal(full.held, 3);
-  assert.deepEqual(offered(full, [1]), [1, 2, 3]);
+test("a position delivers entries once and in order, and its buffer is bounded", () => {
+  const position = new LogPosition({ epoch: "e", seq: 2 });
+  assert.deepEqual(accepted(position, [2, 4, 5, 4]), []);
+  assert.deepEqual([position.isBehind(), position.buffered], [true, 2]);
+  assert.deepEqual(accepted(position, [3, 5, 3]), [3, 4, 5]);
+  assert.deepEqual([position.isBehind(), position.buffered, position.bufferedBytes], [false, 0, 0]);
+  const full = new LogPosition({ epoch: "e", seq: 0 });
+  assert.deepEqual(accepted(full, [9, 8, 7, 3, 2]), []);
+  assert.equal(full.buffered, 3);
+  assert.deepEqual(accepted(full, [1]), [1, 2, 3]);
   assert.equal(full.isBehind(), true);
-  assert.deepEqual(offered(full, [6], { entries: 9, bytes: 1 }), []);
-  assert.deepEqual([full.held, full.heldBytes], [0, 0]);
+  assert.deepEqual(accepted(full, [6], { entries: 9, bytes: 1 }), []);
+  assert.deepEqual([full.buffered, full.bufferedBytes], [0, 0]);
 });
 
-test("what a place holds is not lost, and the last place of all ends the log", () => {
-  const place = new Place({ epoch: "e", seq: 0 });
-  const passed = [];
-  offered(place, [3, 6]);
-  place.skip(4, passed);
-  place.skip(2, passed);
-  place.giveUp(passed);
-  assert.deepEqual(numbers(passed), [[1, 2], 3, [4, 4], [5, 5], 6]);
-  place.expect(9);
-  place.doubt();
-  assert.equal(place.isBehind(), false);
-  const last = new Place({ epoch: "e", seq: Number.MAX_SAFE_INTEGER - 1 });
-  assert.equal(offered(last, [Number.MAX_SAFE_INTEGER]).length, 1);
-  assert.deepEqual(offered(last, [Number.MAX_SAFE_INTEGER]), []);
-  last.skip(Number.MAX_SAFE_INTEGER, passed);
+test("a skip delivers buffered entries, and the largest seq ends the log", () => {
+  const position = new LogPosition({ epoch: "e", seq: 0 });
+  const ready = [];
+  accepted(position, [3, 6]);
+  position.skip(4, ready);
+  position.skip(2, ready);
+  position.skip(7, ready);
+  assert.deepEqual(numbers(ready), [[1, 2], 3, [4, 4], [5, 5], 6, [7, 7]]);
+  assert.equal(position.isBehind(), false);
+  const last = new LogPosition({ epoch: "e", seq: Number.MAX_SAFE_INTEGER - 1 });
+  assert.equal(accepted(last, [Number.MAX_SAFE_INTEGER]).length, 1);
+  assert.deepEqual(accepted(last, [Number.MAX_SAFE_INTEGER]), []);
+  last.skip(Number.MAX_SAFE_INTEGER, ready);
 });
 
-test("pages that bring nothing are not asked for ever, nor taken for a loss without proof", () => {
-  const remedies = (what, isProven) => {
-    const heal = new Heal();
-    return Array.from({ length: 9 }, (_, n) => {
-      heal.review(n, TIMES, true, false, "proof");
-      return heal.fruitless(what, isProven, n, TIMES, 0);
-    });
-  };
-  const first = ["again", "again", "again", "relink"];
-  assert.deepEqual(remedies("contradiction", true), [...first, ...Array(5).fill("give_up")]);
-  assert.deepEqual(remedies("not_yet", false), [...first, ...Array(5).fill("doubt")]);
-  assert.deepEqual(remedies("not_yet", true), [...first, ...Array(5).fill("again")]);
+test("fruitless pages lead to one reconnect and then to a back-off without end", () => {
+  const gap = new GapRepair();
+  const remedies = [];
+  const delays = [];
+  let now = 0;
+  for (let n = 0; n < 14; n += 1) {
+    gap.missing(now, TIMES, false, "passed_over");
+    delays.push(gap.due() - now);
+    now = gap.due();
+    remedies.push(gap.fruitless(now, TIMES, 0.5));
+    if (remedies.at(-1) === "reconnect") gap.interrupt();
+  }
+  assert.deepEqual(remedies.map((remedy) => remedy === "reconnect").indexOf(true), 3);
+  assert.equal(remedies.filter((remedy) => remedy === "reconnect").length, 1);
+  assert.deepEqual(delays, [0, 250, 500, 1000, 0, 250, 500, 1000, 2000, 4000, 8000, 15_000, 15_000,
+    15_000]);
+  assert.equal(gap.isUnconfirmed(), true);
+});
+
+test("messages of one account are never sent as another", () => {
+  const resumed = { rooms: { lobby: { recovered: true, epoch: "e1", head: 0 } } };
+  for (const token of ["t1", null]) {
+    const machine = new Machine({ token }).inLobby().send(1);
+    machine.do({ type: "closed", code: null }).pass(30_000);
+    machine.online({ ...resumed, user: "u_eve" });
+    assert.deepEqual(machine.outcomes(), token === null ? [] : [[1, "unknown"]]);
+  }
 });
 
 test("timers fire in the order of their times, each rule once", () => {

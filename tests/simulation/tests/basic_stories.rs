@@ -1,10 +1,10 @@
 //! What a page of the `basic` dialect may rely on.
 use std::fmt::Write;
 
-use chat_proto::Limits;
+use chat_proto::LimitValues;
 use chat_simulation::world::{Preset, Setup, World, story, story_with};
 
-fn small(limits: Limits) -> World {
+fn small(limits: LimitValues) -> World {
     World::with_limits(Setup { hubs: 1, preset: Preset::Default }, limits)
 }
 
@@ -77,7 +77,7 @@ fn what_cannot_be_done_is_dropped_and_the_connection_goes_on() {
 #[test]
 fn a_join_that_finds_no_place_does_not_cost_the_current_room() {
     story_with(
-        small(Limits { rooms_total: 1, ..Limits::default() }),
+        small(LimitValues { rooms_total: 1, ..LimitValues::default() }),
         "basic a\n basic b\n a joins lobby\n b joins lobby\n a joins den
          b says lobby still here?",
         "a: [lobby] join: a joined the room
@@ -112,7 +112,7 @@ fn an_emptied_room_is_forgotten() {
 #[test]
 fn a_content_beyond_the_limit_closes_with_1009() {
     story_with(
-        small(Limits { message_bytes: 4, ..Limits::default() }),
+        small(LimitValues { message_bytes: 4, ..LimitValues::default() }),
         "basic a\n a joins lobby\n a says lobby 1234\n a says lobby 12345",
         "a: [lobby] join: a joined the room\n a: [lobby] <a> 1234\n a: closed 1009 too_big",
     );
@@ -173,8 +173,11 @@ fn a_flood_of_junk_is_read_ever_more_slowly() {
     for (comes, joins) in
         [("basic", "a: [den] join: a joined the room"), ("v1", "a: joined den at 0 with 1(a)")]
     {
-        let limits =
-            Limits { messages_per_10s: 0, address_messages_per_10s: 0, ..Limits::default() };
+        let limits = LimitValues {
+            messages_per_10s: 0,
+            address_messages_per_10s: 0,
+            ..LimitValues::default()
+        };
         let world = World::with_limits(Setup { hubs: 1, preset: Preset::Default }, limits);
         let mut script = format!("v1 b\n{comes} a\n{}", "a sends {\n".repeat(501));
         for doubling in [0, 1, 2, 3, 4, 5, 6, 6] {

@@ -373,8 +373,8 @@ fn delivered(delivery: &Delivery) -> Option<Value> {
         | Delivery::Welcome(_)
         | Delivery::Members { .. }
         | Delivery::Presence { .. }
-        | Delivery::Came { .. }
-        | Delivery::Went { .. }
+        | Delivery::MemberJoined { .. }
+        | Delivery::MemberLeft { .. }
         | Delivery::Typing { .. } => return None,
     })
 }

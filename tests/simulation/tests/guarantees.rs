@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use chat_proto::{
-    Body, CloseCode, Dialect, HistoryRange, LeaveReason, Limits, RoomName, Seq, ServerFrame,
+    Body, CloseCode, Dialect, HistoryRange, LeaveReason, LimitValues, RoomName, Seq, ServerFrame,
 };
 use chat_simulation::world::{
     BrokerMood, Kind, Link, LogMood, Preset, Script, Setup, Step, World, closes_have_causes,
@@ -24,7 +24,7 @@ fn lobby() -> RoomName {
     RoomName::new("lobby").expect("a name")
 }
 
-fn one_hub(limits: Limits) -> World {
+fn one_hub(limits: LimitValues) -> World {
     World::with_limits(Setup { hubs: 1, preset: Preset::Default }, limits)
 }
 
@@ -150,8 +150,12 @@ proptest! {
         short in any::<bool>(),
     ) {
         let recent_entries = if short { 2 } else { 256 };
-        let mut world =
-            one_hub(Limits { page_bytes: bytes, recent_entries, history: 8, ..Limits::default() });
+        let mut world = one_hub(LimitValues {
+            page_bytes: bytes,
+            recent_entries,
+            history: 8,
+            ..LimitValues::default()
+        });
         let author = world.connect(0, Kind::V1, "ada");
         world.join(author, &lobby(), 0);
         for n in 0..entries {
@@ -194,7 +198,7 @@ proptest! {
         per_window in 1..12_u32,
         asked in proptest::collection::vec((0..4000_u64, 0..4_u8), 1..80),
     ) {
-        let limits = Limits { messages_per_10s: per_window, ..Limits::default() };
+        let limits = LimitValues { messages_per_10s: per_window, ..LimitValues::default() };
         let mut world = one_hub(limits);
         let a = world.connect(0, Kind::V1, "ada");
         world.join(a, &lobby(), 0);
@@ -225,7 +229,7 @@ proptest! {
         asked in proptest::collection::vec(0..2000_u64, 1..60),
     ) {
         let mut world =
-            one_hub(Limits { basic_messages_per_10s: per_window, ..Limits::default() });
+            one_hub(LimitValues { basic_messages_per_10s: per_window, ..LimitValues::default() });
         let a = world.connect(0, Kind::Basic, "ada");
         world.join(a, &lobby(), 0);
         world.settle();
@@ -342,7 +346,7 @@ fn g9_bounded() {
 }
 
 fn members_and_rooms_are_bounded() {
-    let limits = Limits { rooms: 1, rooms_total: 2, members: 1, connections: 3, ..big() };
+    let limits = LimitValues { rooms: 1, rooms_total: 2, members: 1, connections: 3, ..big() };
     story_with(
         one_hub(limits),
         "v1 a\n v1 b\n v1 c\n mute d
@@ -361,7 +365,7 @@ fn members_and_rooms_are_bounded() {
 }
 
 fn waiting_requests_are_bounded() {
-    let mut world = one_hub(Limits { in_flight: 4, ..big() });
+    let mut world = one_hub(LimitValues { in_flight: 4, ..big() });
     let a = world.connect(0, Kind::V1, "a");
     world.join(a, &lobby(), 0);
     world.settle();
@@ -387,7 +391,7 @@ fn answer_one(world: &mut World) {
 }
 
 fn drafts_of_a_room_are_bounded() {
-    let mut world = one_hub(Limits { room_drafts: 4, ..big() });
+    let mut world = one_hub(LimitValues { room_drafts: 4, ..big() });
     let a = world.connect(0, Kind::V1, "a");
     let b = world.connect(0, Kind::Basic, "b");
     let all = [a, b];
@@ -411,7 +415,7 @@ fn drafts_of_a_room_are_bounded() {
 
 fn contents_are_bounded() {
     story_with(
-        one_hub(Limits { message_bytes: 4, ..big() }),
+        one_hub(LimitValues { message_bytes: 4, ..big() }),
         "v1 a\n a joins lobby\n a says lobby 12345\n a says lobby 1234",
         "a: welcome a\n a: joined lobby at 0 with 1(a)\n a: error too_large
          a: ack 1\n a: [lobby] 1<a>1234",
@@ -447,7 +451,7 @@ fn held_entries_are_bounded() {
 }
 
 fn an_outbox_is_bounded() {
-    let limits = Limits { outbox_high_bytes: 1024, outbox_bytes: 4096, ..big() };
+    let limits = LimitValues { outbox_high_bytes: 1024, outbox_bytes: 4096, ..big() };
     let mut world = one_hub(limits);
     let a = world.connect(0, Kind::V1, "a");
     let slow = world.connect(0, Kind::V1, "b");
@@ -470,8 +474,8 @@ fn an_outbox_is_bounded() {
 }
 
 /// The default limits without a budget, so that one limit is looked at at a time.
-fn big() -> Limits {
-    Limits { messages_per_10s: 0, ..Limits::default() }
+fn big() -> LimitValues {
+    LimitValues { messages_per_10s: 0, ..LimitValues::default() }
 }
 
 /// At most a whole window's budget at once, and the rate after it.
@@ -526,7 +530,13 @@ fn page_by_filter(
             (end.saturating_sub(n), end.saturating_sub(1), true)
         }
         HistoryRange::After(at) => (at.get() + 1, newest, false),
-        HistoryRange::Around(at) => (at.get().saturating_sub(n / 2), at.get() + (n - 1) / 2, false),
+        HistoryRange::Around(at) => {
+            let mut nearest: Vec<u64> = readable.iter().map(|(seq, _)| *seq).collect();
+            nearest.sort_by_key(|seq| (seq.abs_diff(at.get()), *seq));
+            nearest.truncate(limit as usize);
+            let ends = (nearest.iter().min(), nearest.iter().max());
+            (ends.0.copied().unwrap_or(1), ends.1.copied().unwrap_or(0), false)
+        }
     };
     let mut wanted: Vec<_> =
         readable.iter().copied().filter(|(seq, _)| (low..=high).contains(seq)).collect();

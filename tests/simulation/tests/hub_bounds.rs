@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use chat_proto::{
     Body, ClientFrame, CloseCode, Decoder, Dialect, DisplayName, Entry, Epoch, ErrorCode,
-    HistoryRange, LeaveReason, Limits, Position, Request, Resume, RoomName, Seq, ServerFrame,
+    HistoryRange, LeaveReason, LimitValues, Position, Request, Resume, RoomName, Seq, ServerFrame,
     SessionId, Timestamp, UserId,
 };
 use chat_state::{
-    Action, Appended, Config, ConnId, Digest, DigestLine, Event, Hub, HubId, Identity, Keep,
-    LogHead, LogPage, Mono, Now, Outcome, Peers, Probe, ReadRange, Signal, Token,
+    Action, Appended, Config, ConnId, Connect, Digest, DigestLine, Event, Hub, HubId, Identity,
+    Keep, LogHead, LogPage, Mono, Now, Outcome, Peers, Probe, ReadRange, Signal, Token,
 };
 
 const CONN: ConnId = ConnId { slot: 0, generation: 0 };
@@ -44,7 +44,7 @@ fn page(last: u64, entries: impl Iterator<Item = u64>) -> LogPage {
 
 impl Test {
     /// Of a room with so many entries, which the Hub does not have at hand.
-    fn joined(limits: Limits, last: u64) -> Self {
+    fn joined(limits: LimitValues, last: u64) -> Self {
         let mut test = Self::new(limits);
         test.connect(CONN, "s");
         test.request(CONN, hello(None));
@@ -54,8 +54,12 @@ impl Test {
         test
     }
 
-    fn new(limits: Limits) -> Self {
-        let config = Config { peers: Peers::Some, limits, ..Config::default() };
+    fn new(limits: LimitValues) -> Self {
+        let config = Config {
+            peers: Peers::Some,
+            limits: limits.build().expect("within bounds"),
+            ..Config::default()
+        };
         Self { hub: Hub::new(config), now: 0 }
     }
 
@@ -63,7 +67,9 @@ impl Test {
         let session = SessionId::new(session).expect("a session");
         let identity = Identity::Guest { name: None };
         let (dialect, probe) = (Dialect::V1, Probe::Transport);
-        self.handle(Event::Connected { conn, session, dialect, identity, probe, peer: None });
+        let connect = Connect { session, dialect, identity, probe, peer: None };
+        let now = Now { mono: Mono(self.now), wall: Timestamp(self.now) };
+        assert_eq!(self.hub.connect(now, connect, &mut VecDeque::new()), conn);
     }
 
     fn request(&mut self, conn: ConnId, request: Request) -> VecDeque<Action> {
@@ -73,7 +79,7 @@ impl Test {
     fn handle(&mut self, event: Event) -> VecDeque<Action> {
         let mut actions = VecDeque::new();
         let now = Now { mono: Mono(self.now), wall: Timestamp(self.now) };
-        self.hub.handle(now, event, &mut actions);
+        self.hub.handle(now, event, &mut actions).expect("the Hub has issued it");
         actions
     }
 
@@ -82,6 +88,7 @@ impl Test {
         self.now += ms;
         let now = Now { mono: Mono(self.now), wall: Timestamp(self.now) };
         self.hub.handle_timeout(now, &mut actions);
+        self.hub.end_turn(now, &mut actions);
         actions
     }
 
@@ -118,7 +125,7 @@ fn shown(actions: &VecDeque<Action>) -> Vec<u64> {
 
 fn closes(actions: &VecDeque<Action>, which: ConnId, why: CloseCode) -> bool {
     actions.iter().any(|action| match action {
-        Action::Close { conn, code } => (*conn, *code) == (which, why),
+        Action::Close { conn, code, .. } => (*conn, *code) == (which, why),
         _ => false,
     })
 }
@@ -134,7 +141,7 @@ fn resume(attempt: u64) -> Resume {
 
 #[test]
 fn a_signal_that_is_only_late_costs_no_read() {
-    let mut test = Test::joined(Limits::default(), 0);
+    let mut test = Test::joined(LimitValues::default(), 0);
     assert_eq!(loads(&test.committed(2..3)).count(), 0);
     assert_eq!(loads(&test.pass(19)).count(), 0);
     assert_eq!(shown(&test.committed(1..2)), [1, 2]);
@@ -150,7 +157,8 @@ fn a_signal_that_is_only_late_costs_no_read() {
 
 #[test]
 fn a_read_for_one_who_lags_fits_its_outbox() {
-    let limits = Limits { outbox_high_bytes: 1024, recent_entries: 1, ..Limits::default() };
+    let limits =
+        LimitValues { outbox_high_bytes: 1024, recent_entries: 1, ..LimitValues::default() };
     let mut test = Test::joined(limits, 0);
     test.handle(Event::Congested { conn: CONN });
     assert!(shown(&test.committed(1..301)).is_empty());
@@ -170,14 +178,14 @@ fn a_read_for_one_who_lags_fits_its_outbox() {
 
 #[test]
 fn a_log_without_what_was_delivered_to_others_is_not_asked_for_ever() {
-    let mut test = Test::joined(Limits { recent_entries: 1, ..Limits::default() }, 0);
+    let mut test = Test::joined(LimitValues { recent_entries: 1, ..LimitValues::default() }, 0);
     test.handle(Event::Congested { conn: CONN });
     test.committed(1..4);
     let (token, _) = load(&test.handle(Event::Drained { conn: CONN }));
     // Some of it is progress.
     let actions = test.handle(Event::Loaded { token, result: Ok(page(3, 1..2)) });
     assert_eq!(shown(&actions), [1]);
-    let (token, range) = load(&test.handle(Event::Drained { conn: CONN }));
+    let (token, range) = load(&actions);
     assert_eq!(range.from, seq(2));
     let actions = test.handle(Event::Loaded { token, result: Ok(page(3, 0..0)) });
     let code = CloseCode::SlowConsumer;
@@ -187,7 +195,7 @@ fn a_log_without_what_was_delivered_to_others_is_not_asked_for_ever() {
 #[test]
 fn a_session_that_went_on_elsewhere_is_not_kept() {
     // The name of the session among Hubs is what another Hub is told of it.
-    let mut other = Test::new(Limits::default());
+    let mut other = Test::new(LimitValues::default());
     other.connect(CONN, "x");
     let told = other.request(CONN, hello(Some(resume(3))));
     let resumed = |action: &Action| match action {
@@ -198,7 +206,7 @@ fn a_session_that_went_on_elsewhere_is_not_kept() {
     for (elsewhere, kept) in [(2, 1), (3, 1), (4, 0)] {
         let resumed = Signal::Resumed { member, attempt: elsewhere };
         // It has lost its connection.
-        let mut test = Test::new(Limits::default());
+        let mut test = Test::new(LimitValues::default());
         test.connect(CONN, "y");
         test.request(CONN, hello(Some(resume(3))));
         let why = LeaveReason::Disconnected;
@@ -207,7 +215,7 @@ fn a_session_that_went_on_elsewhere_is_not_kept() {
         test.handle(Event::Signal { from: PEER, signal: resumed.clone() });
         assert_eq!(test.hub.stats().away, kept, "{elsewhere}");
         // It has not.
-        let mut test = Test::new(Limits::default());
+        let mut test = Test::new(LimitValues::default());
         test.connect(CONN, "y");
         test.request(CONN, hello(Some(resume(3))));
         test.handle(Event::Signal { from: PEER, signal: resumed });
@@ -217,7 +225,7 @@ fn a_session_that_went_on_elsewhere_is_not_kept() {
 
 #[test]
 fn the_later_of_two_connections_with_the_same_count_has_the_session() {
-    let mut test = Test::new(Limits::default());
+    let mut test = Test::new(LimitValues::default());
     let later = |slot| ConnId { slot, generation: 0 };
     test.connect(CONN, "x");
     test.request(CONN, hello(Some(resume(3))));
@@ -232,7 +240,7 @@ fn the_later_of_two_connections_with_the_same_count_has_the_session() {
 
 #[test]
 fn whoever_never_keeps_to_the_budget_is_closed() {
-    let mut test = Test::joined(Limits { messages_per_10s: 2, ..Limits::default() }, 0);
+    let mut test = Test::joined(LimitValues { messages_per_10s: 2, ..LimitValues::default() }, 0);
     let over = |actions: &VecDeque<Action>| closes(actions, CONN, CloseCode::RateLimited);
     let say = || Request::Message { room: room(), key: None, content: "x".into(), reply_to: None };
     test.request(CONN, say());
@@ -254,7 +262,7 @@ fn whoever_never_keeps_to_the_budget_is_closed() {
 
 /// Joins so many rooms and returns how often each one's end is told by the next 16 pings.
 fn told_by_pings(rooms: usize) -> BTreeMap<RoomName, usize> {
-    let mut test = Test::new(Limits::default());
+    let mut test = Test::new(LimitValues::default());
     test.connect(CONN, "s");
     test.request(CONN, hello(None));
     for n in 0..rooms {
@@ -290,7 +298,7 @@ fn pings_tell_the_ends_of_many_rooms_in_turn() {
 
 #[test]
 fn an_append_that_is_answered_too_late_is_shown_all_the_same() {
-    let mut test = Test::joined(Limits::default(), 0);
+    let mut test = Test::joined(LimitValues::default(), 0);
     let say = Request::Message { room: room(), key: None, content: "x".into(), reply_to: None };
     test.request(CONN, say);
     let offered = test.pass(0);
@@ -322,7 +330,7 @@ fn an_append_that_is_answered_too_late_is_shown_all_the_same() {
 
 #[test]
 fn whoever_is_not_in_a_room_is_told_in_which() {
-    let mut test = Test::joined(Limits::default(), 0);
+    let mut test = Test::joined(LimitValues::default(), 0);
     let other = RoomName::new("attic").expect("a name");
     let mut actions = test.request(CONN, Request::Members { room: other.clone() });
     let [Action::Send { frame: ServerFrame::Error(error), .. }] = actions.make_contiguous() else {
@@ -334,7 +342,7 @@ fn whoever_is_not_in_a_room_is_told_in_which() {
 /// Lets a member say so many things of this length in one turn, and returns how many drafts each
 /// batch has, and its bytes.
 fn batches(count: usize, bytes: usize) -> Vec<(usize, usize)> {
-    let limits = Limits { messages_per_10s: 0, ..Limits::default() };
+    let limits = LimitValues { messages_per_10s: 0, ..LimitValues::default() };
     let mut test = Test::joined(limits, 0);
     let content: Arc<str> = "x".repeat(bytes).into();
     let mut offered = VecDeque::new();
@@ -372,7 +380,7 @@ fn what_waits_for_the_log_is_offered_together_but_not_too_much_of_it() {
 
 #[test]
 fn a_whole_batch_does_not_wait_for_the_end_of_the_turn() {
-    let limits = Limits { room_drafts: 4, messages_per_10s: 0, ..Limits::default() };
+    let limits = LimitValues { room_drafts: 4, messages_per_10s: 0, ..LimitValues::default() };
     let mut test = Test::joined(limits, 0);
     let mut says = |n: usize| {
         let say = Request::Message { room: room(), key: None, content: "x".into(), reply_to: None };
@@ -389,24 +397,28 @@ fn a_whole_batch_does_not_wait_for_the_end_of_the_turn() {
 
 #[test]
 fn a_paused_connection_is_read_again_once_half_of_it_is_answered() {
-    let mut test = Test::joined(Limits { in_flight: 4, ..Limits::default() }, 100);
+    let mut test = Test::joined(LimitValues { in_flight: 4, ..LimitValues::default() }, 100);
     let range = HistoryRange::Before(seq(9));
     let ask = || Request::History { room: room(), range, limit: Some(2) };
-    let mut tokens = Vec::new();
+    let mut reads = VecDeque::new();
     for n in 1..=4 {
         let actions = test.request(CONN, ask());
-        tokens.push(load(&actions).0);
+        reads.extend(loads(&actions));
+        assert_eq!(reads.len(), 1, "a connection has one read in flight");
         assert_eq!(actions.iter().any(|a| matches!(a, Action::Pause { .. })), n == 4);
     }
-    for (n, token) in tokens.into_iter().enumerate() {
+    for n in 1..=4 {
+        let (token, _) = reads.pop_front().expect("the next request is read for");
         let actions = test.handle(Event::Loaded { token, result: Ok(page(100, 7..9)) });
-        assert_eq!(actions.iter().any(|a| matches!(a, Action::Unpause { .. })), n == 1);
+        assert_eq!(actions.iter().any(|a| matches!(a, Action::Unpause { .. })), n == 2);
+        reads.extend(loads(&actions));
     }
+    assert!(reads.is_empty(), "everything is answered");
 }
 
 #[test]
 fn a_room_has_the_spelling_of_its_log() {
-    let mut test = Test::new(Limits::default());
+    let mut test = Test::new(LimitValues::default());
     test.connect(CONN, "s");
     test.request(CONN, hello(None));
     let name = RoomName::new("DEN").expect("a name");
@@ -425,21 +437,21 @@ fn nobody_is_gone_before_the_last_one_is() {
     let drained = |actions: &VecDeque<Action>| {
         actions.iter().any(|action| matches!(action, Action::DrainedAll))
     };
-    let mut test = Test::new(Limits::default());
+    let mut test = Test::new(LimitValues::default());
     test.connect(CONN, "s");
     test.request(CONN, hello(None));
     assert!(!drained(&test.handle(Event::Drain { deadline: Mono(1000) })));
     let gone = Event::Disconnected { conn: CONN, why: LeaveReason::Disconnected };
     assert!(drained(&test.handle(gone.clone())));
     // Whoever has lost the connection can't come back, and is not waited for.
-    let mut test = Test::joined(Limits::default(), 0);
+    let mut test = Test::joined(LimitValues::default(), 0);
     test.handle(gone);
     assert!(drained(&test.handle(Event::Drain { deadline: Mono(1000) })));
 }
 
 #[test]
 fn what_can_not_be_read_is_answered() {
-    let mut test = Test::joined(Limits::default(), 0);
+    let mut test = Test::joined(LimitValues::default(), 0);
     let error = Decoder::new(Dialect::V1).decode("{}").expect_err("it has no type");
     let actions = test.handle(Event::Malformed { conn: CONN, error, dialect: Dialect::V1 });
     let told =
@@ -449,7 +461,7 @@ fn what_can_not_be_read_is_answered() {
 
 #[test]
 fn no_more_sessions_are_kept_than_there_may_be_connections() {
-    let mut test = Test::new(Limits { connections: 2, ..Limits::default() });
+    let mut test = Test::new(LimitValues { connections: 2, ..LimitValues::default() });
     for n in 0..4 {
         let conn = ConnId { slot: 0, generation: n };
         test.connect(conn, &format!("s{n}"));
@@ -462,7 +474,7 @@ fn no_more_sessions_are_kept_than_there_may_be_connections() {
 #[test]
 fn a_welcome_names_the_features_that_both_have() {
     for (asked, both) in [("typing", 1), ("other", 0)] {
-        let mut test = Test::new(Limits::default());
+        let mut test = Test::new(LimitValues::default());
         test.connect(CONN, "s");
         let features = vec![asked.into()];
         let hello = Request::Hello { name: None, token: None, features, resume: None };
@@ -477,7 +489,7 @@ fn a_welcome_names_the_features_that_both_have() {
 
 #[test]
 fn of_the_rooms_of_other_hubs_no_more_are_known_than_there_may_be() {
-    let mut test = Test::new(Limits { rooms_total: 2, ..Limits::default() });
+    let mut test = Test::new(LimitValues { rooms_total: 2, ..LimitValues::default() });
     let script = [("a", 1, 1), ("b", 1, 2), ("c", 1, 2), ("a", 0, 1), ("c", 1, 2)];
     for (at, (name, count, known)) in (1..).zip(script) {
         let room = RoomName::new(name).expect("a name");
@@ -490,7 +502,7 @@ fn of_the_rooms_of_other_hubs_no_more_are_known_than_there_may_be() {
 
 #[test]
 fn where_a_room_ends_is_asked_every_so_often() {
-    let mut test = Test::joined(Limits::default(), 0);
+    let mut test = Test::joined(LimitValues::default(), 0);
     for _ in 0..3 {
         let actions = test.pass(5000);
         let asked = actions.iter().find_map(|action| match action {
@@ -504,7 +516,7 @@ fn where_a_room_ends_is_asked_every_so_often() {
 
 #[test]
 fn what_is_not_at_hand_is_read() {
-    let mut test = Test::joined(Limits::default(), 100);
+    let mut test = Test::joined(LimitValues::default(), 100);
     let range = HistoryRange::After(seq(99));
     let asks = test.request(CONN, Request::History { room: room(), range, limit: None });
     assert_eq!(load(&asks).1.from, seq(100));
@@ -512,7 +524,7 @@ fn what_is_not_at_hand_is_read() {
 
 #[test]
 fn a_resume_that_waits_for_the_log_ends_though_the_timer_is_late() {
-    let mut test = Test::new(Limits::default());
+    let mut test = Test::new(LimitValues::default());
     test.connect(CONN, "s");
     let rooms =
         BTreeMap::from([(room(), Position { epoch: page(0, 0..0).head.epoch, seq: seq(1) })]);

@@ -7,12 +7,13 @@ use chat_proto::{
     Timestamp, Token as Credentials, UserId, Welcome,
 };
 use chat_state::{
-    Action, AuthError, Config, ConnId, Event, Grant, Hub, Identity, KeyId, LogHead, LogPage, Mono,
-    Now, Probe, Revoke, RoomRights, Stats, Times, Token, TokenId,
+    Action, AuthError, Config, ConnId, Connect, Event, Grant, Hub, Identity, KeyId, LogHead,
+    LogPage, Mono, Now, Probe, Revoke, RoomRights, Stats, TimeValues, Token, TokenId,
 };
 
 const A: ConnId = ConnId { slot: 0, generation: 0 };
 const B: ConnId = ConnId { slot: 1, generation: 0 };
+const C: ConnId = ConnId { slot: 2, generation: 0 };
 /// The clock on the wall at the start.
 const WALL: u64 = 1_700_000_000_000;
 
@@ -46,8 +47,14 @@ fn credentials(text: &str) -> Credentials {
 impl Test {
     fn new() -> Self {
         // Nobody here answers pings.
-        let silence = u64::MAX / 2;
-        let times = Times { heartbeat_ms: silence, heartbeat_dead_ms: silence, ..Times::default() };
+        let silence = 7 * 24 * 3600 * 1000;
+        let times = TimeValues {
+            heartbeat_ms: silence,
+            heartbeat_dead_ms: silence,
+            ..TimeValues::default()
+        }
+        .build()
+        .expect("within bounds");
         let hub = Hub::new(Config { times, ..Config::default() });
         Self { hub, now: 0, out: VecDeque::new() }
     }
@@ -58,7 +65,7 @@ impl Test {
 
     fn handle(&mut self, event: Event) -> &mut Self {
         self.out.clear();
-        self.hub.handle(self.now(), event, &mut self.out);
+        self.hub.handle(self.now(), event, &mut self.out).expect("the Hub has issued it");
         self
     }
 
@@ -71,13 +78,16 @@ impl Test {
             self.hub.handle_timeout(now, &mut self.out);
         }
         self.now = end;
+        self.hub.end_turn(self.now(), &mut self.out);
         self
     }
 
     fn connect(&mut self, conn: ConnId, name: &str, dialect: Dialect, with: Option<&str>) {
         let identity = Identity::Wanted { credentials: with.map(credentials) };
         let (session, probe) = (session(name), Probe::Transport);
-        self.handle(Event::Connected { conn, session, dialect, identity, probe, peer: None });
+        let connect = Connect { session, dialect, identity, probe, peer: None };
+        self.out.clear();
+        assert_eq!(self.hub.connect(self.now(), connect, &mut self.out), conn);
         assert!(self.out.is_empty(), "{:?}", self.out);
     }
 
@@ -136,7 +146,7 @@ impl Test {
 
     fn closed(&self) -> Option<(ConnId, CloseCode)> {
         self.out.iter().find_map(|action| match action {
-            Action::Close { conn, code } => Some((*conn, *code)),
+            Action::Close { conn, code, .. } => Some((*conn, *code)),
             _ => None,
         })
     }
@@ -318,18 +328,19 @@ fn a_resume_is_checked_again_and_only_for_the_same_user() {
     test.handle(Event::Disconnected { conn: A, why: LeaveReason::Disconnected });
 
     // Another user knows the session's name: it gets nothing of it.
-    test.connect(B, "x", Dialect::V1, None);
-    test.request(B, hello(Some("t"), Some(resume("s", &["secret"]))));
+    let again = |generation| ConnId { generation, ..A };
+    test.connect(again(1), "x", Dialect::V1, None);
+    test.request(again(1), hello(Some("t"), Some(resume("s", &["secret"]))));
     let token = test.asked().0;
     let only = RoomRights::matching(["lobby"]).expect("patterns");
     let welcome = test.answer(token, Ok(Grant { rooms: only, ..grant("mallory") })).welcome();
     assert_eq!(welcome.user.as_str(), "mallory");
     assert_eq!(welcome.rooms[&room("secret")], Recovery::Lost(LostReason::NotMember));
     assert_eq!(test.hub.stats().away, 1, "the session still waits for its user");
-    test.handle(Event::Disconnected { conn: B, why: LeaveReason::Left });
+    test.handle(Event::Disconnected { conn: again(1), why: LeaveReason::Left });
 
-    test.connect(A, "y", Dialect::V1, None);
-    test.request(A, hello(Some("t"), Some(resume("s", &["secret"]))));
+    test.connect(again(2), "y", Dialect::V1, None);
+    test.request(again(2), hello(Some("t"), Some(resume("s", &["secret"]))));
     let token = test.asked().0;
     let welcome = test.answer(token, Ok(grant("ada"))).welcome();
     assert!(matches!(welcome.rooms[&room("secret")], Recovery::Recovered(_)), "{welcome:?}");
@@ -407,8 +418,8 @@ fn what_is_revoked_ends_and_is_forgotten() {
         assert_eq!((test.hub.stats().sessions, test.hub.stats().away), (1, 0));
 
         // One that has lost its connection can't come back to what it was.
-        test.welcomed(A, "s", ada());
-        test.handle(Event::Disconnected { conn: A, why: LeaveReason::Disconnected });
+        test.welcomed(C, "s", ada());
+        test.handle(Event::Disconnected { conn: C, why: LeaveReason::Disconnected });
         assert_eq!(test.hub.stats().away, 1);
         test.handle(Event::Revoke(what));
         assert_eq!((test.hub.stats().sessions, test.hub.stats().away), (1, 0));
@@ -433,7 +444,8 @@ fn guests_bring_no_tokens() {
     let mut test = Test::new();
     let identity = Identity::Guest { name: None };
     let (session, dialect, probe) = (session("s"), Dialect::V1, Probe::Transport);
-    test.handle(Event::Connected { conn: A, session, dialect, identity, probe, peer: None });
+    let connect = Connect { session, dialect, identity, probe, peer: None };
+    assert_eq!(test.hub.connect(test.now(), connect, &mut test.out), A);
     assert_eq!(test.request(A, hello(Some("t"), None)).error(), Some(ErrorCode::Unauthorized));
     test.request(A, hello(None, None)).welcome();
     assert_eq!(test.request(A, auth()).error(), Some(ErrorCode::Unauthorized));

@@ -8,8 +8,9 @@ use chat_proto::{
     RoomName, Seq, ServerFrame, SessionId, Timestamp, Token as Credentials, UserId,
 };
 use chat_state::{
-    Action, Asked, Config, ConnId, Event, Grant, Hub, HubId, Identity, Keep, LogHead, LogPage,
-    Lost, Mono, Now, Order, Peers, Probe, ReadRange, Recipients, RoomRights, Signal, Times, guest,
+    Action, Asked, Config, ConnId, Connect, Event, Grant, Hub, HubId, Identity, Keep, LogHead,
+    LogPage, Lost, Mono, Now, Order, Peers, Probe, ReadRange, Recipients, RoomRights, Signal,
+    TimeValues, guest,
 };
 
 const A: ConnId = ConnId { slot: 0, generation: 0 };
@@ -62,8 +63,14 @@ fn resume(session: &str, room: &RoomName, n: u64) -> Resume {
 impl Test {
     fn new() -> Self {
         // Nobody here answers pings.
-        let silence = u64::MAX / 2;
-        let times = Times { heartbeat_ms: silence, heartbeat_dead_ms: silence, ..Times::default() };
+        let silence = 7 * 24 * 3600 * 1000;
+        let times = TimeValues {
+            heartbeat_ms: silence,
+            heartbeat_dead_ms: silence,
+            ..TimeValues::default()
+        }
+        .build()
+        .expect("within bounds");
         let hub = Hub::new(Config { times, peers: Peers::Some, ..Config::default() });
         Self { hub, now: 0, log: BTreeMap::new(), out: VecDeque::new() }
     }
@@ -81,7 +88,8 @@ impl Test {
     fn play(&mut self, mut events: VecDeque<Event>) {
         while let Some(event) = events.pop_front() {
             let mut out = VecDeque::new();
-            self.hub.handle(self.now(), event, &mut out);
+            self.hub.handle(self.now(), event, &mut out).expect("the Hub has issued it");
+            self.hub.end_turn(self.now(), &mut out);
             events.extend(out.into_iter().filter_map(|action| self.answer(action)));
         }
     }
@@ -131,7 +139,9 @@ impl Test {
     fn connect(&mut self, conn: ConnId, session: &str, dialect: Dialect, identity: Identity) {
         let session = SessionId::new(session).expect("a session");
         let probe = Probe::None;
-        self.handle(Event::Connected { conn, session, dialect, identity, probe, peer: None });
+        let connect = Connect { session, dialect, identity, probe, peer: None };
+        self.out.clear();
+        assert_eq!(self.hub.connect(self.now(), connect, &mut self.out), conn);
     }
 
     fn request(&mut self, conn: ConnId, request: Request) {
@@ -270,13 +280,14 @@ fn nobody_else_is_told_whether_there_is_one() {
     test.welcomed(A, "a", "ada");
     test.publish(&inbox("ada"), "secret");
     test.joined(A, &inbox("ada"));
-    test.welcomed(B, "b", "bob");
+    let bob = A2;
+    test.welcomed(bob, "b", "bob");
     for (about, nothing) in requests(&inbox("ada")).into_iter().zip(requests(&inbox("eve"))) {
-        test.request(B, about.clone());
-        let told = test.error(B);
+        test.request(bob, about.clone());
+        let told = test.error(bob);
         assert!(test.told(A).is_empty(), "{:?}", test.out);
-        test.request(B, nothing);
-        let of_nothing = test.error(B);
+        test.request(bob, nothing);
+        let of_nothing = test.error(bob);
         assert_eq!((told.code, &told.message), (of_nothing.code, &of_nothing.message));
         let wanted = match about {
             Request::Leave { .. } | Request::Members { .. } | Request::History { .. } => {
@@ -287,7 +298,7 @@ fn nobody_else_is_told_whether_there_is_one() {
         assert_eq!((told.code, told.retryable), (wanted, false), "{about:?}");
     }
     test.publish(&inbox("ada"), "secret");
-    assert_eq!((test.entries(A), test.entries(B)), (vec![2], vec![]));
+    assert_eq!((test.entries(A), test.entries(bob)), (vec![2], vec![]));
     assert_eq!(test.hub.stats().rooms, 1, "none is opened for one who may not be there");
 }
 
@@ -370,7 +381,7 @@ fn what_no_signal_told_is_found_in_the_log() {
     for n in 1..4 {
         // The signal was lost.
         test.put(&inbox("ada"), "lost");
-        test.pass(Times::default().poll_ms * 2);
+        test.pass(TimeValues::default().poll_ms * 2);
         let asked = |name: &RoomName| {
             let heads = test.out.iter();
             heads.filter(|a| matches!(a, Action::Head { room, .. } if room == name)).count()
@@ -407,7 +418,7 @@ fn neither_the_rooms_of_a_token_nor_bans_of_rooms_concern_it() {
     test.publish(&inbox("ada"), "still here");
     assert_eq!(test.entries(A), [1]);
     test.handle(Event::Operator(ban(None)));
-    assert!(matches!(test.out[0], Action::Close { conn: A, code: CloseCode::Removed }));
+    assert!(matches!(test.out[0], Action::Close { conn: A, code: CloseCode::Removed, .. }));
 }
 
 #[test]
@@ -420,7 +431,8 @@ fn a_resume_recovers_it_for_its_user_only() {
     for _ in 0..3 {
         test.publish(&inbox("ada"), "missed");
     }
-    for (conn, token, recovered) in [(B, "bob", false), (A2, "ada", true)] {
+    let again = ConnId { generation: 1, ..A };
+    for (conn, token, recovered) in [(again, "bob", false), (A2, "ada", true)] {
         test.connect(conn, "fresh", Dialect::V1, Identity::Wanted { credentials: None });
         test.request(conn, hello(Some(token), Some(resume("a", &inbox("ada"), 1))));
         let mut told = test.told(conn);
@@ -436,7 +448,7 @@ fn a_resume_recovers_it_for_its_user_only() {
         assert_eq!(entries.collect::<Vec<_>>(), missed);
     }
     test.publish(&inbox("ada"), "live");
-    assert_eq!((test.entries(A2), test.entries(B)), (vec![5], vec![]));
+    assert_eq!((test.entries(A2), test.entries(again)), (vec![5], vec![]));
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! Limits and edges: what is just within them, and what is just beyond.
-use chat_proto::Limits;
+use chat_proto::LimitValues;
 use chat_simulation::world::{Preset, Setup, World, story, story_with};
 
-fn with(limits: Limits) -> World {
+fn with(limits: LimitValues) -> World {
     World::with_limits(Setup { hubs: 1, preset: Preset::Default }, limits)
 }
 
@@ -39,7 +39,7 @@ fn an_empty_page_says_on_which_side_the_entries_are() {
 #[test]
 fn a_page_of_one_entry_that_is_not_at_hand_is_read() {
     story_with(
-        with(Limits { recent_entries: 1, ..Limits::default() }),
+        with(LimitValues { recent_entries: 1, ..LimitValues::default() }),
         "v1 a\n a joins den\n a says den 1\n a says den 2\n a says den 3\n a pages den before 2 1
          a pages den after 0 1\n a pages den around 2 1",
         "a: welcome a
@@ -59,7 +59,7 @@ fn a_page_of_one_entry_that_is_not_at_hand_is_read() {
 #[test]
 fn a_room_is_full_whatever_its_members_are_doing() {
     story_with(
-        with(Limits { members: 2, outbox_high_bytes: 1024, ..Limits::default() }),
+        with(LimitValues { members: 2, outbox_high_bytes: 1024, ..LimitValues::default() }),
         &format!(
             "v1 a\n v1 b\n v1 c\n a joins den\n b joins den\n c joins den\n b stalls
              a says den {0}\n a says den {0}\n c joins den\n b cut\n c joins den
@@ -100,7 +100,7 @@ fn a_room_is_full_whatever_its_members_are_doing() {
 #[test]
 fn a_room_is_full_whatever_hub_its_members_are_on() {
     let setup = Setup { hubs: 3, preset: Preset::Default };
-    let limits = Limits { members: 2, ..Limits::default() };
+    let limits = LimitValues { members: 2, ..LimitValues::default() };
     story_with(
         World::with_limits(setup, limits),
         "v1 a\n v1 b on 1\n v1 c on 1\n v1 d\n v1 e on 2\n a joins den\n b joins den
@@ -128,7 +128,7 @@ fn a_room_is_full_whatever_hub_its_members_are_on() {
 
 #[test]
 fn a_content_has_so_many_bytes_and_no_more() {
-    let limits = Limits { message_bytes: 10, ..Limits::default() };
+    let limits = LimitValues { message_bytes: 10, ..LimitValues::default() };
     story_with(
         with(limits),
         "v1 a\n a joins den\n a says den 0123456789\n a says den 01234567890\n a says den x",
@@ -157,7 +157,7 @@ fn a_room_that_nobody_is_in_yet_is_not_listed() {
 #[test]
 fn typing_is_not_passed_on_among_many() {
     story_with(
-        with(Limits { typing_members: 2, ..Limits::default() }),
+        with(LimitValues { typing_members: 2, ..LimitValues::default() }),
         "v1 a\n v1 b\n v1 c\n a joins den\n b joins den\n a types den\n wait 2999\n a types den
          wait 1\n a types den\n a stops den\n a stops den\n c joins den\n wait 3000\n a types den
          c leaves den\n a types den",
@@ -190,7 +190,7 @@ fn typing_is_not_passed_on_among_many() {
 #[test]
 fn verbs_cost_what_they_are_worth() {
     story_with(
-        with(Limits { messages_per_10s: 2, ..Limits::default() }),
+        with(LimitValues { messages_per_10s: 2, ..LimitValues::default() }),
         "v1 a\n a joins den\n a says den x\n a asks rooms\n wait 10000
          a asks rooms\n a asks members den\n a pages den latest 0 1\n a joins den\n a asks ping
          wait 20000\n a types den\n a leaves den\n a asks ping\n a joins den\n a says den y
@@ -236,7 +236,7 @@ fn a_position_right_before_the_oldest_entry_is_recovered() {
          a: [den] 2<a>2
          a: ack 3
          a: [den] 3<a>3
-         c: welcome b again den to 3
+         c: welcome b den to 3
          c: [den] members 1(b)
          c: [den] 2<a>2
          c: [den] 3<a>3
@@ -285,7 +285,7 @@ fn a_drain_leaves_the_last_part_for_late_answers() {
 #[test]
 fn no_list_of_members_is_longer_whatever_hub_they_are_on() {
     let setup = Setup { hubs: 2, preset: Preset::Default };
-    let limits = Limits { members_listed: 2, ..Limits::default() };
+    let limits = LimitValues { members_listed: 2, ..LimitValues::default() };
     story_with(
         World::with_limits(setup, limits),
         "v1 a\n v1 b\n v1 c on 1\n a joins den\n b joins den\n c joins den\n a asks members den
@@ -299,7 +299,7 @@ fn no_list_of_members_is_longer_whatever_hub_they_are_on() {
          a: [den] join c
          b: [den] join c
          c: joined den at 0 with 1(c)
-         c: [den] members 3(c,a)
+         c: [den] 3 present
          a: members 3(a,b)
          c: members 3(c,a)",
     );
@@ -344,7 +344,7 @@ fn nobody_enters_a_room_of_a_server_that_leaves_service() {
 fn a_pong_costs_little() {
     let pongs = "a sends {\"type\":\"pong\"}\n".repeat(20);
     story_with(
-        with(Limits { messages_per_10s: 2, ..Limits::default() }),
+        with(LimitValues { messages_per_10s: 2, ..LimitValues::default() }),
         &format!("v1 a\n a joins den\n {pongs} a asks rooms"),
         "a: welcome a
          a: joined den at 0 with 1(a)

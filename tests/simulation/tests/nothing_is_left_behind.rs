@@ -1,11 +1,11 @@
 //! What a Hub holds and does follows what is there now, not what has been.
 use std::collections::VecDeque;
 
-use chat_proto::{BasicRequest, ClientFrame, Dialect, LeaveReason, Limits, RoomName};
+use chat_proto::{BasicRequest, ClientFrame, Dialect, LeaveReason, LimitValues, RoomName};
 use chat_proto::{SessionId, Timestamp};
 use chat_state::{
-    Action, Appended, Config, ConnId, Event, Hub, Identity, LogHead, LogPage, Lost, Mono, Now,
-    Outcome, Peers, Probe, ReadError, Stats, Times,
+    Action, Appended, Config, ConnId, Connect, Event, Hub, Identity, LogHead, LogPage, Lost, Mono,
+    Now, Outcome, Peers, Probe, ReadError, Stats, TimeValues,
 };
 
 fn at(ms: u64) -> Now {
@@ -17,22 +17,25 @@ fn conn(generation: u32) -> ConnId {
 }
 
 fn connect(hub: &mut Hub, conn: ConnId, dialect: Dialect) -> VecDeque<Action> {
-    let session = SessionId::new("s").expect("a plain value");
+    let session = SessionId::new(&format!("s{}", conn.slot)).expect("a plain value");
     let identity = Identity::Guest { name: None };
     let probe = Probe::Transport;
-    handle(hub, 0, Event::Connected { conn, session, dialect, identity, probe, peer: None })
+    let mut actions = VecDeque::new();
+    let connect = Connect { session, dialect, identity, probe, peer: None };
+    assert_eq!(hub.connect(at(0), connect, &mut actions), conn);
+    actions
 }
 
 fn handle(hub: &mut Hub, ms: u64, event: Event) -> VecDeque<Action> {
     let mut actions = VecDeque::new();
-    hub.handle(at(ms), event, &mut actions);
+    hub.handle(at(ms), event, &mut actions).expect("the Hub has issued it");
     actions
 }
 
 /// The same of an event that is alone in its turn.
 fn alone(hub: &mut Hub, event: Event) -> VecDeque<Action> {
     let mut actions = handle(hub, 0, event);
-    hub.handle_timeout(at(0), &mut actions);
+    hub.end_turn(at(0), &mut actions);
     actions
 }
 
@@ -74,11 +77,11 @@ fn connections_that_come_and_go_leave_no_timers() {
 #[test]
 fn answered_appends_leave_no_timers() {
     let mut hub = Hub::new(Config::default());
-    connect(&mut hub, conn(1), Dialect::Basic);
-    let head = join(&mut hub, conn(1));
+    connect(&mut hub, conn(0), Dialect::Basic);
+    let head = join(&mut hub, conn(0));
     let before = hub.stats();
     for n in 1..=1000 {
-        let actions = alone(&mut hub, said(conn(1), "hi"));
+        let actions = alone(&mut hub, said(conn(0), "hi"));
         let Some(Action::Append { token, .. }) = actions.front() else { panic!("{actions:?}") };
         let outcomes = vec![Outcome::New { seq: chat_proto::Seq::new(n).expect("a plain value") }];
         let result = Ok(Appended { epoch: head.epoch.clone(), outcomes });
@@ -89,14 +92,16 @@ fn answered_appends_leave_no_timers() {
 
 #[test]
 fn frames_that_were_read_before_the_pause_make_it_longer() {
-    let limits = Limits { basic_messages_per_10s: 10, ..Limits::default() };
+    let limits = LimitValues { basic_messages_per_10s: 10, ..LimitValues::default() }
+        .build()
+        .expect("within bounds");
     let mut hub = Hub::new(Config { limits, ..Config::default() });
-    connect(&mut hub, conn(1), Dialect::Basic);
+    connect(&mut hub, conn(0), Dialect::Basic);
     let idle = hub.stats().timers;
     // Ten are the burst; each of the others takes a second.
     let mut actions = VecDeque::new();
     for _ in 0..15 {
-        actions.extend(handle(&mut hub, 0, said(conn(1), "outside a room")));
+        actions.extend(handle(&mut hub, 0, said(conn(0), "outside a room")));
     }
     let pauses = actions.iter().filter(|a| matches!(a, Action::Pause { .. })).count();
     assert_eq!((pauses, hub.stats().timers), (1, idle + 1));
@@ -110,8 +115,8 @@ fn frames_that_were_read_before_the_pause_make_it_longer() {
 #[test]
 fn reasons_to_ask_the_log_do_not_pile_up() {
     let mut hub = Hub::new(Config { peers: Peers::Some, ..Config::default() });
-    connect(&mut hub, conn(1), Dialect::Basic);
-    join(&mut hub, conn(1));
+    connect(&mut hub, conn(0), Dialect::Basic);
+    join(&mut hub, conn(0));
     let before = hub.stats();
     let mut failed = 0;
     for ms in 0..2500 {
@@ -140,39 +145,41 @@ fn reasons_to_ask_the_log_do_not_pile_up() {
 }
 
 #[test]
-fn a_time_of_zero_is_no_hot_loop() {
-    let times = Times {
-        heartbeat_ms: 0,
-        basic_heartbeat_ms: 0,
-        append_ms: 0,
+fn the_shortest_times_are_no_hot_loop() {
+    let times = TimeValues {
+        heartbeat_ms: 1,
+        basic_heartbeat_ms: 1,
+        append_ms: 1,
         hole_ms: 0,
-        retry_ms: 0,
-        census_ms: 0,
-        poll_ms: 0,
-        ..Times::default()
+        retry_ms: 1,
+        census_ms: 1,
+        poll_ms: 1,
+        ..TimeValues::default()
     };
+    let times = times.build().expect("within bounds");
     let mut hub = Hub::new(Config { peers: Peers::Some, times, ..Config::default() });
-    connect(&mut hub, conn(1), Dialect::Basic);
-    join(&mut hub, conn(1));
-    handle(&mut hub, 0, said(conn(1), "hi"));
+    connect(&mut hub, conn(0), Dialect::Basic);
+    join(&mut hub, conn(0));
+    handle(&mut hub, 0, said(conn(0), "hi"));
     for ms in 0..100 {
         // It returns.
         hub.handle_timeout(at(ms), &mut VecDeque::new());
+        hub.end_turn(at(ms), &mut VecDeque::new());
     }
 }
 
 #[test]
 fn a_frame_of_another_dialect_means_nothing() {
     let mut hub = Hub::new(Config::default());
-    connect(&mut hub, conn(1), Dialect::V1);
+    connect(&mut hub, conn(0), Dialect::V1);
     let room = RoomName::new("lobby").expect("a plain value");
-    let actions = handle(&mut hub, 0, basic(conn(1), BasicRequest::Join { room }));
+    let actions = handle(&mut hub, 0, basic(conn(0), BasicRequest::Join { room }));
     assert!(actions.is_empty(), "{actions:?}");
-    connect(&mut hub, ConnId { slot: 1, generation: 1 }, Dialect::Basic);
-    join(&mut hub, ConnId { slot: 1, generation: 1 });
+    connect(&mut hub, ConnId { slot: 1, generation: 0 }, Dialect::Basic);
+    join(&mut hub, ConnId { slot: 1, generation: 0 });
     let request = chat_proto::Request::Rooms { after: None };
     let frame = ClientFrame::V1 { id: None, request };
-    let event = Event::Received { conn: ConnId { slot: 1, generation: 1 }, frame };
+    let event = Event::Received { conn: ConnId { slot: 1, generation: 0 }, frame };
     let actions = handle(&mut hub, 0, event);
     assert!(actions.is_empty(), "{actions:?}");
 }
@@ -182,8 +189,8 @@ fn a_peer_that_can_not_be_asked_whether_it_lives_is_left_in_peace() {
     let mut hub = Hub::new(Config::default());
     let session = SessionId::new("s").expect("a plain value");
     let (dialect, identity) = (Dialect::Basic, Identity::Guest { name: None });
-    let (conn, probe) = (conn(1), Probe::None);
-    handle(&mut hub, 0, Event::Connected { conn, session, dialect, identity, probe, peer: None });
+    let connect = Connect { session, dialect, identity, probe: Probe::None, peer: None };
+    hub.connect(at(0), connect, &mut VecDeque::new());
     assert_eq!(hub.poll_timeout(), None);
 }
 

@@ -6,13 +6,15 @@ use chat_proto::{
     Position, Recovery, Request, Resume, RoomName, Seq, ServerFrame, SessionId, Timestamp,
 };
 use chat_state::{
-    Action, BANS_MAX, Config, ConnId, Event, Hub, Identity, LogHead, LogPage, Mono, Now, Order,
-    Probe, Which, Whom, guest,
+    Action, BANS_MAX, Config, ConnId, Connect, Event, Hub, Identity, LogHead, LogPage, Mono, Now,
+    Order, Probe, Which, Whom, guest,
 };
 
 const A: ConnId = ConnId { slot: 0, generation: 0 };
 const B: ConnId = ConnId { slot: 1, generation: 0 };
 const C: ConnId = ConnId { slot: 2, generation: 0 };
+const D: ConnId = ConnId { slot: 3, generation: 0 };
+const E: ConnId = ConnId { slot: 4, generation: 0 };
 const WALL: u64 = 1_700_000_000_000;
 
 /// A Hub whose log is empty and answers at once.
@@ -49,7 +51,7 @@ impl Test {
         self.out.clear();
         while let Some(event) = events.pop_front() {
             let mut out = VecDeque::new();
-            self.hub.handle(self.now(), event, &mut out);
+            self.hub.handle(self.now(), event, &mut out).expect("the Hub has issued it");
             for action in out {
                 let head = |room| {
                     let epoch = Epoch::new("e").expect("an epoch");
@@ -72,7 +74,9 @@ impl Test {
     fn connect(&mut self, conn: ConnId, name: &str, dialect: Dialect) {
         let (session, identity) = (session(name), Identity::Guest { name: None });
         let probe = Probe::None;
-        self.handle(Event::Connected { conn, session, dialect, identity, probe, peer: None });
+        let connect = Connect { session, dialect, identity, probe, peer: None };
+        self.out.clear();
+        assert_eq!(self.hub.connect(self.now(), connect, &mut self.out), conn);
     }
 
     fn request(&mut self, conn: ConnId, request: Request) {
@@ -111,7 +115,7 @@ impl Test {
 
     fn closed(&self) -> Vec<(ConnId, CloseCode)> {
         let closes = self.out.iter().filter_map(|action| match action {
-            Action::Close { conn, code } => Some((*conn, *code)),
+            Action::Close { conn, code, .. } => Some((*conn, *code)),
             _ => None,
         });
         closes.collect()
@@ -195,18 +199,18 @@ fn a_ban_of_the_server_holds_for_a_fresh_session_and_a_resumed_one_until_it_ends
         assert_eq!(test.closed(), [(conn, CloseCode::Removed)]);
     }
     test.now = 1000;
-    test.connect(A, "d", Dialect::V1);
-    test.request(A, hello(Some(resume.clone())));
-    assert!(matches!(test.told(A)[..], [ServerFrame::Welcome(_)]), "{:?}", test.out);
+    test.connect(D, "d", Dialect::V1);
+    test.request(D, hello(Some(resume.clone())));
+    assert!(matches!(test.told(D)[..], [ServerFrame::Welcome(_)]), "{:?}", test.out);
     // One that has ended already changes nothing; one that is lifted ends at once.
     test.order(Order::Ban { user: a.clone(), room: None, until });
     assert_eq!(test.closed(), []);
     test.order(Order::Ban { user: a.clone(), room: None, until: None });
-    assert_eq!(test.closed(), [(A, CloseCode::Removed)]);
+    assert_eq!(test.closed(), [(D, CloseCode::Removed)]);
     test.order(Order::Unban { user: a, room: None });
-    test.connect(B, "e", Dialect::V1);
-    test.request(B, hello(Some(resume)));
-    assert!(matches!(test.told(B)[..], [ServerFrame::Welcome(_)]), "{:?}", test.out);
+    test.connect(E, "e", Dialect::V1);
+    test.request(E, hello(Some(resume)));
+    assert!(matches!(test.told(E)[..], [ServerFrame::Welcome(_)]), "{:?}", test.out);
 }
 
 #[test]

@@ -2,27 +2,27 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use chat_proto::{
-    ClientFrame, Dialect, Epoch, ErrorCode, Limits, Request, RoomName, Seq, ServerFrame, SessionId,
-    Timestamp,
+    ClientFrame, Dialect, Epoch, ErrorCode, LimitValues, Request, RoomName, Seq, ServerFrame,
+    SessionId, Timestamp,
 };
 use chat_simulation::world::{Preset, Setup, World, story_with};
 use chat_state::{
-    Action, Config, ConnId, Digest, DigestLine, Event, Hub, HubId, Identity, LogHead, LogPage,
-    Mono, Now, Peers, Probe, Service, Signal, Span, guest,
+    Action, Config, ConnId, Connect, Digest, DigestLine, Event, Hub, HubId, Identity, LogHead,
+    LogPage, Mono, Now, Peers, Probe, Service, Signal, Span, guest,
 };
 
 const CONN: ConnId = ConnId { slot: 0, generation: 0 };
 const OTHER: HubId = HubId { node: 7, incarnation: 1 };
 const ANOTHER: HubId = HubId { node: 8, incarnation: 1 };
 
-fn three_hubs(limits: Limits) -> World {
+fn three_hubs(limits: LimitValues) -> World {
     World::with_limits(Setup { hubs: 3, preset: Preset::Default }, limits)
 }
 
 #[test]
 fn a_room_that_is_new_everywhere_is_refused_and_one_that_is_somewhere_is_not() {
     story_with(
-        three_hubs(Limits { rooms_total: 2, ..Limits::default() }),
+        three_hubs(LimitValues { rooms_total: 2, ..LimitValues::default() }),
         "v1 a\n v1 b on 1\n v1 c on 2\n a joins den\n b joins attic\n wait 1000\n a joins loft
          b joins loft\n c joins loft\n c joins den\n a joins attic\n c leaves den\n wait 1000
          c joins loft\n a leaves attic\n b leaves attic\n wait 1000\n c joins loft\n wait 1000
@@ -67,13 +67,20 @@ struct Test {
 impl Test {
     /// A Hub with a session.
     fn new(rooms_total: u32) -> Self {
-        let limits = Limits { rooms_total, rooms: 2000, messages_per_10s: 0, ..Limits::default() };
-        let config = Config { limits, peers: Peers::Some, ..Config::default() };
+        let limits =
+            LimitValues { rooms_total, rooms: 2000, messages_per_10s: 0, ..LimitValues::default() };
+        let config = Config {
+            limits: limits.build().expect("within bounds"),
+            peers: Peers::Some,
+            ..Config::default()
+        };
         let mut test = Self { hub: Hub::new(config), now: 0, told: 0 };
         let (dialect, probe) = (Dialect::V1, Probe::None);
         let (session, peer) = (session(), None);
         let identity = Identity::Guest { name: None };
-        test.handle(Event::Connected { conn: CONN, session, dialect, identity, probe, peer });
+        let connect = Connect { session, dialect, identity, probe, peer };
+        let now = Now { mono: Mono(0), wall: Timestamp(0) };
+        assert_eq!(test.hub.connect(now, connect, &mut VecDeque::new()), CONN);
         let hello = Request::Hello { name: None, token: None, features: vec![], resume: None };
         test.request(hello);
         test
@@ -85,7 +92,7 @@ impl Test {
         while let Some(event) = events.pop_front() {
             let now = Now { mono: Mono(self.now), wall: Timestamp(self.now) };
             let mut out = VecDeque::new();
-            self.hub.handle(now, event, &mut out);
+            self.hub.handle(now, event, &mut out).expect("the Hub has issued it");
             for action in out {
                 match action {
                     Action::Load { token, room, .. } => {
@@ -96,6 +103,7 @@ impl Test {
                         events.push_back(Event::Loaded { token, result });
                     }
                     Action::Send { frame, .. } => told.push(frame),
+                    Action::AwaitDrain { conn } => events.push_back(Event::Drained { conn }),
                     _ => {}
                 }
             }

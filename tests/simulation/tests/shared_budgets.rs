@@ -2,12 +2,12 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use chat_proto::{
-    BasicRequest, ClientFrame, CloseCode, Dialect, ErrorCode, LeaveReason, Limits, Request, Resume,
-    RoomName, ServerFrame, SessionId, Timestamp, Token as Credentials, UserId,
+    BasicRequest, ClientFrame, CloseCode, Dialect, ErrorCode, LeaveReason, LimitValues, Request,
+    Resume, RoomName, ServerFrame, SessionId, Timestamp, Token as Credentials, UserId,
 };
 use chat_state::{
-    Action, AddressKey, Config, ConnId, Event, Grant, Hub, HubId, Identity, Lost, Mono, Now, Peers,
-    Probe, Signal, Stats, Times,
+    Action, AddressKey, Config, ConnId, Connect, Event, Grant, Hub, HubId, Identity, Lost, Mono,
+    Now, Peers, Probe, Signal, Stats, TimeValues,
 };
 use proptest::prelude::*;
 
@@ -15,7 +15,8 @@ use proptest::prelude::*;
 struct Test {
     hubs: Vec<Hub>,
     now: u64,
-    slots: u32,
+    /// Sessions so far.
+    sessions: u32,
     /// Signals are lost.
     deaf: bool,
 }
@@ -24,21 +25,27 @@ struct Test {
 type At = (usize, ConnId);
 
 impl Test {
-    fn new(hubs: usize, limits: &Limits) -> Self {
+    fn new(hubs: usize, limits: &LimitValues) -> Self {
         // Nobody here answers pings.
-        let silence = u64::MAX / 2;
-        let times = Times { heartbeat_ms: silence, heartbeat_dead_ms: silence, ..Times::default() };
+        let silence = 7 * 24 * 3600 * 1000;
+        let times = TimeValues {
+            heartbeat_ms: silence,
+            heartbeat_dead_ms: silence,
+            ..TimeValues::default()
+        }
+        .build()
+        .expect("within bounds");
         let config = |hub| Config {
             hub: HubId { node: hub as u64, incarnation: 1 },
             peers: if hubs > 1 { Peers::Some } else { Peers::None },
-            limits: limits.clone(),
+            limits: limits.clone().build().expect("within bounds"),
             times: times.clone(),
             ..Config::default()
         };
         Self {
             hubs: (0..hubs).map(|hub| Hub::new(config(hub))).collect(),
             now: 0,
-            slots: 0,
+            sessions: 0,
             deaf: false,
         }
     }
@@ -50,7 +57,7 @@ impl Test {
     fn handle(&mut self, hub: usize, event: Event) -> VecDeque<Action> {
         let mut out = VecDeque::new();
         let now = self.now();
-        self.hubs[hub].handle(now, event, &mut out);
+        self.hubs[hub].handle(now, event, &mut out).expect("the Hub has issued it");
         self.carry(hub, &out);
         out
     }
@@ -82,12 +89,14 @@ impl Test {
     }
 
     fn connect(&mut self, hub: usize, dialect: Dialect, peer: u128) -> At {
-        let conn = ConnId { slot: self.slots, generation: 0 };
-        self.slots += 1;
-        let session = SessionId::new(&format!("s{}", self.slots)).expect("a session");
+        self.sessions += 1;
+        let session = SessionId::new(&format!("s{}", self.sessions)).expect("a session");
         let identity = Identity::Wanted { credentials: Some(Credentials("t".into())) };
         let (probe, peer) = (Probe::Transport, Some(AddressKey(peer.to_be_bytes())));
-        self.handle(hub, Event::Connected { conn, session, dialect, identity, probe, peer });
+        let connect = Connect { session, dialect, identity, probe, peer };
+        let (now, mut out) = (self.now(), VecDeque::new());
+        let conn = self.hubs[hub].connect(now, connect, &mut out);
+        self.carry(hub, &out);
         (hub, conn)
     }
 
@@ -169,12 +178,12 @@ fn closed(actions: &VecDeque<Action>) -> Option<CloseCode> {
     })
 }
 
-fn limits(session: u32, user: u32, address: u32) -> Limits {
-    Limits {
+fn limits(session: u32, user: u32, address: u32) -> LimitValues {
+    LimitValues {
         messages_per_10s: session,
         user_messages_per_10s: user,
         address_messages_per_10s: address,
-        ..Limits::default()
+        ..LimitValues::default()
     }
 }
 
@@ -341,10 +350,10 @@ fn lower_limits_count_at_once_for_those_who_are_there() {
     let mut test = Test::new(1, &limits(0, 100, 0));
     let ada = test.session(0, user("ada"), 1);
     assert_eq!((0..50).filter(|_| test.say(ada).is_ok()).count(), 50);
-    test.handle(0, Event::Reconfigure { limits: limits(0, 4, 0) });
+    test.handle(0, Event::Reconfigure { limits: limits(0, 4, 0).build().expect("within bounds") });
     // Half of the window is spent, and half is left.
     assert_eq!((0..50).filter(|_| test.say(ada).is_ok()).count(), 2);
-    test.handle(0, Event::Reconfigure { limits: limits(0, 0, 0) });
+    test.handle(0, Event::Reconfigure { limits: limits(0, 0, 0).build().expect("within bounds") });
     assert_eq!((0..500).filter(|_| test.say(ada).is_ok()).count(), 500);
 }
 
@@ -371,7 +380,7 @@ fn a_flood_that_does_not_care_is_told_and_closed() {
 
 #[test]
 fn a_user_has_so_many_sessions() {
-    let mut test = Test::new(1, &Limits { user_sessions: 2, ..Limits::default() });
+    let mut test = Test::new(1, &LimitValues { user_sessions: 2, ..LimitValues::default() });
     let first = test.session(0, user("ada"), 1);
     let second = test.session(0, user("ada"), 1);
     let third = test.connect(0, Dialect::V1, 1);
@@ -414,7 +423,7 @@ proptest! {
         (hubs, most, told) in (2..=3_usize, 1..5_u32, any::<bool>()),
         steps in proptest::collection::vec((0..10_u8, 0..3_usize, 0..2_u8, 0..90_000_u64), 1..80),
     ) {
-        let mut test = Test::new(hubs, &Limits { user_sessions: most, ..Limits::default() });
+        let mut test = Test::new(hubs, &LimitValues { user_sessions: most, ..LimitValues::default() });
         let mut all: Vec<(At, u8)> = Vec::new();
         for (step, n, who, gap) in steps {
             match step {
@@ -453,11 +462,11 @@ fn heal(test: &mut Test, told: bool) {
 
 #[test]
 fn a_large_number_of_sessions_is_told_in_parts() {
-    let mut test = Test::new(2, &Limits { user_sessions: 64, ..Limits::default() });
+    let mut test = Test::new(2, &LimitValues { user_sessions: 64, ..LimitValues::default() });
     let came = (0..200).filter(|n| comes(&mut test, n % 2, "ada").is_some()).count();
     // One more may come to each Hub than it has told.
     assert!((64..=65).contains(&came), "{came}");
-    let mut test = Test::new(2, &Limits { user_sessions: 64, ..Limits::default() });
+    let mut test = Test::new(2, &LimitValues { user_sessions: 64, ..LimitValues::default() });
     let users: Vec<At> = (0..100).map(|n| test.session(0, user(&format!("u{n}")), 1)).collect();
     assert_eq!(test.hubs[1].stats().users, 0, "one session each is nothing to tell");
     users.into_iter().for_each(|at| test.cut(at));
@@ -465,7 +474,7 @@ fn a_large_number_of_sessions_is_told_in_parts() {
 
 #[test]
 fn a_session_that_moves_to_another_hub_takes_its_own_place() {
-    let mut test = Test::new(2, &Limits { user_sessions: 2, ..Limits::default() });
+    let mut test = Test::new(2, &LimitValues { user_sessions: 2, ..LimitValues::default() });
     let first = test.session(0, user("ada"), 1);
     test.session(0, user("ada"), 1);
     let resume = |session: &str, attempt| {

@@ -297,8 +297,8 @@ impl State {
             Delivery::State(_)
             | Delivery::Members { .. }
             | Delivery::Presence { .. }
-            | Delivery::Came { .. }
-            | Delivery::Went { .. } => {}
+            | Delivery::MemberJoined { .. }
+            | Delivery::MemberLeft { .. } => {}
             other @ (Delivery::Lost { .. }
             | Delivery::Reset { .. }
             | Delivery::Left { .. }

@@ -1,6 +1,7 @@
-//! What the compiler and clippy don't check: sizes, directions of dependency, words that have no
-//! place in certain folders. Every violation names its file, line and rule; every rule has a test
-//! that shows that it can fail.
+//! Rules that neither the compiler nor clippy checks: sizes, directions of dependency, cycles of
+//! imports, words that certain folders must not contain. Every violation names its file, line and
+//! rule. Every rule has a test that shows that it can fail.
+mod cycles;
 mod functions;
 mod repository;
 mod rules;
@@ -12,11 +13,11 @@ use std::fmt;
 
 use repository::Repository;
 
-/// A place that breaks a rule.
+/// A line or file that breaks a rule.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Violation {
     file: String,
-    /// From 1; 0 if it is about the file as a whole.
+    /// Counted from 1; 0 means the file as a whole.
     line: usize,
     rule: String,
 }
@@ -42,6 +43,13 @@ fn the_repository_is_tidy() {
     let repository = Repository::open();
     let mut violations = workspace::top_level(&repository.files);
     violations.extend(workspace::dependencies(&repository.metadata()));
+    for root in cycles::CRATES {
+        let below = repository.files.iter().filter_map(|path| path.strip_prefix(root));
+        let sources = below
+            .filter(|file| file.ends_with(".rs"))
+            .filter_map(|file| Some((file.to_owned(), repository.read(&format!("{root}{file}"))?)));
+        violations.extend(cycles::check(root, &sources.collect()));
+    }
     for path in &repository.files {
         let Some(text) = repository.read(path) else { continue };
         violations.extend(rules::check(path, &text));
@@ -58,7 +66,7 @@ fn the_repository_is_tidy() {
 }
 
 #[test]
-fn the_walk_sees_the_repository() {
+fn the_walk_finds_the_files_of_the_repository() {
     let files = Repository::open().files;
     for path in ["Cargo.toml", "chat-proto/src/lib.rs", "tests/tests/tidy/main.rs"] {
         assert!(files.iter().any(|file| file == path), "{path} is not among {files:?}");

@@ -9,9 +9,9 @@ use std::format;
 use chat_proto::{Epoch, Position, RoomName, Seq};
 
 use super::signal::{Digest, DigestLine, Lost, Service, Stamp};
-use super::{Asked, Change, Cluster, Effect, Note, PeerSlot, Register, Settings, To};
+use super::{Asked, Change, Cluster, Effect, Note, Register, Settings, To};
 use crate::config::Peers;
-use crate::ids::{HubId, Mono};
+use crate::ids::{HubId, Mono, PeerSlot};
 
 pub(super) const GRACE_MS: u64 = 10_000;
 
@@ -41,6 +41,8 @@ pub(super) struct TestHub {
     pub(super) shown: BTreeMap<RoomName, BTreeMap<PeerSlot, Members>>,
     checked: usize,
     ended: Vec<PeerSlot>,
+    /// Rooms that peers have left while shutting down.
+    left: Vec<(RoomName, PeerSlot)>,
 }
 
 /// How the broker treats the next signals.
@@ -109,6 +111,7 @@ impl World {
             shown: BTreeMap::new(),
             checked: 0,
             ended: Vec::new(),
+            left: Vec::new(),
         });
         self.turn(hub);
     }
@@ -247,6 +250,7 @@ impl World {
                     let known = this.heads.entry(room).or_default();
                     *known = head.seq.get().max(*known);
                 }
+                Effect::Left { room, slot } => this.left.push((room, slot)),
                 Effect::Emptied { room, slot } | Effect::PartEnded { room, slot } => {
                     if let Some(parts) = this.shown.get_mut(&room) {
                         parts.remove(&slot);
@@ -341,7 +345,7 @@ impl TestHub {
             Signal::Alive(service) => self.cluster.service_told(now, slot, service),
             Signal::AskDigest(asked) => self.cluster.digest_asked(slot, &asked, out),
             Signal::AskRosters(rooms) => self.cluster.rosters_asked(slot, &rooms),
-            Signal::Digest(digest) => self.cluster.digest(now, slot, &digest, out),
+            Signal::Digest(digest) => self.cluster.digest(slot, &digest, out),
             Signal::Rosters(parts) => {
                 for (register, members) in parts {
                     if self.cluster.whole(slot, &register, members.len() as u64) {

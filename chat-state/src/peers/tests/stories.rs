@@ -229,13 +229,16 @@ fn members_of_a_hub_that_shuts_down_have_time_to_come_back_elsewhere() {
     world.set_service(0, Service::Draining);
     world.close(0, &den);
     world.pass(2000);
-    world.set_service(0, Service::Stopped);
-    world.kill(0);
-    world.pass(8000);
+    // Its members are still shown, and the owner knows that they have to come back.
+    assert_eq!(world.hub(1).left.len(), 1);
     assert_eq!(world.hub(1).shown[&den].len(), 1);
-    world.pass(1500);
-    assert_eq!(world.hub(1).shown[&den].len(), 0);
+    world.set_service(0, Service::Stopped);
+    // What it says after that does not renew its lease.
+    world.pass(9000);
+    assert_eq!((world.hub(1).shown[&den].len(), world.hub(1).ended.len()), (1, 0));
+    world.kill(0);
     world.pass(1000);
+    assert_eq!((world.hub(1).shown[&den].len(), world.hub(1).ended.len()), (0, 1));
     world.assert_converged();
 }
 
@@ -269,7 +272,7 @@ fn rooms_of_peers_are_bounded() {
     let slot = slot.expect("a peer");
     let line = |n| DigestLine { room: room(n), version: 9, count: 1, head: None };
     let digest = Digest { at: 9, covers: None, lines: (0..9).map(line).collect() };
-    cluster.digest(Mono(0), slot, &digest, &mut out);
+    cluster.digest(slot, &digest, &mut out);
     assert_eq!(cluster.rooms(), 3);
 }
 

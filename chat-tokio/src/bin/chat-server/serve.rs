@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use chat_state::Times;
+use chat_state::TimeValues;
 use chat_tokio::accept::{Admission, ConnectionLimits, TrustedProxies};
 use chat_tokio::auth::Authenticator;
 use chat_tokio::config::{AuthConfig, AuthMode, Config, DoorConfig, Durability, LogKind, Settings};
@@ -127,12 +127,13 @@ fn start(
         workers => workers,
     };
     let ms = |time: Duration| time.as_millis().try_into().unwrap_or(u64::MAX);
-    let times = Times {
+    let times = TimeValues {
         session_ms: ms(config.session_timeout),
         grace_ms: ms(config.leave_grace),
         auth_warn_ms: ms(config.auth.warning),
-        ..Times::default()
+        ..TimeValues::default()
     };
+    let times = times.build().expect("options have narrower bounds");
     let mut builder = Server::builder()
         .times(times)
         .log(log)

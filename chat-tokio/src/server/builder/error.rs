@@ -1,45 +1,45 @@
-//! Why a server does not start.
+//! The errors of a server that does not start.
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use chat_proto::LimitsError;
+use chat_state::TimesError;
 
 use super::WORKERS_MAX;
 
-/// Why a server does not start.
+/// An error of [`Builder::start`](super::Builder::start).
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum StartError {
-    /// A limit is out of bounds.
-    Limits(LimitsError),
-    /// That many workers are not possible.
+    /// A time is out of bounds.
+    Times(TimesError),
+    /// The number of workers is out of bounds.
     Workers(usize),
-    /// An address can't be listened on.
+    /// The server cannot listen on an address.
     Listen {
-        /// Which.
+        /// The address.
         address: SocketAddr,
-        /// Why.
+        /// The system's error.
         error: io::Error,
     },
-    /// The folder of the user's own page can't be served.
+    /// The folder of the operator's own page cannot be served.
     WebDir {
-        /// Which.
+        /// The folder.
         path: PathBuf,
-        /// Why.
+        /// The system's error.
         error: io::Error,
     },
-    /// Webhooks can't be sent; why.
+    /// Webhooks cannot be sent, with the reason.
     Webhooks(String),
-    /// The system gives no thread or no runtime.
+    /// The system refused a thread or a runtime.
     Thread(io::Error),
 }
 
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Limits(error) => error.fmt(f),
+            Self::Times(error) => error.fmt(f),
             Self::Workers(n) => write!(f, "{n} workers are not possible: 1 to {WORKERS_MAX} are"),
             Self::Listen { address, error } if error.kind() == io::ErrorKind::AddrInUse => {
                 write!(f, "cannot listen on {address}: the port is in use")
@@ -48,7 +48,7 @@ impl fmt::Display for StartError {
             Self::WebDir { path, error } => {
                 write!(f, "cannot serve the folder {}: {error}", path.display())
             }
-            Self::Webhooks(why) => write!(f, "webhooks can't be sent: {why}"),
+            Self::Webhooks(why) => write!(f, "webhooks cannot be sent: {why}"),
             Self::Thread(error) => write!(f, "cannot start a worker: {error}"),
         }
     }

@@ -3,7 +3,7 @@ use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
 
 use axum::Router;
-use chat_state::{Config, HubId, Peers};
+use chat_state::{Config, HubId, Peers, TimeValues};
 use tokio::sync::{oneshot, watch};
 
 use super::{Builder, StartError};
@@ -180,7 +180,9 @@ impl Builder {
         config.times = self.times.clone();
         if log.shared {
             // No signal comes from another process.
-            config.times.poll_ms = config.times.poll_ms.min(SHARED_POLL_MS);
+            let poll_ms = config.times.poll_ms.min(SHARED_POLL_MS);
+            let times = TimeValues { poll_ms, ..config.times.values().clone() };
+            config.times = times.build().expect("both intervals are within bounds");
         }
         config
     }

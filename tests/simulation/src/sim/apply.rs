@@ -1,6 +1,6 @@
 //! The steps of a plan.
 use chat_proto::{HistoryRange, RoomName, Seq};
-use chat_state::client::{Ask, Event as ClientEvent};
+use chat_state::client::{Event as ClientEvent, Query};
 use chat_state::{Event, Lost};
 
 use super::plan::What;
@@ -135,16 +135,16 @@ impl Sim {
         }
     }
 
-    fn question(&mut self, room: RoomName, what: u8) -> Ask {
+    fn question(&mut self, room: RoomName, what: u8) -> Query {
         let at = Seq::new(self.random.below(40)).expect("small");
         let limit = match what / 8 % 4 {
             0 => None,
             n => Some(u32::from(n) * 3),
         };
-        let history = |range| Ask::History { room: room.clone(), range, limit };
+        let history = |range| Query::History { room: room.clone(), range, limit };
         match what % 8 {
-            0 => Ask::Members { room },
-            1 => Ask::Rooms { after: None },
+            0 => Query::Members { room },
+            1 => Query::Rooms { after: None },
             2 => history(HistoryRange::Latest),
             3 | 4 => history(HistoryRange::Before(at)),
             5 | 6 => history(HistoryRange::After(at)),

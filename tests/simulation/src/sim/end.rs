@@ -1,6 +1,6 @@
 //! The end: faults stop, everything converges, everybody goes, nothing is left.
 use chat_proto::RoomName;
-use chat_state::client::{Ask, State};
+use chat_state::client::{Query, State};
 use chat_state::{Event, Lost, Stats};
 
 use super::Sim;
@@ -143,7 +143,7 @@ impl Sim {
         for who in 0..self.people.len() {
             for room in self.people[who].wants.clone() {
                 self.people[who].counted = None;
-                self.inquire(who, Ask::Members { room: room.clone() });
+                self.inquire(who, Query::Members { room: room.clone() });
                 self.run_until(self.now + 1000, plan);
                 let expected = self.members(&room);
                 let counted = self.people[who].counted;

@@ -27,8 +27,8 @@ impl Sim {
             assert!(stats.rooms <= most.rooms as usize, "{stats:?}");
             assert!(stats.outbox_entries <= most.outbox_entries as usize, "{stats:?}");
             assert!(stats.outbox_bytes <= most.outbox_bytes as usize, "{stats:?}");
-            assert!(stats.asks <= most.asks as usize, "{stats:?}");
-            assert!(stats.held <= most.held_entries as usize * stats.rooms, "{stats:?}");
+            assert!(stats.queries <= most.queries as usize, "{stats:?}");
+            assert!(stats.buffered <= most.buffered_entries as usize * stats.rooms, "{stats:?}");
         }
     }
 

@@ -230,7 +230,8 @@ impl Sim {
         loop {
             let queued = self.queue.first_key_value().map(|((at, _), _)| *at);
             let (hub, client) = (self.hub_timer(), self.client_timer());
-            let timers = [hub.map(|(at, _)| at), client.map(|(at, _)| at)];
+            let turn = self.open_turn();
+            let timers = [hub.map(|(at, _)| at), client.map(|(at, _)| at), turn.map(|_| self.now)];
             let next = timers.into_iter().chain([queued]).flatten().min();
             let Some(next) = next.filter(|at| *at <= end) else { break };
             at_once = if next > self.now { 0 } else { at_once + 1 };
@@ -241,6 +242,8 @@ impl Sim {
                 self.happen(due, plan);
             } else if let Some((_, node)) = hub.filter(|(at, _)| *at <= self.now) {
                 self.fire_hub(node);
+            } else if let Some(node) = turn {
+                self.end_turn(node);
             } else if let Some((_, who)) = client {
                 self.fire_client(who);
             }

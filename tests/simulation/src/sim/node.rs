@@ -5,8 +5,8 @@ use chat_proto::{
     BasicRequest, ClientFrame, Dialect, DisplayName, LeaveReason, RoomName, ServerFrame, SessionId,
 };
 use chat_state::{
-    Action, Actions, AddressKey, Config, ConnId, Event, Hub, HubId, Identity, Lost, Mono, Now,
-    Peers, Probe, Recipients, Signal, SignalTo, Token,
+    Action, Actions, AddressKey, Config, ConnId, Connect, Event, Hub, HubId, Identity, Lost, Mono,
+    Now, Peers, Probe, Recipients, Signal, SignalTo, Token,
 };
 
 use super::link::{Down, Peer, Up};
@@ -16,6 +16,8 @@ use crate::world::fairness::{self, Ledger};
 
 /// Every question to the log is answered or given up by then.
 const ANSWERED_MS: u64 = 100_000;
+/// How long a node takes to flush and drop a connection that the Hub has closed.
+const FLUSHED_MS: u64 = 30;
 
 /// A process with one Hub, while it runs.
 #[derive(Debug)]
@@ -30,9 +32,17 @@ pub(super) struct Node {
     /// How often the Hub said that everybody is gone.
     pub(super) drained: usize,
     slots: Vec<Slot>,
+    turn: Turn,
     appends: BTreeMap<RoomName, (Token, u64)>,
     /// What the address that all share was let do by this process.
     ledger: Ledger,
+}
+
+/// Whether a Hub has had an event since its last turn ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    Open,
+    Ended,
 }
 
 /// A place in the adapter's table of connections.
@@ -52,20 +62,20 @@ impl Node {
             drains: None,
             drained: 0,
             slots: Vec::new(),
+            turn: Turn::Ended,
             appends: BTreeMap::new(),
             ledger: Ledger::default(),
         }
     }
 
-    fn take_slot(&mut self, link: usize) -> ConnId {
-        let at = self.slots.iter().position(|slot| slot.link.is_none()).unwrap_or_else(|| {
+    fn take_slot(&mut self, conn: ConnId, link: usize) {
+        let at = conn.slot as usize;
+        if at >= self.slots.len() {
+            assert_eq!(at, self.slots.len(), "the smallest free slot is taken");
             self.slots.push(Slot { generation: 0, link: None });
-            self.slots.len() - 1
-        });
-        let slot = &mut self.slots[at];
-        slot.link = Some(link);
-        slot.generation += 1;
-        ConnId { slot: u32::try_from(at).expect("few"), generation: slot.generation }
+        }
+        assert!(self.slots[at].link.is_none(), "{conn:?} is in use");
+        self.slots[at] = Slot { generation: conn.generation, link: Some(link) };
     }
 
     fn forget_slot(&mut self, conn: ConnId) {
@@ -95,6 +105,7 @@ impl Sim {
         this.hub = Some(Hub::new(config));
         (this.id, this.life, this.drains, this.drained) = (id, this.life + 1, None, 0);
         this.slots.clear();
+        this.turn = Turn::Ended;
         this.appends.clear();
         this.ledger = Ledger::default();
         // Whoever connects to the broker is told that it has heard nothing so far.
@@ -139,7 +150,8 @@ impl Sim {
         self.events += 1;
         let mut actions = Actions::new();
         let asked = fairness::asked(&event, &self.limits);
-        hub.handle(now, event, &mut actions);
+        hub.handle(now, event, &mut actions).expect("the Hub has issued it");
+        this.turn = Turn::Open;
         if let Some((conn, dialect, cost)) = asked
             && !fairness::was_refused(conn, &actions)
         {
@@ -156,6 +168,22 @@ impl Sim {
         let mut actions = Actions::new();
         hub.handle_timeout(now, &mut actions);
         assert!(hub.poll_timeout().is_none_or(|at| at > now.mono), "due timers were fired");
+        self.nodes[node].turn = Turn::Open;
+        self.perform(node, actions);
+    }
+
+    /// Returns a node whose turn has to end before time passes.
+    pub(super) fn open_turn(&self) -> Option<usize> {
+        self.nodes.iter().position(|node| node.turn == Turn::Open)
+    }
+
+    /// Lets a Hub offer what was said in this turn.
+    pub(super) fn end_turn(&mut self, node: usize) {
+        let now = self.now_of(node);
+        self.nodes[node].turn = Turn::Ended;
+        let Some(hub) = &mut self.nodes[node].hub else { return };
+        let mut actions = Actions::new();
+        hub.end_turn(now, &mut actions);
         self.perform(node, actions);
     }
 
@@ -171,9 +199,11 @@ impl Sim {
                         self.due(at, Due::Alive { link });
                     }
                 }
-                Action::Close { conn, code } => {
+                Action::Close { conn, code, reason } => {
+                    assert_eq!(code, reason.code());
                     let link = self.nodes[node].link_of(conn);
                     self.nodes[node].forget_slot(conn);
+                    self.dropped_later(node, conn);
                     self.links[link].forget_node();
                     self.push(link, Down::Close(code));
                 }
@@ -206,9 +236,17 @@ impl Sim {
                 Action::Follow { room } => self.broker.follow(node, room),
                 Action::Unfollow { room } => self.broker.unfollow(node, room),
                 Action::Signal { to, signal } => self.signal(node, &to, &signal),
+                Action::Note(_) => {}
                 Action::DrainedAll => self.nodes[node].drained += 1,
             }
         }
+    }
+
+    /// A connection that was closed is flushed and dropped some time later.
+    fn dropped_later(&mut self, node: usize, conn: ConnId) {
+        let (life, at) = (self.nodes[node].life, self.now + FLUSHED_MS);
+        let event = Box::new(Event::Disconnected { conn, why: LeaveReason::Disconnected });
+        self.due(at, Due::Tell { node, life, event });
     }
 
     fn one_batch_at_a_time(&mut self, node: usize, room: &RoomName, token: Token) {
@@ -276,8 +314,6 @@ impl Sim {
             self.links[index].is_cut = true;
             return self.due(self.now + 1, Due::PeerNotice { link: index });
         }
-        let conn = this.take_slot(index);
-        self.links[index].conn = Some(conn);
         let (dialect, name) = match peer {
             Peer::Person { .. } => (Dialect::V1, None),
             Peer::Plain { who } => (Dialect::Basic, Some(self.plain[who].name.clone())),
@@ -292,7 +328,14 @@ impl Sim {
         let at = self.arrival(index);
         self.links[index].flight_at = at;
         self.due(at, Due::Opened { link: index });
-        self.tell(node, Event::Connected { conn, session, dialect, identity, probe, peer });
+        self.events += 1;
+        let (now, mut actions) = (self.now_of(node), Actions::new());
+        let connect = Connect { session, dialect, identity, probe, peer };
+        let hub = self.nodes[node].hub.as_mut().expect("it is up");
+        let conn = hub.connect(now, connect, &mut actions);
+        self.nodes[node].take_slot(conn, index);
+        self.links[index].conn = Some(conn);
+        self.perform(node, actions);
     }
 
     /// What a peer has sent arrives.

@@ -8,7 +8,7 @@ use chat_proto::{
 };
 use chat_state::Mono;
 use chat_state::client::{
-    Action, Actions, Ask, Client, Config, Delivery, Event, LeftReason, LinkId, Outcome, State,
+    Action, Actions, Client, Config, Delivery, Event, LeftReason, LinkId, Outcome, Query, State,
     StopReason, Ticket,
 };
 
@@ -63,7 +63,7 @@ pub(super) struct Person {
 #[derive(Clone, Debug)]
 pub(super) enum Open {
     Said(usize),
-    Asked(Ask),
+    Asked(Query),
 }
 
 /// One message.
@@ -385,8 +385,8 @@ impl Sim {
             Delivery::Welcome(_)
             | Delivery::Members { .. }
             | Delivery::Presence { .. }
-            | Delivery::Came { .. }
-            | Delivery::Went { .. }
+            | Delivery::MemberJoined { .. }
+            | Delivery::MemberLeft { .. }
             | Delivery::Typing { .. } => {}
         }
     }
@@ -453,24 +453,24 @@ impl Sim {
         assert!(there, "{name}: {said:?} was acked and is not at {seq}");
     }
 
-    fn answered(&mut self, who: usize, ask: &Ask, outcome: Outcome) {
-        match (ask, outcome) {
+    fn answered(&mut self, who: usize, query: &Query, outcome: Outcome) {
+        match (query, outcome) {
             (_, Outcome::Expired | Outcome::Stopped | Outcome::Full) => {}
-            (Ask::History { .. } | Ask::Members { .. }, Outcome::Refused(error)) => {
+            (Query::History { .. } | Query::Members { .. }, Outcome::Refused(error)) => {
                 assert!(is_final(error.code), "{error:?}");
             }
-            (Ask::History { room, range, limit }, Outcome::Page(page)) => {
+            (Query::History { room, range, limit }, Outcome::Page(page)) => {
                 assert_eq!(page.room, *room);
                 self.page(&page, (*range, limit.unwrap_or(u32::MAX)));
             }
-            (Ask::Members { .. }, Outcome::Members(view)) => {
+            (Query::Members { .. }, Outcome::Members(view)) => {
                 assert!(view.members.len() as u64 <= view.count);
                 self.people[who].counted = Some(view.count);
             }
-            (Ask::Rooms { .. }, Outcome::Rooms { rooms, .. }) => {
+            (Query::Rooms { .. }, Outcome::Rooms { rooms, .. }) => {
                 assert!(rooms.windows(2).all(|pair| pair[0].room < pair[1].room));
             }
-            (ask, outcome) => panic!("{outcome:?} for {ask:?}"),
+            (query, outcome) => panic!("{outcome:?} for {query:?}"),
         }
     }
 
@@ -505,14 +505,14 @@ impl Sim {
     }
 
     /// A person asks something.
-    pub(super) fn inquire(&mut self, who: usize, ask: Ask) {
+    pub(super) fn inquire(&mut self, who: usize, query: Query) {
         if self.people[who].client.is_none() {
             return;
         }
         self.spoken += 1;
         let ticket = Ticket(self.spoken);
-        self.people[who].open.insert(ticket, Open::Asked(ask.clone()));
-        self.act(who, Event::Ask { ticket, ask });
+        self.people[who].open.insert(ticket, Open::Asked(query.clone()));
+        self.act(who, Event::Query { ticket, query });
     }
 
     /// Makes a link to a node; it is accepted or refused a little later.

@@ -21,8 +21,8 @@ impl Person {
                 set(room, view.count);
             }
             Delivery::Presence { room, count } => set(room, *count),
-            Delivery::Came { room, .. } => *self.told.entry(room.clone()).or_default() += 1,
-            Delivery::Went { room, .. } => {
+            Delivery::MemberJoined { room, .. } => *self.told.entry(room.clone()).or_default() += 1,
+            Delivery::MemberLeft { room, .. } => {
                 let count = self.told.entry(room.clone()).or_default();
                 *count = count.saturating_sub(1);
             }

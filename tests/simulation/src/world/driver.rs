@@ -4,10 +4,12 @@ use std::fmt::Write;
 
 use chat_proto::LeaveReason;
 use chat_proto::{
-    BasicRequest, ClientFrame, Dialect, Limits, Request, RoomName, ServerFrame, Timestamp,
+    BasicRequest, ClientFrame, Dialect, LimitValues, Limits, Request, RoomName, ServerFrame,
+    Timestamp,
 };
 use chat_state::{
-    Action, Actions, AddressKey, ConnId, Event, Hub, Mono, Now, Recipients, Signal, SignalTo, Token,
+    Action, Actions, AddressKey, ConnId, Connect, Event, Hub, Mono, Now, Recipients, Signal,
+    SignalTo, Token,
 };
 
 use super::broker::Broker;
@@ -34,6 +36,8 @@ pub struct World {
     pub hubs: Vec<Hub>,
     /// All connections there ever were.
     pub conns: Vec<Conn>,
+    /// Whether peers that connect from now on read what they are sent.
+    pub new_peers_read: bool,
     /// The log.
     pub log: SimLog,
     /// The broker.
@@ -67,12 +71,16 @@ impl World {
     /// Makes a world in which nothing has happened.
     #[must_use]
     pub fn new(setup: Setup) -> Self {
-        Self::with_limits(setup, setup.preset.limits())
+        Self::with_limits(setup, setup.preset.limits().values().clone())
     }
 
     /// Makes a world with limits of its own.
+    ///
+    /// # Panics
+    /// Panics if a limit is out of its bounds.
     #[must_use]
-    pub fn with_limits(setup: Setup, limits: Limits) -> Self {
+    pub fn with_limits(setup: Setup, limits: LimitValues) -> Self {
+        let limits = limits.build().expect("within bounds");
         let config = |hub| chat_state::Config { limits: limits.clone(), ..setup.config(hub) };
         Self {
             setup,
@@ -80,6 +88,7 @@ impl World {
             hubs: (0..setup.hubs).map(|hub| Hub::new(config(hub))).collect(),
             limits,
             conns: Vec::new(),
+            new_peers_read: true,
             log: SimLog::default(),
             broker: Broker::default(),
             drained: vec![(0, None); setup.hubs],
@@ -112,11 +121,24 @@ impl World {
         self.late_events_change_nothing();
     }
 
-    /// The Hubs that want to be called at once are.
+    /// Fires what is due and ends the turn of each Hub, until one of them has something to do.
     fn end_turn(&mut self) -> bool {
         let wants = |hub: &Hub| hub.poll_timeout().is_some_and(|at| at <= self.now.mono);
-        let hub = self.hubs.iter().position(wants);
-        hub.inspect(|hub| self.fire(*hub)).is_some()
+        if let Some(hub) = self.hubs.iter().position(wants) {
+            self.fire(hub);
+            return true;
+        }
+        (0..self.hubs.len()).any(|hub| {
+            let mut actions = Actions::new();
+            self.hubs[hub].end_turn(self.now, &mut actions);
+            let offers = !actions.is_empty();
+            self.perform(hub, actions);
+            let mut actions = Actions::new();
+            self.hubs[hub].end_turn(self.now, &mut actions);
+            assert!(actions.is_empty(), "a turn ends once: {actions:?}");
+            self.flush();
+            offers
+        })
     }
 
     /// Lets time pass, timer by timer.
@@ -156,7 +178,10 @@ impl World {
 
     fn handle(&mut self, hub: usize, event: Event) {
         match &event {
-            Event::Disconnected { conn, .. } => self.forget_slot(hub, *conn),
+            Event::Disconnected { conn, .. } => {
+                self.forget_slot(hub, *conn);
+                self.closed.retain(|closed| *closed != (hub, *conn));
+            }
             Event::Appended { token, .. } => self.appends.retain(|_, (t, _)| t != token),
             _ => {}
         }
@@ -166,7 +191,7 @@ impl World {
         };
         let mut actions = Actions::new();
         let asked = fairness::asked(&event, &self.limits);
-        self.hubs[hub].handle(self.now, event, &mut actions);
+        self.hubs[hub].handle(self.now, event, &mut actions).expect("the Hub has issued it");
         if let Some(asked) = asked {
             self.address_is_fair(hub, asked, &actions);
         }
@@ -204,7 +229,8 @@ impl World {
                         self.tell(hub, Event::Alive { conn });
                     }
                 }
-                Action::Close { conn, code } => {
+                Action::Close { conn, code, reason } => {
+                    assert_eq!(code, reason.code());
                     let index = self.known(hub, conn);
                     self.forget_slot(hub, conn);
                     if self.conns[index].link == Link::Open {
@@ -239,6 +265,7 @@ impl World {
                 Action::Follow { room } => self.broker.follow(hub, room),
                 Action::Unfollow { room } => self.broker.unfollow(hub, room),
                 Action::Signal { to, signal } => self.signal(hub, &to, &signal),
+                Action::Note(_) => {}
                 Action::DrainedAll => self.drained[hub].0 += 1,
             }
         }
@@ -310,7 +337,7 @@ impl World {
     }
 
     /// Peers that read take what waits for them; then the Hub is told what it wants to know.
-    pub(super) fn flush(&mut self) {
+    pub fn flush(&mut self) {
         for index in 0..self.conns.len() {
             if self.conns[index].reading {
                 self.read(index, usize::MAX);
@@ -375,24 +402,28 @@ impl World {
                 Event::Received { conn, frame: ClientFrame::V1 { id: None, request } },
                 Event::Disconnected { conn, why: LeaveReason::Disconnected },
             ] {
-                self.hubs[hub].handle(self.now, event, &mut actions);
+                self.hubs[hub].handle(self.now, event, &mut actions).expect("it was issued");
             }
             assert!(actions.is_empty(), "late events did {actions:?}");
             assert_eq!(self.hubs[hub].stats(), before, "late events changed something");
         }
     }
 
-    /// Takes a free slot of a Hub's adapter for a connection.
-    pub(super) fn take_slot(&mut self, hub: usize, conn: usize) -> ConnId {
-        let slots = &mut self.slots[hub];
-        let at = slots.iter().position(|slot| slot.conn.is_none()).unwrap_or_else(|| {
+    /// Gives a Hub a connection and returns its id.
+    pub(super) fn attach(&mut self, hub: usize, index: usize, connect: Connect) -> ConnId {
+        let mut actions = Actions::new();
+        let id = self.hubs[hub].connect(self.now, connect, &mut actions);
+        let (slots, at) = (&mut self.slots[hub], id.slot as usize);
+        if at >= slots.len() {
+            assert_eq!(at, slots.len(), "the smallest free slot is taken");
             slots.push(Slot { generation: 0, conn: None });
-            slots.len() - 1
-        });
-        let slot = &mut slots[at];
-        slot.conn = Some(conn);
-        slot.generation += 1;
-        ConnId { slot: u32::try_from(at).expect("few"), generation: slot.generation }
+        }
+        assert!(slots[at].conn.is_none(), "{id:?} is in use");
+        slots[at] = Slot { generation: id.generation, conn: Some(index) };
+        self.conns[index].id = id;
+        self.perform(hub, actions);
+        self.flush();
+        id
     }
 
     fn forget_slot(&mut self, hub: usize, id: ConnId) {

@@ -1,6 +1,6 @@
 //! The budget of an address, as a plain model has it: what it lets through a Hub must not be more.
-use chat_proto::{ClientFrame, CloseCode, Dialect, ErrorCode, Limits, Request, ServerFrame};
-use chat_state::{Action, Actions, ConnId, Event, Mono, Recipients};
+use chat_proto::{ClientFrame, Dialect, ErrorCode, Limits, Request, ServerFrame};
+use chat_state::{Action, Actions, CloseReason, ConnId, Event, Mono, Recipients};
 
 /// What one address was let do on one Hub: a level that rises with each request and sinks with
 /// time, in ten-thousandths of a message.
@@ -44,7 +44,9 @@ pub(crate) fn was_refused(conn: ConnId, actions: &Actions) -> bool {
         Action::Send { to: Recipients::One(to), frame: ServerFrame::Error(error) } => {
             *to == conn && error.code == ErrorCode::RateLimited
         }
-        Action::Close { conn: closed, code } => *closed == conn && *code == CloseCode::RateLimited,
+        Action::Close { conn: closed, reason, .. } => {
+            *closed == conn && *reason == CloseReason::BudgetExceeded
+        }
         _ => false,
     })
 }

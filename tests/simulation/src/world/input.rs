@@ -5,7 +5,7 @@ use chat_proto::{
     BasicRequest, Decoder, Dialect, DisplayName, HistoryRange, Key, LeaveReason, Position, Request,
     RequestId, Resume, RoomName, Seq, SessionId,
 };
-use chat_state::{Event, Identity, Lost, Mono, Probe};
+use chat_state::{ConnId, Connect, Event, Identity, Lost, Mono, Probe};
 
 use super::check::{View, Want};
 use super::conn::{Conn, Link};
@@ -16,7 +16,6 @@ impl World {
     /// Lets a peer connect; returns its index.
     pub fn connect(&mut self, hub: usize, kind: Kind, name: &str) -> usize {
         let index = self.conns.len();
-        let id = self.take_slot(hub, index);
         let dialect = match kind {
             Kind::Basic | Kind::Upgrades => Dialect::Basic,
             Kind::V1 | Kind::Mute => Dialect::V1,
@@ -25,12 +24,12 @@ impl World {
             name: name.into(),
             root: index,
             hub,
-            id,
+            id: ConnId { slot: u32::MAX, generation: 0 },
             decoder: Decoder::new(dialect),
             link: Link::Open,
             outbox: std::collections::VecDeque::new(),
             bytes: 0,
-            reading: true,
+            reading: self.new_peers_read,
             congested: false,
             awaiting: false,
             paused: false,
@@ -42,7 +41,7 @@ impl World {
         let identity = Identity::Guest { name: Some(DisplayName::new(name).expect("a name")) };
         let session = SessionId::new(&format!("s{index}")).expect("a session id");
         let probe = Probe::Transport;
-        self.tell(hub, Event::Connected { conn: id, session, dialect, identity, probe, peer });
+        self.attach(hub, index, Connect { session, dialect, identity, probe, peer });
         if matches!(kind, Kind::V1 | Kind::Upgrades) {
             self.hello(index);
         }
@@ -52,7 +51,7 @@ impl World {
 
     fn hello(&mut self, index: usize) {
         let request =
-            Request::Hello { name: None, token: None, features: Vec::new(), resume: None };
+            Request::Hello { name: None, token: None, features: features(), resume: None };
         self.request(index, &request, Want::Welcome);
     }
 
@@ -77,7 +76,7 @@ impl World {
         let request = Request::Hello {
             name: None,
             token: None,
-            features: Vec::new(),
+            features: features(),
             resume: Some(Resume { session, attempt, rooms: rooms.clone() }.into()),
         };
         self.request(index, &request, Want::Resumed { rooms });
@@ -302,4 +301,9 @@ pub(super) fn room_name(n: u8) -> RoomName {
         _ => "attic",
     };
     RoomName::new(name).expect("a room's name")
+}
+
+/// The optional parts of the protocol that `chat.v1` peers ask for.
+fn features() -> Vec<String> {
+    vec!["typing".into()]
 }

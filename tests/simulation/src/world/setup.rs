@@ -1,5 +1,5 @@
 //! What a world is made of.
-use chat_proto::Limits;
+use chat_proto::{LimitValues, Limits};
 use chat_state::{Config, HubId, Peers, Times};
 
 /// How big the Hubs' limits are.
@@ -43,17 +43,17 @@ impl Preset {
     /// Never: they are within their bounds.
     #[must_use]
     pub fn limits(self) -> Limits {
-        let limits = match self {
-            Self::Default => Limits::default(),
-            Self::ShortRing => Limits {
+        let values = match self {
+            Self::Default => LimitValues::default(),
+            Self::ShortRing => LimitValues {
                 recent_entries: 2,
                 history: 3,
                 outbox_high_bytes: 1024,
                 members_listed: 3,
                 notice_members: 2,
-                ..Limits::default()
+                ..LimitValues::default()
             },
-            Self::Tiny => Limits {
+            Self::Tiny => LimitValues {
                 message_bytes: 200,
                 rooms: 2,
                 rooms_total: 2,
@@ -75,10 +75,9 @@ impl Preset {
                 room_drafts: 3,
                 typing_members: 2,
                 notice_members: 1,
-                ..Limits::default()
+                ..LimitValues::default()
             },
         };
-        limits.check().expect("within bounds");
-        limits
+        values.build().expect("within bounds")
     }
 }

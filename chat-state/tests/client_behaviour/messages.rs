@@ -1,4 +1,4 @@
-//! Messages on their way to the log.
+//! Messages from the outbox to the log.
 use chat_state::client::{Config, Event, Times};
 
 use crate::harness::{Test, message};
@@ -6,13 +6,13 @@ use crate::harness::{Test, message};
 const HI: &str = r#"{"type":"message","room":"lobby","key":"k1","content":"hi"}"#;
 const TWO: &str = r#"{"type":"message","room":"lobby","key":"k2","content":"two"}"#;
 
-/// One's own message as the server shows it.
+/// Makes a message of this client as the server delivers it.
 fn own(seq: u64, user: &str, key: &str) -> String {
     message("lobby", seq, user, &format!(r#","key":"{key}""#))
 }
 
 #[test]
-fn an_own_entry_is_as_good_as_its_ack() {
+fn an_own_entry_settles_its_message() {
     let mut test = Test::in_lobby(Config::default());
     assert_eq!(test.send("lobby", 1, "hi"), [HI]);
     let first = test.last;
@@ -24,7 +24,7 @@ fn an_own_entry_is_as_good_as_its_ack() {
 }
 
 #[test]
-fn the_entry_of_another_user_with_the_same_key_is_no_ack() {
+fn an_entry_of_another_user_with_the_same_key_settles_nothing() {
     let mut test = Test::in_lobby(Config::default());
     test.send("lobby", 1, "hi");
     assert_eq!(test.server(&own(3, "u_bob", "k1")), ["lobby 3: c3"]);
@@ -32,7 +32,7 @@ fn the_entry_of_another_user_with_the_same_key_is_no_ack() {
 }
 
 #[test]
-fn an_entry_with_the_key_of_a_message_that_was_not_sent_is_no_ack() {
+fn an_entry_with_the_key_of_an_unsent_message_settles_nothing() {
     let mut test = Test::in_lobby(Config::default());
     test.send("lobby", 1, "hi");
     test.send("lobby", 2, "two");
@@ -40,35 +40,7 @@ fn an_entry_with_the_key_of_a_message_that_was_not_sent_is_no_ack() {
 }
 
 #[test]
-fn another_user_looks_for_its_message_before_it_repeats_it() {
-    // Found: what was missed has it.
-    let mut test = Test::in_lobby(Config::default());
-    test.send("lobby", 1, "hi");
-    test.again();
-    let got = test.recovered("u_ada2", 4);
-    assert_eq!(got, ["online", "welcome u_ada2", "joined lobby e1 recovered"]);
-    assert_eq!(test.server(&message("lobby", 3, "u_bob", "")), ["lobby 3: c3"]);
-    assert_eq!(test.server(&own(4, "u_ada", "k1")), ["lobby 4: c4", "#1: acked 4"]);
-    // Not found: it is sent again once all is there.
-    let mut test = Test::in_lobby(Config::default());
-    test.send("lobby", 1, "hi");
-    test.again();
-    test.recovered("u_ada2", 4);
-    assert_eq!(test.server(&message("lobby", 3, "u_bob", "")), ["lobby 3: c3"]);
-    assert_eq!(test.server(&message("lobby", 4, "u_bob", "")), ["lobby 4: c4", HI]);
-}
-
-#[test]
-fn the_same_user_repeats_its_message_at_once() {
-    let mut test = Test::in_lobby(Config::default());
-    test.send("lobby", 1, "hi");
-    test.again();
-    let got = test.recovered("u_ada", 4);
-    assert_eq!(got, ["online", "welcome u_ada", "joined lobby e1 recovered", HI]);
-}
-
-#[test]
-fn what_the_server_would_not_take_is_refused_without_asking() {
+fn a_message_that_is_too_large_is_refused_without_sending_it() {
     let mut test = Test::new(Config::default());
     test.handle(Event::Start);
     test.opened();
@@ -79,10 +51,10 @@ fn what_the_server_would_not_take_is_refused_without_asking() {
     assert_eq!(test.send("lobby", 2, &"x".repeat(200)).len(), 1);
     let id = test.last;
     assert_eq!(test.ack(id, 1), ["#2: acked 1"]);
-    // Escaped, it takes six times the bytes.
+    // An escaped byte takes six bytes.
     assert_eq!(test.send("lobby", 3, &"\u{1}".repeat(50)), ["#3: refused: too_large"]);
     assert_eq!(test.send("lobby", 4, &"\u{1}".repeat(20)).len(), 1);
-    // What is sent leaves room for its id, and no more than that.
+    // A frame leaves room for its id, and no more than that.
     let mut longest = 0;
     for n in 0..100 {
         let id = test.last;
@@ -96,7 +68,7 @@ fn what_the_server_would_not_take_is_refused_without_asking() {
 }
 
 #[test]
-fn the_outbox_has_its_limits() {
+fn the_outbox_is_limited_in_messages_and_bytes() {
     let mut test =
         Test::in_lobby(Config { outbox_entries: 3, outbox_bytes: 10, ..Config::default() });
     assert_eq!(
@@ -114,7 +86,7 @@ fn the_outbox_has_its_limits() {
 }
 
 #[test]
-fn a_window_of_two_has_two_in_flight() {
+fn a_window_of_two_allows_two_messages_in_flight() {
     let mut test = Test::in_lobby(Config { window: 2, ..Config::default() });
     assert_eq!(test.send("lobby", 1, "hi"), [HI]);
     let first = test.last;
@@ -126,30 +98,7 @@ fn a_window_of_two_has_two_in_flight() {
 }
 
 #[test]
-fn a_message_expires_by_the_wall_clock_too() {
-    let mut test = Test::in_lobby(Config::default());
-    test.closed(Some(4300));
-    test.send("lobby", 1, "hi");
-    // A device that sleeps: the one clock stands still.
-    test.now.wall.0 += 86_399_999;
-    assert!(test.handle(Event::Wake).is_empty());
-    test.now.wall.0 += 1;
-    assert_eq!(test.handle(Event::Wake), ["#1: expired"]);
-    assert_eq!(test.client.poll_timeout(), None);
-}
-
-#[test]
-fn a_wall_clock_that_is_set_back_does_not_keep_a_message_for_ever() {
-    let mut test = Test::in_lobby(Config::default());
-    test.closed(Some(4300));
-    test.send("lobby", 1, "hi");
-    test.now.wall.0 -= 3_600_000;
-    assert!(test.pass(86_399_999).is_empty());
-    assert_eq!(test.pass(1), ["#1: expired"]);
-}
-
-#[test]
-fn the_budget_is_one_for_all_rooms() {
+fn rate_limited_applies_to_all_rooms() {
     let mut test = Test::in_lobby(Config::default());
     test.join("den");
     test.joined("den", "e2", 0, &[]);
@@ -159,14 +108,14 @@ fn the_budget_is_one_for_all_rooms() {
     assert!(test.error(id, "rate_limited", more).is_empty());
     assert!(test.send("den", 2, "two").is_empty());
     assert!(test.join("salon").is_empty());
-    // A sign of life is not asked for by the application.
+    // The answer to a ping is not a request of the application.
     assert_eq!(test.server(r#"{"type":"ping"}"#), [r#"{"type":"pong"}"#]);
     assert!(test.pass(1199).is_empty());
     assert_eq!(test.pass(1).len(), 3);
 }
 
 #[test]
-fn a_session_that_is_never_a_member_does_not_ask_for_ever() {
+fn a_message_is_refused_after_repeated_not_member_errors() {
     let mut test = Test::in_lobby(Config::default());
     test.send("lobby", 1, "hi");
     for _ in 0..4 {
@@ -182,7 +131,7 @@ fn a_session_that_is_never_a_member_does_not_ask_for_ever() {
 }
 
 #[test]
-fn an_ack_without_a_place_is_none() {
+fn an_ack_without_a_seq_is_ignored() {
     let times = Times { request_ms: 3000, ..Times::default() };
     let mut test = Test::in_lobby(Config { times, ..Config::default() });
     test.send("lobby", 1, "hi");
@@ -192,7 +141,7 @@ fn an_ack_without_a_place_is_none() {
 }
 
 #[test]
-fn an_ack_of_a_link_that_is_gone_settles_nothing() {
+fn an_ack_of_an_earlier_link_settles_nothing() {
     let mut test = Test::in_lobby(Config::default());
     test.send("lobby", 1, "hi");
     let (link, id) = (test.link, test.last);
@@ -205,18 +154,7 @@ fn an_ack_of_a_link_that_is_gone_settles_nothing() {
 }
 
 #[test]
-fn a_message_expires_by_the_steady_clock_long_after_the_other_was_set_back() {
-    let mut test = Test::in_lobby(Config::default());
-    test.closed(Some(4300));
-    test.send("lobby", 1, "hi");
-    // A device that was busy with something else: the Client is called too late.
-    test.now.wall.0 -= 3_600_000;
-    test.now.mono = test.now.mono.plus(86_400_001);
-    assert_eq!(test.handle(Event::Wake), ["#1: expired"]);
-}
-
-#[test]
-fn a_message_that_had_to_wait_is_refused_without_doubt() {
+fn a_message_that_was_rate_limited_before_is_refused_without_doubt() {
     let mut test = Test::in_lobby(Config::default());
     test.send("lobby", 1, "hi");
     let id = test.last;
@@ -228,7 +166,7 @@ fn a_message_that_had_to_wait_is_refused_without_doubt() {
 }
 
 #[test]
-fn a_session_that_is_not_a_member_again_waits_before_it_joins() {
+fn a_second_not_member_error_delays_the_join() {
     let mut test = Test::in_lobby(Config::default());
     test.send("lobby", 1, "hi");
     for waits in [false, true] {
@@ -237,5 +175,26 @@ fn a_session_that_is_not_a_member_again_waits_before_it_joins() {
         assert_eq!(got.is_empty(), waits, "{got:?}");
         test.pass(500);
         test.joined("lobby", "e1", 2, &[]);
+    }
+}
+
+#[test]
+fn a_message_that_the_log_did_not_confirm_is_repeated_with_back_off() {
+    for code in ["log_unavailable", "unknown_outcome"] {
+        let mut test = Test::in_lobby(Config::default());
+        test.send("lobby", 1, "hi");
+        // The upper bound doubles from 500 ms to 30 s. The harness draws half of it.
+        for delay in [250, 500, 1000, 2000, 4000, 8000, 15_000, 15_000] {
+            let id = test.last;
+            assert!(test.error(id, code, r#","retryable":true"#).is_empty());
+            test.server(r#"{"type":"ping"}"#);
+            assert!(test.pass(delay - 1).is_empty(), "{code} before {delay} ms");
+            assert_eq!(test.pass(1), [HI], "{code} after {delay} ms");
+        }
+        // A time that the server names replaces the delay.
+        let id = test.last;
+        test.error(id, code, r#","retryable":true,"retry_after_ms":1234"#);
+        assert!(test.pass(1233).is_empty());
+        assert_eq!(test.pass(1), [HI]);
     }
 }

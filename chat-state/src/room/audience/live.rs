@@ -1,85 +1,86 @@
-//! Those in a room who get every entry as it comes, and how they are listed.
+//! The live members, and the list of the first of them.
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use chat_proto::Member;
 
 use crate::ids::ConnId;
-use crate::roster::Roster;
+use crate::room::Roster;
 
-/// The live members of a room, with the list of the first of them: made member by member, and
-/// shared by all who ask for it, so that a join costs no more in a large room than in a small one.
+/// The live members of a room, with the list of the first of them.
+///
+/// The list is kept up to date member by member and is shared with everybody who is sent it, so
+/// that a join costs the same at every room size.
 #[derive(Debug)]
-pub(crate) struct Live {
+pub(super) struct Live {
     roster: Roster,
-    /// The first members of the roster, in its order: all, or `listed_max`. Any other number says
-    /// that the list is to be made anew.
+    /// The first members of the roster, in its order.
     listed: Arc<Vec<Member>>,
     listed_max: usize,
 }
 
 impl Live {
-    pub(crate) fn new(listed_max: usize) -> Self {
+    pub(super) fn new(listed_max: usize) -> Self {
         Self { roster: Roster::default(), listed: Arc::default(), listed_max }
     }
 
-    /// Returns who gets what is sent to the room as it is.
-    pub(crate) fn roster(&self) -> &Roster {
+    /// Returns a snapshot of the connections.
+    pub(super) fn roster(&self) -> &Roster {
         &self.roster
     }
 
-    pub(crate) fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.roster.len()
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.roster.is_empty()
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = ConnId> + '_ {
+    pub(super) fn iter(&self) -> impl Iterator<Item = ConnId> + '_ {
         self.roster.iter()
     }
 
-    /// Returns the first members, if the list is known and this is how many are wanted.
-    pub(crate) fn listed(&self, listed_max: usize) -> Option<&Arc<Vec<Member>>> {
-        let whole = self.listed.len() == self.len().min(listed_max);
-        (listed_max == self.listed_max && whole).then_some(&self.listed)
+    /// Returns the first members, if the list is kept for this many.
+    pub(super) fn listed(&self, listed_max: usize) -> Option<&Arc<Vec<Member>>> {
+        (listed_max == self.listed_max).then_some(&self.listed)
     }
 
-    /// Sets how many are listed, and lists them.
-    pub(crate) fn relist(&mut self, listed_max: usize, member: impl Fn(ConnId) -> Option<Member>) {
+    /// Sets how many members are listed, and lists them.
+    pub(super) fn relist(&mut self, listed_max: usize, member: impl Fn(ConnId) -> Member) {
         self.listed_max = listed_max;
-        let listed = self.roster.iter().take(listed_max).map_while(member);
+        let listed = self.roster.iter().take(listed_max).map(member);
         self.listed = Arc::new(listed.collect());
     }
 
-    /// Adds one at the end and returns its place.
-    pub(crate) fn push(&mut self, conn: ConnId, member: impl FnOnce() -> Member) -> usize {
+    /// Adds a member at the end and returns its place.
+    pub(super) fn push(&mut self, conn: ConnId, member: impl FnOnce() -> Member) -> usize {
         if self.listed.len() == self.len() && self.len() < self.listed_max {
             Arc::make_mut(&mut self.listed).push(member());
         }
         self.roster.push(conn)
     }
 
-    /// Removes the one at a place; the last one takes the place and is returned if it moved.
+    /// Removes the member at a place. The last one takes the place, and is returned if it moved.
     ///
     /// # Panics
-    /// When there is nobody at the place.
-    pub(crate) fn swap_remove(
+    /// Panics if nobody is at the place.
+    pub(super) fn swap_remove(
         &mut self,
         place: usize,
-        member: impl FnOnce(ConnId) -> Option<Member>,
+        member: impl FnOnce(ConnId) -> Member,
     ) -> Option<ConnId> {
         let all = self.listed.len() == self.len();
         let moved = self.roster.swap_remove(place);
         if place < self.listed.len() {
             let listed = Arc::make_mut(&mut self.listed);
-            if all {
-                listed.swap_remove(place);
-            } else if let Some(member) = moved.and_then(member) {
-                listed[place] = member;
-            } else {
-                listed.clear();
+            match moved {
+                // The last member is listed as well.
+                _ if all => {
+                    listed.swap_remove(place);
+                }
+                Some(moved) => listed[place] = member(moved),
+                None => unreachable!("the last member is listed only if all are"),
             }
         }
         moved
@@ -110,14 +111,15 @@ mod tests {
                     let conn = ConnId { slot, generation: 0 };
                     live.push(conn, || member(conn));
                 } else if step < 7 {
-                    live.swap_remove(usize::from(n) % live.len(), |conn| Some(member(conn)));
+                    live.swap_remove(usize::from(n) % live.len(), member);
                 } else {
                     most = usize::from(n % 12);
-                    live.relist(most, |conn| Some(member(conn)));
+                    live.relist(most, member);
                 }
                 let wanted: Vec<_> = live.iter().take(most).map(member).collect();
                 let listed = live.listed(most).cloned();
                 prop_assert_eq!(listed.as_deref(), Some(&wanted));
+                prop_assert_eq!(live.listed(most + 1), None);
                 if n % 2 == 0 {
                     shared.extend(listed.map(|listed| (listed, wanted)));
                 }

@@ -1,18 +1,18 @@
 //! One room on one Hub.
-use alloc::boxed::Box;
+pub(crate) mod audience;
+mod roster;
+
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::Bound;
 
-use chat_proto::{Entry, Epoch, LeaveReason, Member, RequestId, RoomName, Seq};
+use chat_proto::{Entry, Epoch, RequestId, RoomName, Seq};
 
-use crate::crowd::Crowd;
-use crate::ids::{ConnId, MemberId, Token};
-use crate::live::Live;
+use self::audience::{Audience, Visibility};
+pub use self::roster::Roster;
+use crate::ids::{ConnId, Token};
 use crate::log::Draft;
-use crate::peers::PeerSlot;
-use crate::presence::RemoteRoster;
 use crate::recent::Recent;
 
 /// A room in the Hub's table; a stale id hits nothing.
@@ -27,16 +27,11 @@ pub(crate) struct RoomId {
 pub(crate) struct Room {
     pub(crate) name: RoomName,
     pub(crate) log: LogState,
-    /// Connections that get every entry as it comes.
-    pub(crate) live: Live,
-    /// Members that are behind, and those that join again.
-    pub(crate) lagging: BTreeSet<ConnId>,
+    pub(crate) audience: Audience,
     /// Sessions that have asked to join and are no members yet.
     pub(crate) joining: BTreeSet<ConnId>,
     /// Those of them that wait for the log to say where it ends.
     pub(crate) ahead: BTreeSet<ConnId>,
-    /// Members that have lost their connection a moment ago.
-    pub(crate) away: BTreeMap<MemberId, Member>,
     pub(crate) recent: Recent,
     /// Entries beyond the cursor that wait for those before them.
     pub(crate) held: BTreeMap<Seq, Arc<Entry>>,
@@ -56,26 +51,6 @@ pub(crate) struct Room {
     unanswered: Vec<(ConnId, u32)>,
     /// Connections that are not read until fewer drafts wait.
     pub(crate) stalled: BTreeSet<ConnId>,
-    /// The other Hubs' parts of the roster.
-    pub(crate) remote: BTreeMap<PeerSlot, RemoteRoster>,
-    /// Members that have left while the log has yet to answer what they said: a farewell comes
-    /// before the notice of the leave. At most one for each draft on its way.
-    pub(crate) departing: Vec<Departure>,
-    /// Comings and goings that are yet to be told, and for which a timer is armed.
-    pub(crate) crowd: Option<Box<Crowd>>,
-    /// How many members those who are live were told of.
-    pub(crate) told: u64,
-    /// Members that lag and were not told of some.
-    pub(crate) untold_of: BTreeSet<ConnId>,
-}
-
-/// A leave that others are yet to be told of.
-#[derive(Debug)]
-pub(crate) struct Departure {
-    pub(crate) conn: ConnId,
-    pub(crate) id: MemberId,
-    pub(crate) member: Member,
-    pub(crate) reason: LeaveReason,
 }
 
 /// Where the Hub stands in the room's log.
@@ -141,15 +116,16 @@ pub(crate) struct InFlight {
 }
 
 impl Room {
-    pub(crate) fn new(name: RoomName, listed_max: usize) -> Self {
+    /// Makes a room that nobody is in.
+    pub(crate) fn new(name: RoomName, listed: usize) -> Self {
+        // The sessions in an inbox are all of one user.
+        let visibility = if name.is_inbox() { Visibility::Hidden } else { Visibility::Shown };
         Self {
             name,
             log: LogState::Opening,
-            live: Live::new(listed_max),
-            lagging: BTreeSet::new(),
+            audience: Audience::new(visibility, listed),
             joining: BTreeSet::new(),
             ahead: BTreeSet::new(),
-            away: BTreeMap::new(),
             recent: Recent::default(),
             held: BTreeMap::new(),
             known: Seq::ZERO,
@@ -161,11 +137,6 @@ impl Room {
             in_flight: None,
             unanswered: Vec::new(),
             stalled: BTreeSet::new(),
-            remote: BTreeMap::new(),
-            departing: Vec::new(),
-            crowd: None,
-            told: 0,
-            untold_of: BTreeSet::new(),
         }
     }
 
@@ -177,8 +148,8 @@ impl Room {
         }
     }
 
-    /// Tells whether its members see each other. The sessions in an inbox are all of one user, so
-    /// there is nobody to be told of them, here or by other Hubs.
+    /// Returns whether the members see each other. The sessions in an inbox are all of one user, so
+    /// nobody is told of them, here or on other Hubs.
     pub(crate) fn has_roster(&self) -> bool {
         !self.name.is_inbox()
     }
@@ -187,36 +158,9 @@ impl Room {
         matches!(self.log, LogState::Open { .. })
     }
 
-    /// Returns this Hub's members: those who have joined, and whose leave was not told yet.
-    pub(crate) fn members_here(&self) -> u64 {
-        (self.live.len() + self.lagging.len() + self.away.len() + self.departing.len()) as u64
-    }
-
-    /// Returns the members on all Hubs, as far as they are known here.
-    pub(crate) fn members(&self) -> u64 {
-        self.members_here() + self.members_elsewhere()
-    }
-
-    /// Returns the members on other Hubs, as far as they are known here.
-    pub(crate) fn members_elsewhere(&self) -> u64 {
-        self.remote.values().map(|part| part.count).sum()
-    }
-
-    /// Returns how many places are taken here, by members and by those on their way.
+    /// Returns how many places are taken here, by members and by sessions that are joining.
     pub(crate) fn taken(&self) -> usize {
-        self.live.len() + self.lagging.len() + self.joining.len() + self.away.len()
-    }
-
-    /// Tells whether another Hub than this one says that it has the member.
-    pub(crate) fn is_elsewhere(&self, id: MemberId, but: Option<PeerSlot>) -> bool {
-        let mut parts = self.remote.iter().filter(|(slot, _)| Some(**slot) != but);
-        parts.any(|(_, part)| part.members.contains_key(&id))
-    }
-
-    /// A member is here, or on another Hub: peers that shut down have it no more.
-    pub(crate) fn has_moved_here(&mut self, id: MemberId, shuts_down: impl Fn(PeerSlot) -> bool) {
-        let parts = self.remote.iter_mut().filter(|(slot, _)| shuts_down(**slot));
-        parts.for_each(|(_, part)| part.went(id));
+        self.audience.taken() + self.joining.len()
     }
 
     /// Drops what signals said while the room was being opened.
@@ -260,19 +204,21 @@ impl Room {
         self.place_of_unanswered(conn).is_ok()
     }
 
+    /// Returns the connections whose drafts the log has yet to answer, in order.
+    pub(crate) fn unanswered(&self) -> Vec<ConnId> {
+        self.unanswered.iter().map(|(conn, _)| *conn).collect()
+    }
+
     fn place_of_unanswered(&self, conn: ConnId) -> Result<usize, usize> {
         self.unanswered.binary_search_by_key(&conn, |(conn, _)| *conn)
     }
 
     /// Tells whether nobody needs the room: no member, no draft on its way, nothing to be told.
     pub(crate) fn is_idle(&self) -> bool {
-        self.live.is_empty()
-            && self.lagging.is_empty()
+        self.audience.is_empty()
             && self.joining.is_empty()
-            && self.away.is_empty()
             && self.drafts.is_empty()
             && self.in_flight.is_none()
-            && self.departing.is_empty()
             && !self.untold
     }
 }

@@ -1,4 +1,4 @@
-//! Being in rooms, and not being in them.
+//! Joining and leaving rooms.
 use chat_state::client::{Config, Times};
 
 use crate::harness::{Test, message};
@@ -12,7 +12,7 @@ fn left(test: &mut Test) -> Vec<String> {
 }
 
 #[test]
-fn a_room_that_is_left_while_it_is_joined_is_left_after_that() {
+fn a_leave_during_a_join_follows_after_the_join() {
     let mut test = Test::online(Config::default());
     assert_eq!(test.join("lobby"), [JOIN]);
     assert!(test.leave("lobby").is_empty());
@@ -23,14 +23,14 @@ fn a_room_that_is_left_while_it_is_joined_is_left_after_that() {
 }
 
 #[test]
-fn a_room_that_is_left_while_it_is_resumed_is_left_after_that() {
+fn a_leave_during_a_resume_follows_after_the_resume() {
     let mut test = Test::in_lobby(Config::default());
     test.again();
     assert!(test.leave("lobby").is_empty());
     let got = test.recovered("u_ada", 2);
     assert_eq!(got, ["online", "welcome u_ada", "joined lobby e1 recovered", LEAVE]);
     assert_eq!(left(&mut test), ["left lobby: Asked"]);
-    // Where it was not recovered there is nothing to leave.
+    // A room that was not recovered needs no leave.
     let mut test = Test::in_lobby(Config::default());
     test.again();
     test.leave("lobby");
@@ -40,17 +40,17 @@ fn a_room_that_is_left_while_it_is_resumed_is_left_after_that() {
 }
 
 #[test]
-fn leaving_and_joining_begins_anew() {
+fn a_join_after_a_leave_starts_anew() {
     let mut test = Test::in_lobby(Config::default());
     assert_eq!(test.leave("lobby"), [LEAVE]);
     assert!(test.join("lobby").is_empty());
-    // Said for the time after the join.
+    // The message is for the time after the join.
     assert!(test.send("lobby", 1, "hi").is_empty());
     assert_eq!(left(&mut test), ["left lobby: Asked", JOIN]);
     let got = test.joined("lobby", "e1", 2, &[2]);
     assert_eq!(got[..2], ["joined lobby e1 fresh", "lobby 2: c2"]);
     assert!(got[2].contains("k1"));
-    // Once more, without anything to say, and without a connection.
+    // The same without a message and without a connection.
     let id = test.last;
     test.ack(id, 3);
     test.closed(None);
@@ -61,7 +61,7 @@ fn leaving_and_joining_begins_anew() {
 }
 
 #[test]
-fn a_leave_or_join_that_is_not_answered_is_repeated() {
+fn an_unanswered_join_or_leave_is_repeated() {
     let times = Times { request_ms: 3000, ..Times::default() };
     let mut test = Test::online(Config { times, ..Config::default() });
     assert_eq!(test.join("lobby"), [JOIN]);
@@ -75,7 +75,7 @@ fn a_leave_or_join_that_is_not_answered_is_repeated() {
 }
 
 #[test]
-fn whoever_may_not_leave_is_out() {
+fn a_refused_leave_ends_the_membership() {
     let mut test = Test::in_lobby(Config::default());
     test.leave("lobby");
     let id = test.last;
@@ -84,13 +84,13 @@ fn whoever_may_not_leave_is_out() {
 }
 
 #[test]
-fn a_room_that_was_not_joined_is_left_at_once() {
+fn a_leave_of_a_room_that_was_not_joined_succeeds_at_once() {
     let mut test = Test::online(Config::default());
     assert_eq!(test.leave("lobby"), ["left lobby: Asked"]);
 }
 
 #[test]
-fn there_are_only_so_many_rooms() {
+fn the_number_of_rooms_is_limited() {
     let mut test = Test::new(Config { rooms: 1, ..Config::default() });
     assert!(test.join("lobby").is_empty());
     assert!(test.join("LOBBY").is_empty());
@@ -98,7 +98,7 @@ fn there_are_only_so_many_rooms() {
 }
 
 #[test]
-fn who_is_there_is_told_of_rooms_that_one_is_in() {
+fn notices_about_members_are_delivered_for_joined_rooms_only() {
     let mut test = Test::in_lobby(Config::default());
     for room in ["lobby", "den"] {
         let head = format!(r#""room":"{room}","user":"u_bob","username":"Bob""#);
@@ -106,11 +106,11 @@ fn who_is_there_is_told_of_rooms_that_one_is_in() {
             if room == "lobby" { vec![format!("lobby: {line}")] } else { Vec::new() }
         };
         let came = format!(r#"{{"type":"join",{head}}}"#);
-        assert_eq!(test.server(&came), expected("u_bob came"));
+        assert_eq!(test.server(&came), expected("u_bob joined"));
         let types = format!(r#"{{"type":"typing",{head},"active":true}}"#);
         assert_eq!(test.server(&types), expected("u_bob types: true"));
         let went = format!(r#"{{"type":"leave",{head},"reason":"timed_out"}}"#);
-        assert_eq!(test.server(&went), expected("u_bob went: TimedOut"));
+        assert_eq!(test.server(&went), expected("u_bob left: TimedOut"));
         let view = format!(r#"{{"type":"members","room":"{room}","count":7,"members":[]}}"#);
         assert_eq!(test.server(&view), expected("7 members"));
         let count = format!(r#"{{"type":"presence","room":"{room}","count":900}}"#);
@@ -119,7 +119,7 @@ fn who_is_there_is_told_of_rooms_that_one_is_in() {
 }
 
 #[test]
-fn a_room_keeps_the_spelling_of_the_server() {
+fn the_application_gets_the_spelling_of_the_server() {
     let mut test = Test::online(Config::default());
     test.join("LOBBY");
     assert_eq!(test.joined("lobby", "e1", 0, &[]), ["joined lobby e1 fresh"]);
@@ -128,7 +128,7 @@ fn a_room_keeps_the_spelling_of_the_server() {
 }
 
 #[test]
-fn a_room_is_not_recovered_with_another_log() {
+fn a_recovery_with_another_epoch_is_not_trusted() {
     let mut test = Test::in_lobby(Config::default());
     test.again();
     let rooms = r#""lobby":{"recovered":true,"epoch":"e2","head":9}"#;
@@ -137,7 +137,7 @@ fn a_room_is_not_recovered_with_another_log() {
 }
 
 #[test]
-fn an_answer_about_another_room_is_none() {
+fn a_reply_about_another_room_is_ignored() {
     let mut test = Test::online(Config::default());
     test.join("lobby");
     assert!(test.joined("den", "e1", 0, &[]).is_empty());
@@ -145,7 +145,7 @@ fn an_answer_about_another_room_is_none() {
 }
 
 #[test]
-fn a_room_that_was_never_entered_is_not_left() {
+fn a_room_that_was_never_joined_needs_no_leave() {
     let mut test = Test::online(Config::default());
     test.join("lobby");
     let id = test.last;

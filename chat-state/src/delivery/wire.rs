@@ -1,0 +1,81 @@
+//! Estimates of how many bytes something takes on the wire as JSON.
+use chat_proto::{Body, Entry};
+
+/// Bytes of an entry's fields besides its content: names, identifiers and punctuation.
+const ENTRY_FIELDS: u32 = 200;
+
+/// Bytes of one member in a list.
+const MEMBER: u32 = 100;
+
+/// Bytes of one room in a list of rooms.
+const ROOM: u32 = 100;
+
+/// Bytes of a frame besides the entries, members or rooms that it lists.
+const FRAME: u32 = 200;
+
+/// Returns the bytes of an entry as a frame of its own.
+pub(crate) fn entry(entry: &Entry) -> u32 {
+    let Body::Message { content, .. } = &entry.body else { return ENTRY_FIELDS };
+    escaped(content).saturating_add(ENTRY_FIELDS)
+}
+
+/// Returns the bytes of a frame that lists `count` members.
+pub(crate) fn members(count: usize) -> u32 {
+    list(count, MEMBER)
+}
+
+/// Returns the bytes of a frame that lists `count` rooms.
+pub(crate) fn rooms(count: usize) -> u32 {
+    list(count, ROOM)
+}
+
+/// Returns how many entries without content fit into this many bytes.
+pub(crate) fn entries_within(bytes: u32) -> u32 {
+    bytes / ENTRY_FIELDS
+}
+
+fn list(count: usize, each: u32) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX).saturating_mul(each).saturating_add(FRAME)
+}
+
+/// Returns the bytes of a text as a JSON string (RFC 8259, section 7), at most.
+fn escaped(text: &str) -> u32 {
+    let bytes: usize = text
+        .bytes()
+        .map(|byte| match byte {
+            0..0x20 => 6,
+            b'"' | b'\\' => 2,
+            _ => 1,
+        })
+        .sum();
+    u32::try_from(bytes).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::sync::Arc;
+    use chat_proto::{DisplayName, RoomName, Seq, ServerFrame, Timestamp, UserId};
+
+    fn entry_of(content: &str) -> Entry {
+        let room = RoomName::new("lobby").unwrap();
+        let user = UserId::new("ada").unwrap();
+        let name = DisplayName::new("Ada").unwrap();
+        let body = Body::Message { content: content.into(), reply_to: None };
+        let place = (room, Seq::ZERO.next(), Timestamp(1_700_000_000_000));
+        Entry::new(place, (user, name), None, body)
+    }
+
+    #[test]
+    fn an_entry_is_never_longer_than_its_estimate() {
+        for content in ["", "hi", "\u{1}\u{2}\n", "\"\\\"", "\u{e9}\u{1f600}"] {
+            for repeat in [1, 500] {
+                let made = entry_of(&content.repeat(repeat));
+                let estimate = entry(&made) as usize;
+                let frame = ServerFrame::Entry(Arc::new(made));
+                let encoded = frame.encode(chat_proto::Dialect::V1).expect("an entry is a frame");
+                assert!(encoded.as_str().len() <= estimate, "{content:?} takes {estimate}");
+            }
+        }
+    }
+}
