@@ -330,6 +330,7 @@ fn members_that_left_while_signals_were_lost_are_no_ghosts() {
          b: joined den at 0 with 1(b)
          b: [den] members 2(b,a)
          a: members 2(a,b)
+         a: [den] members 1(a)
          a: members 1(a)",
     );
 }

@@ -25,7 +25,7 @@ mod tests;
 
 use alloc::vec::Vec;
 
-use chat_proto::{Epoch, Seq};
+use chat_proto::{Epoch, Position, Seq};
 
 use self::appends::Appends;
 pub(crate) use self::effect::{
@@ -118,6 +118,12 @@ impl<T> Tail<T> {
             Log::Opening(_) => Seq::ZERO,
             Log::Open(open) => open.cursor,
         }
+    }
+
+    /// Returns the newest place that is known to be taken, or `None` while the log is being opened.
+    pub(crate) fn known(&self) -> Option<Position> {
+        let Ends { epoch, cursor, .. } = self.ends()?;
+        Some(Position { epoch: epoch.clone(), seq: self.known.max(cursor) })
     }
 
     /// Returns the newest entries; they end at the cursor.

@@ -17,7 +17,7 @@
 use std::collections::BTreeMap;
 
 use chat_proto::{HistoryRange, Key, LeaveReason, Request, RoomName, Seq};
-use chat_state::Event;
+use chat_state::{Event, Lost};
 
 use super::broker::BrokerMood;
 use super::check::Want;
@@ -69,7 +69,7 @@ impl Teller {
             "broker" => self.broker(&words),
             "lost" => {
                 let hub = usize::try_from(number(1)).expect("few");
-                self.world.tell(hub, Event::SignalsLost);
+                self.world.tell(hub, Event::SignalsLost(Lost::All));
             }
             "wait" => self.world.pass(number(1)),
             "drain" => self.world.drain(usize::try_from(number(1)).expect("few"), number(2)),
