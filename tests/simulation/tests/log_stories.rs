@@ -75,7 +75,7 @@ fn a_position_above_the_head_of_a_hub_is_decided_by_the_head_of_the_log() {
     story_with(
         two_hubs(),
         "v1 a on 1\n v1 b on 1\n v1 c on 1\n v1 x\n a joins den\n b joins den\n c joins den
-         x joins den\n broker drops\n a says den one\n b cut\n c cut\n d resumes b
+         x joins den\n broker drops\n a says den one\n b cut\n c cut\n claim den 5\n d resumes b
          e resumes c from den 2\n wait 20",
         "a: welcome a
          b: welcome b
