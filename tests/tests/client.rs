@@ -129,7 +129,7 @@ async fn a_visit(client: Client, mut events: Events) {
     });
     assert_eq!(left.await, LeftReason::Asked);
     let stats = client.stats().await.expect("it lives");
-    assert_eq!((stats.rooms, stats.outbox_entries, stats.asks, stats.held), (0, 0, 0, 0));
+    assert_eq!((stats.rooms, stats.outbox_entries, stats.queries, stats.buffered), (0, 0, 0, 0));
     let other = client.clone();
     within("the close", client.close()).await;
     assert_eq!(other.send(&room, "late").await, Err(Error::Stopped));

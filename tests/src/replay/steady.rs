@@ -120,7 +120,7 @@ pub async fn replay_steadily(
     check(&sends, &runs, &log).unwrap_or_else(|violation| panic!("{violation}"));
     for client in clients.iter().flatten() {
         let stats = client.stats().await.expect("it lives");
-        let rest = (stats.outbox_entries, stats.outbox_bytes, stats.held, stats.asks);
+        let rest = (stats.outbox_entries, stats.outbox_bytes, stats.buffered, stats.queries);
         assert_eq!(rest, (0, 0, 0, 0), "{stats:?}");
     }
     board.0.borrow().figures
