@@ -68,7 +68,6 @@ use self::questions::Questions;
 pub(crate) use self::resume::Resuming;
 use self::sessions::{Holder, Sessions};
 use self::tail::Effects;
-pub(crate) use self::tail::Ticket;
 use self::tally::Tally;
 
 /// What a Hub asks for, first in, first out.

@@ -4,6 +4,7 @@ mod index;
 pub(crate) mod policy;
 mod roster;
 pub(crate) mod tail;
+mod ticket;
 
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
@@ -15,7 +16,7 @@ use self::index::NameIndex;
 use self::policy::RoomPolicy;
 pub use self::roster::Roster;
 use self::tail::Tail;
-use crate::hub::Ticket;
+pub(crate) use self::ticket::Ticket;
 use crate::ids::{ConnId, Mono, Token};
 
 /// A room in the Hub's table; a stale id hits nothing.
