@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 
 use serde::Serialize;
 
-use crate::names::RoomName;
+use crate::room_name::RoomName;
 
 /// A request of a `basic` client.
 #[derive(Clone, Debug, PartialEq, Eq)]

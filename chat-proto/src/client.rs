@@ -1,4 +1,4 @@
-//! What a client asks for.
+//! The requests of a client.
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::string::String;
@@ -9,8 +9,9 @@ use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
 use crate::basic::BasicRequest;
-use crate::names::{DisplayName, Key, RequestId, RoomName, SessionId};
+use crate::names::{DisplayName, Key, RequestId, SessionId};
 use crate::position::{Position, Seq};
+use crate::room_name::RoomName;
 
 /// One frame from a client, in its dialect.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,80 +20,80 @@ pub enum ClientFrame {
     Basic(BasicRequest),
     /// From a `chat.v1` connection.
     V1 {
-        /// Returned in the one reply.
+        /// The reply carries it back.
         id: Option<RequestId>,
-        /// What is asked.
+        /// The request.
         request: Request,
     },
 }
 
-/// What a `chat.v1` client asks for.
+/// A request of a `chat.v1` client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Request {
-    /// Says who one is; has to come first. Reply: `welcome`.
+    /// Begins or resumes a session. It must come first. Reply: `welcome`.
     Hello {
-        /// The display name, where the server lets one choose it.
+        /// The display name, where users choose their names.
         name: Option<DisplayName>,
-        /// A credential, where the server wants one.
+        /// The credential, where the server requires one.
         token: Option<Token>,
         /// Optional parts of the protocol that the client wants.
         features: Vec<String>,
-        /// An earlier session that is to go on.
+        /// The session to resume.
         resume: Option<Box<Resume>>,
     },
-    /// Brings a fresh credential for the same user. Reply: `authenticated`.
+    /// Replaces the credential by a fresh one of the same user. Reply: `authenticated`.
     Auth {
         /// The credential.
         token: Token,
     },
-    /// Enters a room. Reply: `joined`.
+    /// Joins a room. Reply: `joined`.
     Join {
-        /// Which room.
+        /// The room.
         room: RoomName,
-        /// How many of the newest entries to answer with.
+        /// Number of newest entries in the reply.
         history: u32,
     },
     /// Leaves a room. Reply: `left`.
     Leave {
-        /// Which room.
+        /// The room.
         room: RoomName,
     },
-    /// Says something. Reply: `ack`, once it is in the log.
+    /// Sends a message. Reply: `ack`, once the message is in the log.
     Message {
-        /// Which room.
+        /// The room.
         room: RoomName,
-        /// Names this send, so that sending it again can't double it.
+        /// The idempotency key: a repeated send with the same key makes no second entry.
         key: Option<Key>,
         /// The text.
         content: Arc<str>,
-        /// The entry it answers.
+        /// The entry that the message answers, from 1.
         reply_to: Option<Seq>,
     },
     /// Asks for older or newer entries. Reply: `page`.
     History {
-        /// Which room.
+        /// The room.
         room: RoomName,
-        /// Which part.
+        /// Which entries.
         range: HistoryRange,
-        /// How many at most; `None` means as many as the server allows.
+        /// Most entries in the reply; 0 counts as 1. `None`: as many as the server allows.
         limit: Option<u32>,
     },
-    /// Asks who is in a room. Reply: `members`.
+    /// Asks for the members of a room. Reply: `members`.
     Members {
-        /// Which room.
+        /// The room.
         room: RoomName,
     },
-    /// Asks which rooms somebody is in, in the order of their names. Reply: `rooms`.
+    /// Asks for the rooms that have members, ordered by name. Reply: `rooms`.
     Rooms {
-        /// Go on after this room.
+        /// The list begins after this room.
         after: Option<RoomName>,
     },
-    /// Tells that one is typing or has stopped. Reply, if an `id` was given: `ack` without `seq`.
+    /// Shows that the user types or has stopped. Reply, if an `id` was given: `ack` without `seq`.
     Typing {
-        /// Which room.
+        /// The room.
         room: RoomName,
-        /// Begun or ended.
+        /// True: the user types. False: the user has stopped.
         active: bool,
     },
     /// Asks for a sign of life. Reply: `pong`.
@@ -101,20 +102,20 @@ pub enum Request {
     Pong,
 }
 
-/// An earlier session, and how far it got in the rooms that it wants to be in again.
+/// The session to resume, with its position in each room to recover.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Resume {
     /// The session's secret name, from `welcome`.
     pub session: SessionId,
-    /// Counts the client's connections of this session: of two, the one with the smaller number is
-    /// the older one, whichever comes later.
+    /// Number of the client's connection for this session. A connection with a lower number than the
+    /// newest one is refused, even if it arrives later.
     #[serde(skip_serializing_if = "is_zero")]
     pub attempt: u64,
-    /// The last entry seen of each room.
+    /// The last entry seen, for each room to recover.
     pub rooms: BTreeMap<RoomName, Position>,
 }
 
-/// Which part of a room's history.
+/// A part of a room's history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HistoryRange {
     /// The newest entries.
@@ -123,7 +124,7 @@ pub enum HistoryRange {
     Before(Seq),
     /// The entries directly after this place.
     After(Seq),
-    /// The entries on both sides of this place, and the one at it.
+    /// The entries nearest to this place, on both sides.
     Around(Seq),
 }
 

@@ -1,4 +1,4 @@
-//! Reading what a client sent.
+//! Decodes what a client sends.
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::format;
@@ -14,21 +14,21 @@ use crate::names::{NameError, RequestId};
 use crate::position::{Position, SEQ_MAX, Seq};
 use crate::text::Text;
 
-/// Why a text is no frame.
+/// Why a text is not a frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DecodeError {
-    /// The request's id, if that much could be read.
+    /// The request's id. `None` if it has none, stands behind the place where the text stops being
+    /// JSON, is given twice or breaks its grammar.
     pub id: Option<RequestId>,
-    /// For machines.
+    /// The code of the error that answers the frame.
     pub code: ErrorCode,
-    /// What is wrong, and where: at most [`DecodeError::MESSAGE_BYTES_MAX`] bytes, however long the
-    /// text was.
+    /// Says what is wrong, and where, in at most [`DecodeError::MESSAGE_BYTES_MAX`] bytes.
     pub message: String,
 }
 
 impl DecodeError {
-    /// Bytes of a message: it goes back to the peer, who must not get more than it sent, and into
-    /// logs.
+    /// Longest message in bytes. A message goes back to the peer and into logs, so it must not grow
+    /// with the frame.
     pub const MESSAGE_BYTES_MAX: usize = 300;
 }
 
@@ -46,18 +46,18 @@ impl From<DecodeError> for ErrorBody {
     }
 }
 
-/// Reads the `type` of a text, which may be broken behind it.
+/// Returns true if the text has the type `hello`, even if it is broken behind that field.
 pub(crate) fn is_hello(text: &str) -> bool {
     Head::read(text).kind() == Some("hello")
 }
 
-/// Reads the `type` of a server's frame.
+/// Decodes the `type` of a server's frame.
 pub(crate) fn kind(text: &str) -> Result<Text<'_>, DecodeError> {
     let flat: Kind<'_> = serde_json::from_str(text).map_err(|e| broken(text, None, &e))?;
     flat.kind.ok_or_else(|| DecodeError { id: only_id(text), ..missing("type") })
 }
 
-/// Reads a `basic` frame. Missing fields are legal, so they read as empty.
+/// Decodes a `basic` frame. A missing field is read as empty.
 pub(crate) fn basic(text: &str) -> Result<BasicRequest, DecodeError> {
     let flat: FlatBasic<'_> = serde_json::from_str(text)
         .map_err(|e| DecodeError { id: None, ..broken(text, None, &e) })?;
@@ -75,7 +75,7 @@ pub(crate) fn basic(text: &str) -> Result<BasicRequest, DecodeError> {
     }
 }
 
-/// Reads a `chat.v1` frame.
+/// Decodes a `chat.v1` frame.
 pub(crate) fn v1(text: &str) -> Result<(Option<RequestId>, Request), DecodeError> {
     let flat: Flat<'_> = serde_json::from_str(text).map_err(|e| broken(text, None, &e))?;
     let id = optional(flat.id.as_ref(), "id", RequestId::new)?;
@@ -107,7 +107,7 @@ fn request(flat: Flat<'_>) -> Result<Request, DecodeError> {
             room: room()?,
             key: optional(flat.key.as_ref(), "key", crate::Key::new)?,
             content: flat.content.ok_or_else(|| missing("content"))?.as_str().into(),
-            reply_to: flat.reply_to.map(|n| seq(n, "reply_to")).transpose()?,
+            reply_to: flat.reply_to.map(|n| place(n, "reply_to")).transpose()?,
         },
         Some("history") => Request::History {
             room: room()?,
@@ -139,7 +139,7 @@ fn resume(flat: FlatResume<'_>) -> Result<Box<Resume>, DecodeError> {
     let attempt = seq(flat.attempt.unwrap_or(0), "resume.attempt")?.get();
     let mut rooms = BTreeMap::new();
     for (name, position) in flat.rooms.map_or_else(Vec::new, |rooms| rooms.0) {
-        let name = named(name.as_str(), "resume.rooms", crate::RoomName::from_wire)?;
+        let name = resumed_room(name.as_str())?;
         let epoch = position.epoch.ok_or_else(|| missing("resume.rooms.epoch"))?;
         let epoch = named(epoch.as_str(), "resume.rooms.epoch", crate::Epoch::new)?;
         let last = position.seq.ok_or_else(|| missing("resume.rooms.seq"))?;
@@ -149,6 +149,16 @@ fn resume(flat: FlatResume<'_>) -> Result<Box<Resume>, DecodeError> {
         }
     }
     Ok(Box::new(Resume { session, attempt, rooms }))
+}
+
+/// Decodes the name of a room of a resume. The error repeats the name, because one name out of many
+/// refuses the whole frame.
+fn resumed_room(name: &str) -> Result<crate::RoomName, DecodeError> {
+    crate::RoomName::from_wire(name).map_err(|why| {
+        let shown: String = name.chars().take(DecodeError::MESSAGE_BYTES_MAX).collect();
+        let message = format!("`resume.rooms` has an unusable name ({why}): {shown:?}");
+        error(ErrorCode::InvalidName, message)
+    })
 }
 
 fn range(
@@ -173,7 +183,15 @@ fn seq(value: u64, field: &'static str) -> Result<Seq, DecodeError> {
         .ok_or_else(|| error(ErrorCode::BadFrame, format!("`{field}` is above {SEQ_MAX}")))
 }
 
-/// A count that was left out is 0; one beyond 32 bits means "all", which the limits cap.
+/// Decodes the place of an entry. Places begin at 1.
+fn place(value: u64, field: &'static str) -> Result<Seq, DecodeError> {
+    if value == 0 {
+        return Err(error(ErrorCode::BadFrame, format!("`{field}` is 0, and places begin at 1")));
+    }
+    seq(value, field)
+}
+
+/// Decodes a count. A missing count is 0; one beyond 32 bits means "all", and the limits cap it.
 fn count(value: Option<u64>, field: &'static str) -> Result<u32, DecodeError> {
     let value = value.unwrap_or(0);
     seq(value, field)?;
@@ -197,12 +215,12 @@ fn named<T>(
         .map_err(|why| error(ErrorCode::InvalidName, format!("`{field}` can't be used: {why}")))
 }
 
-/// Reads as much of a broken frame as it takes to answer its request.
+/// Reads the id of a broken frame, for the error that answers it.
 fn only_id(text: &str) -> Option<RequestId> {
     RequestId::new(Head::read(text).id()?).ok()
 }
 
-/// Says what is wrong with a text, where, and in which kind of frame if that is known.
+/// Describes a JSON error: its kind, its place, and the kind of frame if that is known.
 pub(crate) fn broken(text: &str, kind: Option<&str>, why: &serde_json::Error) -> DecodeError {
     let place = match why.line() {
         0 => String::new(),
@@ -217,7 +235,7 @@ pub(crate) fn broken(text: &str, kind: Option<&str>, why: &serde_json::Error) ->
     DecodeError { id: only_id(text), code: ErrorCode::BadFrame, message }
 }
 
-/// Cuts a message that repeats too much of the frame. The place at its end stays.
+/// Cuts a message that is too long, but keeps the place at its end.
 fn shorten(what: &str, place: &str) -> String {
     const ELLIPSIS: &str = "...";
     let room = DecodeError::MESSAGE_BYTES_MAX - place.len();
@@ -234,7 +252,7 @@ fn shorten(what: &str, place: &str) -> String {
 fn unknown_type(kind: Option<&str>) -> DecodeError {
     match kind {
         None => missing("type"),
-        // Whoever sent it knows the rest of it.
+        // A short prefix is enough for the sender to recognize it.
         Some(kind) => {
             let shown: String = kind.chars().take(32).collect();
             error(ErrorCode::UnknownType, format!("there is no request of type {shown:?}"))

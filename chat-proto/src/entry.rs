@@ -12,8 +12,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use crate::basic::Shape;
 use crate::dialect::Dialect;
 use crate::encoded::Encoded;
-use crate::names::{DisplayName, Key, RoomName, UserId};
+use crate::names::{DisplayName, Key, UserId};
 use crate::position::{Seq, Timestamp};
+use crate::room_name::RoomName;
 
 /// Something durable that happened in a room, at its place in the room's log.
 ///

@@ -4,7 +4,8 @@ use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::names::{RequestId, RoomName};
+use crate::names::RequestId;
+use crate::room_name::RoomName;
 
 /// Makes the enum, its wire names, its list and its retry advice from one table.
 macro_rules! error_codes {

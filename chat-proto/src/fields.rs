@@ -1,4 +1,4 @@
-//! Reading a flat JSON object, field by field.
+//! Reads flat JSON objects field by field.
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
@@ -7,12 +7,12 @@ use serde::de::{self, Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAcces
 
 use crate::text::Text;
 
-/// Optional parts of the protocol that a client may name.
+/// Longest list of `features`.
 const FEATURES_MAX: usize = 32;
 
-/// Makes a struct of optional fields and its reader. The reader takes an object and nothing else (a
-/// derived one would also take an array), refuses a field that is given twice, skips those that it
-/// does not know and names the field at fault. `null` reads as a field that is not there.
+/// Declares a struct of optional fields and its reader. The reader accepts only an object (a derived
+/// one would also accept an array), refuses a known field that is given twice, skips unknown fields
+/// and names the field at fault. `null` reads as a missing field.
 macro_rules! flat {
     (
         $(#[$doc:meta])* $name:ident<$life:lifetime> {
@@ -61,7 +61,7 @@ macro_rules! flat {
 }
 
 flat! {
-    /// All fields that any `chat.v1` request has: one pass reads every frame.
+    /// The fields of all `chat.v1` requests, so that one pass reads any frame.
     Flat<'a> {
         "type" => kind: Text<'a>,
         "id" => id: Text<'a>,
@@ -92,7 +92,7 @@ flat! {
 }
 
 flat! {
-    /// The session that a `hello` wants to go on with.
+    /// The session that a `hello` resumes.
     FlatResume<'a> {
         "session" => session: Text<'a>,
         "attempt" => attempt: u64,
@@ -101,7 +101,7 @@ flat! {
 }
 
 flat! {
-    /// How far a session got in a room.
+    /// The last entry of a room that a session has seen.
     FlatPosition<'a> {
         "epoch" => epoch: Text<'a>,
         "seq" => seq: u64,
@@ -147,7 +147,7 @@ impl<'de> Deserialize<'de> for After<'de> {
     }
 }
 
-/// The rooms of a `resume` as they stand there; a frame's limit bounds their number.
+/// The rooms of a `resume` in the order of the frame. `frame_bytes` bounds their number.
 pub(crate) struct Rooms<'a>(pub(crate) Vec<(Text<'a>, FlatPosition<'a>)>);
 
 impl<'de> Deserialize<'de> for Rooms<'de> {
@@ -170,7 +170,7 @@ impl<'de> Deserialize<'de> for Rooms<'de> {
     }
 }
 
-/// The names in `features`, which are not kept beyond [`FEATURES_MAX`].
+/// The names in `features`, at most [`FEATURES_MAX`].
 pub(crate) struct Features(pub(crate) Vec<String>);
 
 impl<'de> Deserialize<'de> for Features {
@@ -196,8 +196,8 @@ impl<'de> Deserialize<'de> for Features {
     }
 }
 
-/// The `type` and `id` of a text that may be broken: what stands before the break counts, and so
-/// does what stands behind a value of the wrong type.
+/// The `type` and `id` of a text that may be broken. A field counts if it stands before the place
+/// where the text stops being JSON, even behind a value of the wrong type.
 #[derive(Default)]
 pub(crate) struct Head<'a> {
     kind: Once<'a>,
@@ -207,7 +207,7 @@ pub(crate) struct Head<'a> {
 impl<'a> Head<'a> {
     pub(crate) fn read(text: &'a str) -> Self {
         let mut head = Self::default();
-        // The error is somebody else's to report: here it only ends the reading.
+        // The caller has its own error to report. This one only ends the reading.
         let _ = (&mut serde_json::Deserializer::from_str(text)).deserialize_map(&mut head);
         head
     }
@@ -254,7 +254,7 @@ impl<'a> Once<'a> {
     }
 }
 
-/// A string, or whatever stands in its place.
+/// A string, or `None` for a value of another type.
 struct MaybeText<'a>(Option<Text<'a>>);
 
 impl<'de> Deserialize<'de> for MaybeText<'de> {

@@ -49,6 +49,8 @@ mod limits;
 mod names;
 mod position;
 mod recovery;
+mod room_kind;
+mod room_name;
 mod server;
 mod server_codec;
 #[doc(hidden)]
@@ -65,11 +67,11 @@ pub use encoded::Encoded;
 pub use entry::{Body, Entry, Member};
 pub use error::{ErrorBody, ErrorCode};
 pub use limits::{LimitValues, Limits, LimitsError};
-pub use names::{
-    DisplayName, Key, NAME_BYTES_MAX, NameError, RequestId, RoomName, SessionId, UserId,
-};
+pub use names::{DisplayName, Key, NAME_BYTES_MAX, NameError, RequestId, SessionId, UserId};
 pub use position::{Epoch, Position, SEQ_MAX, Seq, Timestamp};
 pub use recovery::{LostReason, Recovery};
+pub use room_kind::RoomKind;
+pub use room_name::RoomName;
 pub use server::{
     Durability, Joined, LeaveReason, MembersView, Page, RoomSummary, ServerFrame, Welcome,
 };

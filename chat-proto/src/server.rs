@@ -10,9 +10,10 @@ use serde::{Deserialize, Serialize};
 use crate::entry::{Entry, Member};
 use crate::error::ErrorBody;
 use crate::limits::LimitValues;
-use crate::names::{DisplayName, RequestId, RoomName, SessionId, UserId};
+use crate::names::{DisplayName, RequestId, SessionId, UserId};
 use crate::position::{Epoch, Position, Seq, Timestamp};
 use crate::recovery::Recovery;
+use crate::room_name::RoomName;
 
 /// One frame to a client. Replies carry the `id` of their request, events carry none.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -7,7 +7,7 @@ use crate::basic::Shape;
 use crate::decode::{self, DecodeError};
 use crate::dialect::Dialect;
 use crate::encoded::Encoded;
-use crate::names::RoomName;
+use crate::room_name::RoomName;
 use crate::server::ServerFrame;
 use crate::tables;
 

@@ -15,7 +15,7 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 fn room() -> impl Strategy<Value = RoomName> {
-    prop_oneof![9 => open_room(), 1 => user().prop_map(|user| RoomName::inbox(&user))]
+    prop_oneof![9 => open_room(), 1 => user().prop_map(|user| RoomName::own(&user))]
 }
 
 /// A room for everybody: `basic` can't name an inbox.
@@ -47,6 +47,11 @@ fn epoch() -> impl Strategy<Value = Epoch> {
 fn seq() -> impl Strategy<Value = Seq> {
     prop_oneof![0..100_u64, SEQ_MAX - 9..=SEQ_MAX, 0..=SEQ_MAX]
         .prop_map(|n| Seq::new(n).expect("it is in range"))
+}
+
+/// The place of an entry.
+fn place() -> impl Strategy<Value = Seq> {
+    seq().prop_filter("places begin at 1", |seq| *seq != Seq::ZERO)
 }
 
 /// Text with whatever JSON has to escape.
@@ -99,7 +104,7 @@ fn request() -> impl Strategy<Value = Request> {
         (room(), any::<u32>()).prop_map(|(room, history)| Request::Join { room, history }),
         room().prop_map(|room| Request::Leave { room }),
         text().prop_map(|text| Request::Auth { token: Token(text.into()) }),
-        (room(), option::of(key()), content(), option::of(seq())).prop_map(
+        (room(), option::of(key()), content(), option::of(place())).prop_map(
             |(room, key, content, reply_to)| Request::Message { room, key, content, reply_to }
         ),
         (room(), range, option::of(any::<u32>()))

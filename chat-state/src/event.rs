@@ -138,10 +138,10 @@ pub enum Event {
 
 /// Something to be done, in order.
 ///
-/// Every question to the log ([`Append`](Self::Append), [`Head`](Self::Head), [`Load`](Self::Load))
-/// and each [`Authenticate`](Self::Authenticate)
-/// has to be answered once, if only by an error: those who wait for a read wait until then. An
-/// append alone is given up after a time, since people wait for it.
+/// Each question to the log ([`Append`](Self::Append), [`Head`](Self::Head), [`Load`](Self::Load))
+/// and each [`Authenticate`](Self::Authenticate) has exactly one answer, which may be an error. The
+/// Hub does not wait for an answer beyond its deadline. A late answer is harmless, and a late
+/// append still shows its entries.
 #[derive(Clone, Debug)]
 pub enum Action {
     /// Put a frame into outboxes.

@@ -124,6 +124,30 @@ pub enum Revoke {
     Key(KeyId),
 }
 
+impl Revoke {
+    /// Returns true if this revokes a session.
+    pub(crate) fn covers(
+        &self,
+        user: &UserId,
+        session: &SessionId,
+        credential: &CredentialIds,
+    ) -> bool {
+        match self {
+            Self::User(revoked) => user == revoked,
+            Self::Session(revoked) => session == revoked,
+            Self::Token(revoked) => credential.token.as_ref() == Some(revoked),
+            Self::Key(revoked) => credential.key == Some(*revoked),
+        }
+    }
+}
+
+/// The ids by which a credential can be revoked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct CredentialIds {
+    pub(crate) token: Option<TokenId>,
+    pub(crate) key: Option<KeyId>,
+}
+
 /// Which rooms a grant allows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RoomRights {
@@ -149,7 +173,7 @@ impl RoomRights {
         Ok(Self::Matching(patterns.into()))
     }
 
-    /// Tells whether a room is allowed. Inboxes are not a matter of rights: each is its user's.
+    /// Returns true if the room is allowed. It is asked only for rooms that sessions join by grant.
     #[must_use]
     pub fn allow(&self, room: &RoomName) -> bool {
         match self {

@@ -73,16 +73,16 @@ mod grant;
 mod hub;
 mod identity;
 mod ids;
+mod limits;
 mod log;
 mod operator;
 mod peers;
-mod rate;
 mod reason;
-mod recent;
 mod room;
 mod session;
 mod timers;
 mod times;
+mod users;
 
 pub use config::{Config, Peers};
 pub use event::{
@@ -102,4 +102,5 @@ pub use operator::{BANS_MAX, Order, RoomView, SessionView, Which, Whom};
 pub use peers::signal::{Asked, Digest, DigestLine, Lost, RosterPart, Service, Span, Stamp};
 pub use reason::{CloseReason, Noted};
 pub use room::Roster;
+pub use room::policy::{JoinRule, RoomPolicy};
 pub use times::{TimeValues, Times, TimesError};

@@ -57,6 +57,17 @@ pub struct Appended {
     pub outcomes: Vec<Outcome>,
 }
 
+impl Appended {
+    /// Returns the newest place that the batch has taken or met, 0 if there is none.
+    pub(crate) fn last(&self) -> Seq {
+        let place = |outcome: &Outcome| match outcome {
+            Outcome::New { seq } | Outcome::Duplicate { seq, .. } => Some(*seq),
+            Outcome::Conflict => None,
+        };
+        self.outcomes.iter().filter_map(place).max().unwrap_or(Seq::ZERO)
+    }
+}
+
 /// Why a batch was not taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AppendError {

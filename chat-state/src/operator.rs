@@ -31,7 +31,7 @@ pub enum Order {
     },
     /// Keeps a user out of a room, whose sessions are kicked out of it, or of the server, whose
     /// connections are closed with [`CloseCode::Removed`]. A later ban of the same takes its place.
-    /// An inbox is not a room that its user can be kept out of: such a ban changes nothing.
+    /// A ban from a room that its owner alone may join changes nothing.
     Ban {
         /// Who.
         user: UserId,

@@ -8,11 +8,14 @@ use chat_proto::{
 };
 
 use crate::delivery::Feed;
-use crate::hub::{Auth, Resuming, Shares};
+use crate::hub::{Auth, Resuming};
 use crate::ids::{ConnId, MemberId, Mono};
-use crate::rate::Bucket;
+use crate::limits::bucket::Bucket;
+use crate::limits::strikes::Strikes;
 use crate::room::RoomId;
 use crate::room::audience::Spot;
+use crate::room::tail::Lookup;
+use crate::users::budgets::Shares;
 
 /// What the Hub knows of a connection.
 #[derive(Debug)]
@@ -30,8 +33,7 @@ pub(crate) struct Session {
     pub(crate) subscriptions: Vec<Subscription>,
     pub(crate) budget: Bucket,
     pub(crate) shares: Shares,
-    /// Refusals of the budget without a quiet window in between, and when the last one was.
-    pub(crate) strikes: (u16, Mono),
+    pub(crate) strikes: Strikes,
     /// When something was last heard.
     pub(crate) heard: Mono,
     /// When the next ping is due; `None` for a peer that can't be asked.
@@ -131,6 +133,17 @@ impl Bulk {
             Self::Reply(_) => false,
         }
     }
+
+    /// Returns the room that the work is about.
+    pub(crate) fn room(&self) -> Option<RoomId> {
+        match self {
+            Self::Join(room) | Self::CatchUp(room) | Self::Presence(room) => Some(*room),
+            Self::Reply(request) => match request.what {
+                BulkReply::Page { room, .. } | BulkReply::Members { room } => Some(room),
+                BulkReply::Rooms { .. } => None,
+            },
+        }
+    }
 }
 
 /// A session in a room.
@@ -144,7 +157,7 @@ pub(crate) struct Subscription {
 
 impl Subscription {
     /// Returns what is to be recovered, if it is and not done yet.
-    pub(crate) fn recovering(&mut self) -> Option<&mut Recovering> {
+    pub(crate) fn recovering(&mut self) -> Option<&mut Lookup> {
         match &mut self.state {
             State::Joining(joining) => joining.resume.as_mut(),
             State::Live(_) | State::Lagging { .. } => None,
@@ -201,7 +214,7 @@ pub(crate) struct Joining {
     /// once the session is a member.
     pub(crate) held: Vec<Message>,
     /// It is to be recovered from this place instead of joined.
-    pub(crate) resume: Option<Recovering>,
+    pub(crate) resume: Option<Lookup>,
 }
 
 /// What a member says, with what its reply needs.
@@ -214,16 +227,6 @@ pub(crate) struct Message {
     pub(crate) body: Body,
 }
 
-/// Where a resumed session says that it is.
-#[derive(Clone, Debug)]
-pub(crate) struct Recovering {
-    pub(crate) position: Position,
-    /// The log was asked where it ends, since this Hub does not know that place.
-    pub(crate) asked: bool,
-    /// The log has answered.
-    pub(crate) answered: bool,
-}
-
 impl Joining {
     /// A join that was asked for.
     pub(crate) fn asked(id: Option<RequestId>, history: u32) -> Self {
@@ -232,7 +235,7 @@ impl Joining {
 
     /// A room of a resume.
     pub(crate) fn resumed(position: Position) -> Self {
-        let resume = Some(Recovering { position, asked: false, answered: false });
+        let resume = Some(Lookup::new(position));
         Self { id: None, history: 0, before: None, held: Vec::new(), resume }
     }
 }

@@ -1,8 +1,9 @@
 //! Which rule wants to be called when.
 use alloc::collections::BTreeSet;
 
-use crate::ids::{ConnId, MemberId, Mono, Token};
+use crate::ids::{ConnId, Mono};
 use crate::room::RoomId;
+use crate::room::tail::TailTimer;
 
 /// A rule that waits. Whatever it finds when it is called, a call too many changes nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -15,28 +16,18 @@ pub(crate) enum Timer {
     Heartbeat(ConnId),
     /// A slowed-down connection may be read again.
     Budget(ConnId),
-    /// A shared budget that nobody shares is whole again.
-    Shared(u32),
+    /// The time of a shared budget, a kept session or a lingering member is over.
+    Users,
     /// The connection's turn to leave has come.
     DrainClose(ConnId),
-    /// The log has not answered an append.
-    Append(Token),
-    /// A missing entry has not come by itself.
-    Hole(RoomId),
-    /// Asking for a room's head has failed and may be tried again.
-    Head(RoomId),
-    /// Opening a room has failed and may be tried again.
-    Open(RoomId),
+    /// A deadline of a room's tail.
+    Tail(RoomId, TailTimer),
     /// A read for a connection has failed and may be tried again.
     CatchUp(ConnId),
     /// The log has not answered a read for a connection.
     Read(ConnId),
     /// A resume has waited long enough for the log.
     Resume(ConnId),
-    /// A session that has lost its connection leaves its rooms.
-    Linger(MemberId),
-    /// A session that has no connection is forgotten.
-    Away(MemberId),
     /// A room's members have to be told who comes and goes.
     Audience(RoomId),
     /// Something is to be said to other Hubs, or one of them has ended.
@@ -69,10 +60,6 @@ impl<T: Ord> Timers<T> {
 
     pub(crate) fn next(&self) -> Option<Mono> {
         self.next
-    }
-
-    pub(crate) fn first(&self) -> Option<&(Mono, T)> {
-        self.all.first()
     }
 
     /// Takes the first timer that is due.

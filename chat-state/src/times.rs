@@ -56,7 +56,8 @@ times! {
     /// How long a missing entry may take to arrive by a signal before the log is asked. 0: the log
     /// is asked at once.
     hole_ms: u64 = 20, 0..=WEEK;
-    /// Delay before a failed read of the log is repeated.
+    /// Delay before a failed read of the log is repeated. Each further failure doubles it, up to
+    /// 30 s.
     retry_ms: u64 = 500, 1..=WEEK;
     /// Interval in which room counts are told to other Hubs.
     census_ms: u64 = 1000, 1..=WEEK;

@@ -61,14 +61,16 @@ fn show(event: &Delivery) {
     match event {
         Delivery::Entry(entry) => show_entry(entry),
         Delivery::State(State::Online) => println!("* connected"),
-        Delivery::State(State::Waiting { .. }) => println!("* connection lost, coming back"),
+        Delivery::State(State::Waiting { .. }) => println!("* connection lost, reconnecting"),
         Delivery::State(State::Stopped { why }) => println!("* stopped: {why:?}"),
         Delivery::Joined { room, fresh: true, .. } => {
             println!("* joined {}", printable(room.as_str()));
         }
         Delivery::Left { room, why } => println!("* left {}: {why:?}", printable(room.as_str())),
-        Delivery::MemberJoined { member, .. } => println!("* {} came", printable(&member.username)),
-        Delivery::MemberLeft { member, .. } => println!("* {} went", printable(&member.username)),
+        Delivery::MemberJoined { member, .. } => {
+            println!("* {} joined", printable(&member.username));
+        }
+        Delivery::MemberLeft { member, .. } => println!("* {} left", printable(&member.username)),
         Delivery::Lost { from, to, .. } => println!("* {from} to {to} are lost"),
         Delivery::Reset { .. } => println!("* the room begins anew"),
         _ => {}

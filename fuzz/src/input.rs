@@ -47,6 +47,11 @@ impl Input<'_> {
         Seq::new(self.integer()).expect("it is masked")
     }
 
+    /// Returns the place of an entry: at least 1.
+    pub(crate) fn place(&mut self) -> Seq {
+        self.seq().max(Seq::ZERO.next())
+    }
+
     pub(crate) fn time(&mut self) -> Timestamp {
         Timestamp(self.integer())
     }

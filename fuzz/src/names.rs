@@ -2,7 +2,9 @@
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
-use chat_proto::{DisplayName, Epoch, Key, NAME_BYTES_MAX, RequestId, RoomName, SessionId, UserId};
+use chat_proto::{
+    DisplayName, Epoch, Key, NAME_BYTES_MAX, RequestId, RoomKind, RoomName, SessionId, UserId,
+};
 
 /// Makes every kind of name from the text up to the first line feed and from the text behind it.
 pub fn names(data: &[u8]) {
@@ -18,20 +20,23 @@ pub fn names(data: &[u8]) {
     }
 }
 
-/// An inbox is what its user's id makes it; any other name is what it is elsewhere.
+/// A user's own room is named by the user id. Any other name is that of a public room.
 fn wire(text: &str) {
     let read = RoomName::from_wire(text);
     match text.strip_prefix('@').map(UserId::new) {
         Some(Ok(user)) => {
-            let inbox = RoomName::inbox(&user);
+            let inbox = RoomName::own(&user);
             assert_eq!((inbox.as_str(), inbox.folded()), (text, text));
             assert_eq!((inbox.owner(), Ok(&inbox)), (Some(user.as_str()), read.as_ref()));
-            assert!(RoomName::new(text).is_err() && RoomName::reserved(text).is_err());
+            assert!(RoomName::new(text).is_err() && RoomName::server(text).is_err());
         }
         Some(Err(_)) => assert!(read.is_err(), "{text:?}"),
         None => {
             assert_eq!(read, RoomName::new(text));
-            assert!(read.is_ok_and(|room| !room.is_inbox()) || RoomName::new(text).is_err());
+            assert!(
+                read.is_ok_and(|room| room.kind() == RoomKind::Public)
+                    || RoomName::new(text).is_err()
+            );
         }
     }
 }

@@ -65,7 +65,7 @@ fn request(input: &mut Input<'_>) -> Request {
             room: input.room(),
             key: input.key(),
             content: input.text().into(),
-            reply_to: input.maybe(Input::seq),
+            reply_to: input.maybe(Input::place),
         },
         4 => Request::History {
             room: input.room(),

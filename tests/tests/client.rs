@@ -250,7 +250,7 @@ async fn what_comes_to_the_inbox_is_read_over_a_cut_and_nothing_is_said_there() 
         Delivery::Welcome(welcome) => Some(welcome),
         _ => None,
     });
-    let inbox = RoomName::inbox(&welcome.await.user);
+    let inbox = RoomName::own(&welcome.await.user);
     client.join(&inbox).await.expect("it lives");
     until(&mut events, |event| matches!(event, Delivery::Joined { .. }).then_some(())).await;
     let refused = client.send(&inbox, "hello?").await.expect_err("it is read only");

@@ -49,7 +49,7 @@ impl Moody {
 }
 
 fn room() -> RoomName {
-    RoomName::reserved("~health").expect("a reserved name")
+    RoomName::server("~health").expect("a reserved name")
 }
 
 impl RoomLog for Moody {

@@ -122,7 +122,7 @@ async fn what_is_in_an_inbox_is_told_to_nobody() {
     let (server, chat) = serve(2, options(&receiver.url()));
     let (mut ada, welcome) = V1Client::hello(chat, "ada").await;
     assert_eq!(receiver.take().await["type"], "connect");
-    let (inbox, handle) = (chat_proto::RoomName::inbox(&welcome.user), server.handle());
+    let (inbox, handle) = (chat_proto::RoomName::own(&welcome.user), server.handle());
     ada.join(inbox.as_str(), 0).await;
     for room in [inbox.clone(), chat_tests::client::name("lobby")] {
         let what = chat_tokio::server::Publish {

@@ -18,18 +18,20 @@ use super::pause::Reason;
 use super::places::Refusal;
 use super::{Actions, Hub, Pending};
 use crate::event::{Action, Signal, SignalTo};
-use crate::grant::{AuthError, Grant, KeyId, Revoke, TokenId};
+use crate::grant::{AuthError, CredentialIds, Grant, Revoke};
 use crate::identity;
 use crate::ids::{ConnId, MemberId, Mono, Now, Token};
 use crate::reason::CloseReason;
+use crate::room::policy::{JoinRule, RoomPolicy};
 use crate::session::{Session, Stage};
 use crate::timers::Timer;
+use crate::users::kept::KeptSession;
 
-/// What one is told whose credential does not allow a room.
+/// The error text if a credential does not allow a room.
 pub(super) const NOT_ALLOWED: &str = "the credential does not allow this room";
 
-/// What one is told who asks for the inbox of somebody else, whether there is one or not.
-const NOT_ITS_INBOX: &str = "an inbox is for its user's own sessions only";
+/// The error text for another user's own room, whether it exists or not.
+const NOT_THE_OWNER: &str = "an inbox is for its user's own sessions only";
 
 /// A connection's way to an identity, where one is wanted.
 #[derive(Debug)]
@@ -48,13 +50,6 @@ struct Granted {
     ends: Option<Mono>,
     /// When the timer is set for, before the end or at it.
     due: Option<Mono>,
-}
-
-/// What has let a session in, by what it can be revoked.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Proof {
-    token: Option<TokenId>,
-    key: Option<KeyId>,
 }
 
 /// What is done once the authority has answered.
@@ -90,11 +85,11 @@ impl Auth {
         self.grant().is_some_and(|grant| grant.rooms.allow(room))
     }
 
-    /// What the present credential can be revoked by.
-    pub(super) fn proof(&self) -> Proof {
+    /// Returns the ids by which the present credential can be revoked.
+    pub(super) fn credential_ids(&self) -> CredentialIds {
         let grant = self.grant();
         let token = grant.and_then(|grant| grant.token_id.clone());
-        Proof { token, key: grant.and_then(|grant| grant.key) }
+        CredentialIds { token, key: grant.and_then(|grant| grant.key) }
     }
 
     /// The session's own budget, in place of the limit.
@@ -243,7 +238,7 @@ impl Hub {
                 self.refuse_identity(conn, error, out);
             }
             (Waiting::Basic(request), Ok(grant)) => {
-                let banned = self.keeps_out(&grant.user, None);
+                let banned = self.bans.hold_for_server(&grant.user, self.now);
                 self.admit_as(now, conn, *grant);
                 if banned {
                     return self.close(conn, CloseReason::Banned, out);
@@ -280,8 +275,8 @@ impl Hub {
             return Self::refuse(conn, id, ErrorCode::Unauthorized, why, out);
         }
         let rooms = session.subscriptions.iter().filter_map(|s| self.rooms.get(s.room));
-        let mut rooms = rooms.map(|room| &room.name).filter(|room| !room.is_inbox());
-        let covers = rooms.all(|room| grant.rooms.allow(room));
+        let mut granted = rooms.filter(|room| room.policy().join == JoinRule::Granted);
+        let covers = granted.all(|room| grant.rooms.allow(&room.name));
         let expires_in_ms = grant.expires.map(|end| end.0.saturating_sub(now.wall.0));
         self.set_grant(now, conn, grant);
         Self::reply(conn, ServerFrame::Authenticated { id, expires_in_ms }, out);
@@ -376,10 +371,13 @@ impl Hub {
     /// Tells whether a connection's grant allows a room, and the room has place.
     pub(super) fn may_enter(&self, session: &Session, name: &RoomName) -> Result<(), Refusal> {
         if !allows(session, name) {
-            let why = if name.is_inbox() { NOT_ITS_INBOX } else { NOT_ALLOWED };
+            let why = match RoomPolicy::of(name.kind()).join {
+                JoinRule::Owner => NOT_THE_OWNER,
+                JoinRule::Granted | JoinRule::Nobody => NOT_ALLOWED,
+            };
             return Err((ErrorCode::Forbidden, why));
         }
-        if self.keeps_out(&session.user, Some(name)) {
+        if self.bans.hold_for_room(&session.user, name, self.now) {
             return Err((ErrorCode::Forbidden, KEPT_OUT));
         }
         self.has_place_for_new(name)
@@ -397,36 +395,29 @@ impl Hub {
     pub(super) fn end_revoked(&mut self, what: &Revoke, out: &mut Actions) {
         for conn in self.sessions.conns() {
             let Some(session) = self.sessions.get(conn) else { continue };
-            let proof = session.auth.as_deref().map(Auth::proof).unwrap_or_default();
-            if is_revoked(what, &session.user, &session.id, &proof) {
+            let ids = session.auth.as_deref().map(Auth::credential_ids).unwrap_or_default();
+            if what.covers(&session.user, &session.id, &ids) {
                 self.close(conn, CloseReason::Revoked, out);
             }
         }
-        for member in
-            self.away.find(|_, kept| is_revoked(what, &kept.user, &kept.session, &kept.proof))
-        {
-            self.take_away(member);
+        let revoked =
+            |_, kept: &KeptSession| what.covers(&kept.user, &kept.session, &kept.credential);
+        for member in self.kept.find(revoked) {
+            self.kept.take(member);
             self.end_lingering(member, Some(LeaveReason::Disconnected), out);
         }
     }
 }
 
-/// Tells whether a session's grant allows a room. An inbox is its user's, whatever the grant says
-/// of rooms, and nobody else's.
+/// Returns true if a session may join a room, bans and places aside.
 pub(super) fn allows(session: &Session, room: &RoomName) -> bool {
-    match room.owner() {
-        // `basic` shows one room and can't resume: it has no inbox.
-        Some(user) => session.dialect == Dialect::V1 && session.user.as_str() == user,
-        None => session.auth.as_deref().is_none_or(|auth| auth.allows(room)),
-    }
-}
-
-fn is_revoked(what: &Revoke, user: &UserId, id: &SessionId, proof: &Proof) -> bool {
-    match what {
-        Revoke::User(revoked) => user == revoked,
-        Revoke::Session(revoked) => id == revoked,
-        Revoke::Token(revoked) => proof.token.as_ref() == Some(revoked),
-        Revoke::Key(revoked) => proof.key == Some(*revoked),
+    match RoomPolicy::of(room.kind()).join {
+        JoinRule::Granted => session.auth.as_deref().is_none_or(|auth| auth.allows(room)),
+        // A `basic` connection has one room and cannot resume, so its user's own room is no use.
+        JoinRule::Owner => {
+            session.dialect == Dialect::V1 && room.owner() == Some(session.user.as_str())
+        }
+        JoinRule::Nobody => false,
     }
 }
 

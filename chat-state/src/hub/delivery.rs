@@ -14,6 +14,7 @@ use crate::log::{Keep, LogPage, ReadError, ReadRange};
 use crate::reason::{CloseReason, Noted};
 use crate::room::RoomId;
 use crate::room::audience::{Audience, Spot};
+use crate::room::tail::PageOf;
 use crate::session::{Bulk, BulkReply, BulkRequest, Stage, State};
 use crate::timers::Timer;
 
@@ -41,7 +42,7 @@ impl Hub {
 
     /// Takes a live member off the live list: from now on it has a cursor of its own.
     fn fall_behind(&mut self, conn: ConnId, at: RoomId, out: &mut Actions) {
-        let cursor = self.rooms.get(at).expect("a room outlives its members").cursor();
+        let cursor = self.rooms.get(at).expect("a room outlives its members").tail.cursor();
         self.stand_behind(conn, at, State::Lagging { cursor }, out);
         let session = self.sessions.get_mut(conn).expect("a member has a session");
         session.feed.want(Bulk::CatchUp(at));
@@ -141,6 +142,14 @@ impl Hub {
         let outcome = if result.is_ok() { Outcome::Read } else { Outcome::Failed };
         let Some(Answered { work, due }) = session.feed.answered(token, outcome) else { return };
         self.timers.disarm(due, Timer::Read(conn));
+        if let Ok(page) = &result
+            && let Some(at) = work.room()
+            && self.note_ends(at, &page.head, out) == Some(PageOf::AnotherLog)
+        {
+            // The head decides whether the log was replaced. If not, the read is repeated.
+            self.park(now, conn, work);
+            return self.serve(conn, out);
+        }
         match work {
             Bulk::Join(at) => self.join_read(conn, at, range, result, out),
             Bulk::CatchUp(at) => self.catch_up_read(now, conn, at, result, out),
@@ -159,6 +168,13 @@ impl Hub {
             let late = Err(ReadError("no answer in time".into()));
             self.feed_read(now, conn, (token, range), late, out);
         }
+    }
+
+    /// Repeats a connection's work after a while.
+    fn park(&mut self, now: Mono, conn: ConnId, work: Bulk) {
+        let session = self.sessions.get_mut(conn).expect("it is being served");
+        let wait = session.feed.park(work, self.config.times.retry_ms);
+        self.timers.arm(now.plus(wait), Timer::CatchUp(conn));
     }
 
     /// Drops a connection's work about one room, and the read that is in flight for it.
@@ -233,7 +249,7 @@ impl Hub {
         let State::Lagging { cursor } = subscription.state else {
             unreachable!("a member that is fed lags")
         };
-        let (end, from) = (room.cursor(), cursor.next());
+        let (end, from) = (room.tail.cursor(), cursor.next());
         if end.get().saturating_sub(cursor.get()) > u64::from(self.config.limits.behind_entries) {
             // Too much to feed: the client may page for it.
             let room = room.name.clone();
@@ -241,9 +257,9 @@ impl Hub {
             Self::reply(conn, ServerFrame::Gap { room, from, to: end }, out);
             return self.advance(conn, at, end, out);
         }
-        if room.recent.covers(from, end) {
+        if room.tail.recent().covers(from, end) {
             let (mut reached, mut spent) = (cursor, 0);
-            for entry in room.recent.range(from, end) {
+            for entry in room.tail.recent().range(from, end) {
                 if spent >= bytes {
                     break;
                 }
@@ -262,7 +278,7 @@ impl Hub {
     /// Moves the cursor of a lagging member; at the room's own cursor it goes back to the live list.
     fn advance(&mut self, conn: ConnId, at: RoomId, reached: Seq, out: &mut Actions) {
         let room = self.rooms.get(at).expect("a room outlives its members");
-        if reached < room.cursor() {
+        if reached < room.tail.cursor() {
             self.set_state(conn, at, State::Lagging { cursor: reached });
             let session = self.sessions.get_mut(conn).expect("it is being served");
             session.feed.want(Bulk::CatchUp(at));
@@ -282,16 +298,10 @@ impl Hub {
         out: &mut Actions,
     ) {
         let Ok(page) = result else {
-            let session = self.sessions.get_mut(conn).expect("it is being served");
-            let wait = session.feed.park(Bulk::CatchUp(at), self.config.times.retry_ms);
-            return self.timers.arm(now.plus(wait), Timer::CatchUp(conn));
+            return self.park(now, conn, Bulk::CatchUp(at));
         };
-        if self.knows_other_epoch(at, &page.head.epoch) {
-            return self.log_replaced(at, out);
-        }
-        self.note_first(at, page.head.first);
         let room = self.rooms.get(at).expect("a room outlives its members");
-        let (name, end) = (room.name.clone(), room.cursor());
+        let (name, end) = (room.name.clone(), room.tail.cursor());
         let session = self.sessions.get_mut(conn).expect("it is being served");
         let subscription = session.subscription(at).expect("its work goes with the membership");
         let State::Lagging { cursor } = subscription.state else {

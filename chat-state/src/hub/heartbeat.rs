@@ -7,7 +7,6 @@ use super::{Actions, Hub};
 use crate::event::Action;
 use crate::ids::{ConnId, Mono, Now};
 use crate::reason::CloseReason;
-use crate::room::LogState;
 use crate::session::{Session, Stage, State};
 use crate::timers::Timer;
 
@@ -69,13 +68,13 @@ impl Hub {
         let from = if session.heads_from < count { session.heads_from } else { 0 };
         for subscription in session.subscriptions.iter().skip(from).take(HEADS_MAX) {
             let Some(room) = self.rooms.get(subscription.room) else { continue };
-            let LogState::Open { epoch, cursor, .. } = &room.log else { continue };
+            let Some(ends) = room.tail.ends() else { continue };
             let seq = match subscription.state {
-                State::Live(_) => *cursor,
+                State::Live(_) => ends.cursor,
                 State::Lagging { cursor, .. } => cursor,
                 State::Joining(_) => continue,
             };
-            heads.insert(room.name.clone(), Position { epoch: epoch.clone(), seq });
+            heads.insert(room.name.clone(), Position { epoch: ends.epoch.clone(), seq });
         }
         session.heads_from = from + HEADS_MAX;
         heads

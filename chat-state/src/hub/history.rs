@@ -9,7 +9,8 @@ use super::{Actions, Hub, Pending};
 use crate::delivery::wire;
 use crate::ids::{ConnId, Mono, Token};
 use crate::log::{Keep, LogPage, ReadError, ReadRange};
-use crate::room::{LogState, RoomId};
+use crate::room::RoomId;
+use crate::room::tail::Ends;
 use crate::session::{Bulk, BulkReply, BulkRequest, State};
 
 /// The reason of a refusal when the log can't be read.
@@ -25,7 +26,7 @@ impl Hub {
         out: &mut Actions,
     ) {
         let Some(room) = self.rooms.get(at) else { return };
-        if !room.is_open() {
+        if room.tail.ends().is_none() {
             let why = "the room is not open yet; wait for `joined`";
             return Self::refuse(conn, id, ErrorCode::NotMember, why, out);
         }
@@ -47,19 +48,19 @@ impl Hub {
             return Self::refuse(conn, id, ErrorCode::NotMember, LEFT, out);
         }
         let room = self.rooms.get(at).expect("a room outlives its members");
-        let LogState::Open { first, cursor, .. } = room.log else {
+        let Some(Ends { first, cursor, .. }) = room.tail.ends() else {
             // Its log was replaced: the members are being closed.
             self.ended(self.now, conn, out);
             return Self::refuse(conn, id, ErrorCode::LogUnavailable, UNREADABLE, out);
         };
         let range = read_range(asked, limit, self.config.limits.page_bytes, (first, cursor));
-        if range.from > range.to || room.recent.covers(range.from.max(first), cursor) {
+        if range.from > range.to || room.tail.recent().covers(range.from.max(first), cursor) {
             let (from, bytes) = (range.from.max(first), range.bytes as usize);
             let events = match range.keep {
-                Keep::Newest => room.recent.newest(from, range.to, bytes),
+                Keep::Newest => room.tail.recent().newest(from, range.to, bytes),
                 Keep::Oldest => {
                     let most = from.plus(u64::from(limit) - 1);
-                    room.recent.oldest(from, range.to.min(most), bytes)
+                    room.tail.recent().oldest(from, range.to.min(most), bytes)
                 }
             };
             self.ended(self.now, conn, out);
@@ -79,12 +80,12 @@ impl Hub {
         out: &mut Actions,
     ) {
         let Some(room) = self.rooms.get(at) else { return };
-        let LogState::Open { epoch, cursor, .. } = &room.log else { return };
+        let Some(Ends { epoch, cursor, .. }) = room.tail.ends() else { return };
         let (before, after) = match (events.first(), events.last()) {
-            (Some(oldest), Some(newest)) => (oldest.seq > first, newest.seq < *cursor),
+            (Some(oldest), Some(newest)) => (oldest.seq > first, newest.seq < cursor),
             // Nothing is in the range: what there is lies on one side of it or on the other.
-            _ if *cursor < first => (false, false),
-            _ => (range.from > first, range.to < *cursor),
+            _ if cursor < first => (false, false),
+            _ => (range.from > first, range.to < cursor),
         };
         let bytes = events.iter().map(|entry| wire::entry(entry)).fold(0, u32::saturating_add);
         let page = Page {
@@ -108,15 +109,11 @@ impl Hub {
         out: &mut Actions,
     ) {
         match self.pending.answer(token) {
-            Some(Pending::Open(at)) => self.opened(now, at, result, out),
-            Some(Pending::Hole(at)) => self.hole_read(now, at, (token, result), out),
+            Some(Pending::Tail(at, id)) => self.tail_read(at, id, result, out),
             Some(Pending::Feed(conn, range)) => {
                 self.feed_read(now, conn, (token, range), result, out);
             }
-            Some(
-                Pending::Append(_) | Pending::LateAppend(_) | Pending::Head(_) | Pending::Auth(_),
-            )
-            | None => {}
+            Some(Pending::LateAppend(_) | Pending::Auth(_)) | None => {}
         }
     }
 
@@ -143,10 +140,6 @@ impl Hub {
             self.ended(now, conn, out);
             return Self::refuse(conn, id, ErrorCode::LogUnavailable, UNREADABLE, out);
         };
-        if self.knows_other_epoch(at, &page.head.epoch) {
-            return self.log_replaced(at, out);
-        }
-        self.note_first(at, page.head.first);
         let is_around = matches!(asked, HistoryRange::Around(_));
         if is_around && page.head.first > range.from && page.entries.len() < limit as usize {
             // Trimmed since the room was opened: the nearest entries are others.
@@ -177,20 +170,7 @@ impl Hub {
             Self::refuse(conn, id, ErrorCode::LogUnavailable, UNREADABLE, out);
             return self.give_up_joining(conn, at, out);
         };
-        if self.knows_other_epoch(at, &page.head.epoch) {
-            return self.log_replaced(at, out);
-        }
-        self.note_first(at, page.head.first);
         self.finish_join((conn, at), (range.to, page.head.first), page.entries, out);
-    }
-
-    /// Notes the oldest entry that the log has.
-    pub(super) fn note_first(&mut self, at: RoomId, oldest: Seq) {
-        if let Some(room) = self.rooms.get_mut(at)
-            && let LogState::Open { first, .. } = &mut room.log
-        {
-            *first = oldest.max(*first);
-        }
     }
 }
 

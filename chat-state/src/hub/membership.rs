@@ -7,15 +7,16 @@ use chat_proto::{
 };
 
 use super::places::Refusal;
-use super::{Actions, Hub, Pending};
+use super::{Actions, Hub};
 use crate::config::Peers;
 use crate::delivery::wire;
 use crate::event::Action;
-use crate::ids::{ConnId, Mono};
+use crate::ids::ConnId;
 use crate::log::{Keep, ReadRange};
 use crate::reason::CloseReason;
 use crate::room::audience::{Attendee, Told};
-use crate::room::{LogState, Queued, Room, RoomId};
+use crate::room::tail::{Cx, Ends, Tail};
+use crate::room::{Room, RoomId};
 use crate::session::{Bulk, Joining, Message, Session, State, Subscription};
 use crate::timers::Timer;
 
@@ -67,7 +68,7 @@ impl Hub {
         joining: Joining,
         out: &mut Actions,
     ) -> Result<(), Refusal> {
-        let Some(end) = self.rooms.get(at).map(Room::cursor) else { return Ok(()) };
+        let Some(end) = self.rooms.get(at).map(|room| room.tail.cursor()) else { return Ok(()) };
         self.drop_work(conn, at, out);
         let Some(session) = self.sessions.get_mut(conn) else { return Ok(()) };
         let dialect = session.dialect;
@@ -94,29 +95,17 @@ impl Hub {
     /// Makes a room and asks the log for its end and its newest entries.
     pub(super) fn open(&mut self, name: RoomName, out: &mut Actions) -> RoomId {
         let listed = self.config.limits.members_listed as usize;
-        let room = Room::new(name.clone(), listed);
-        if self.config.peers == Peers::Some && room.has_roster() {
+        let mut effects = core::mem::take(&mut self.effects);
+        let cx = Cx { now: self.now, room: &name, config: &self.tail_config };
+        let tail = Tail::new(cx, &mut effects);
+        let room = Room::new(name.clone(), tail, listed);
+        if self.config.peers == Peers::Some && room.policy().has_roster {
             self.peers.opened(self.now, &name);
         }
         let at = self.rooms.insert(room);
         out.push_back(Action::Follow { room: name });
-        self.load_open(at, out);
+        self.apply_tail_effects(at, effects, out);
         at
-    }
-
-    /// Asks the log for a room's end and its newest entries.
-    pub(super) fn load_open(&mut self, at: RoomId, out: &mut Actions) {
-        let Some(room) = self.rooms.get(at) else { return };
-        let name = room.name.clone();
-        let limits = &self.config.limits;
-        let range = ReadRange {
-            from: Seq::ZERO.next(),
-            to: Seq::ZERO.plus(u64::MAX),
-            limit: limits.recent_entries,
-            bytes: limits.recent_bytes,
-            keep: Keep::Newest,
-        };
-        self.load(name, range, Pending::Open(at), out);
     }
 
     /// Lets in those who waited for the room to open.
@@ -129,26 +118,10 @@ impl Hub {
     }
 
     /// Refuses those who waited for a room that can't be opened.
-    pub(super) fn turn_away(&mut self, now: Mono, at: RoomId, out: &mut Actions) {
-        let Some(room) = self.rooms.get_mut(at) else { return };
-        let drafts = core::mem::take(&mut room.drafts);
+    pub(super) fn turn_away(&mut self, at: RoomId, out: &mut Actions) {
+        let Some(room) = self.rooms.get(at) else { return };
         let waiting = room.joining.clone();
         let why = "the room's log can't be read at the moment";
-        self.unpause_stalled(now, at, out);
-        for Queued { conn, id, .. } in drafts {
-            if let Some(room) = self.rooms.get_mut(at) {
-                room.answered(conn);
-            }
-            self.ended(now, conn, out);
-            match self.sessions.get(conn).map(|s| s.dialect) {
-                Some(Dialect::V1) => Self::refuse(conn, id, ErrorCode::LogUnavailable, why, out),
-                // The dialect has no errors, and a message must not vanish in silence.
-                Some(Dialect::Basic) => {
-                    self.close(conn, CloseReason::LogUnavailable, out);
-                }
-                None => {}
-            }
-        }
         for conn in waiting {
             let Some(session) = self.sessions.get_mut(conn) else { continue };
             let dialect = session.dialect;
@@ -173,7 +146,7 @@ impl Hub {
 
     /// Goes on with a join once its room is open: a `chat.v1` session is answered by its feed.
     pub(super) fn go_on_joining(&mut self, conn: ConnId, at: RoomId, out: &mut Actions) {
-        if !self.rooms.get(at).is_some_and(Room::is_open) {
+        if self.rooms.get(at).is_none_or(|room| room.tail.ends().is_none()) {
             return;
         }
         let Some(session) = self.sessions.get_mut(conn) else { return };
@@ -193,15 +166,15 @@ impl Hub {
     /// Answers a join from the recent entries, or asks the log for older ones first.
     pub(super) fn serve_join(&mut self, conn: ConnId, at: RoomId, out: &mut Actions) {
         let Some(room) = self.rooms.get(at) else { return };
-        let LogState::Open { first, cursor, .. } = room.log else { return };
+        let Some(Ends { first, cursor, .. }) = room.tail.ends() else { return };
         let Some(session) = self.sessions.get_mut(conn) else { return };
         let Some(subscription) = session.subscription(at) else { return };
         let State::Joining(joining) = &subscription.state else { return };
         let wanted = u64::from(joining.history.min(self.config.limits.history));
         let from = cursor.next().minus(wanted).max(first);
         let bytes = self.config.limits.page_bytes;
-        if room.recent.covers(from, cursor) {
-            let events = room.recent.newest(from, cursor, bytes as usize);
+        if room.tail.recent().covers(from, cursor) {
+            let events = room.tail.recent().newest(from, cursor, bytes as usize);
             self.finish_join((conn, at), (cursor, first), events, out);
             return;
         }
@@ -219,8 +192,8 @@ impl Hub {
         out: &mut Actions,
     ) {
         let Some(room) = self.rooms.get_mut(at) else { return };
-        let LogState::Open { epoch, cursor, .. } = &room.log else { return };
-        let (epoch, cursor) = (epoch.clone(), *cursor);
+        let Some(Ends { epoch, cursor, .. }) = room.tail.ends() else { return };
+        let epoch = epoch.clone();
         let Some(session) = self.sessions.get_mut(conn) else { return };
         let (dialect, attendee) = (session.dialect, session.attendee());
         // A `chat.v1` connection that takes nothing at the moment is fed once it does.
@@ -324,7 +297,8 @@ impl Hub {
             return;
         }
         let room = self.rooms.remove(at).expect("it was found above");
-        if self.config.peers == Peers::Some && room.has_roster() {
+        self.forget_tail(at, &room);
+        if self.config.peers == Peers::Some && room.policy().has_roster {
             self.peers.closed(self.now, &room.name);
         }
         if let Some(due) = room.audience.deadline() {

@@ -1,7 +1,7 @@
 //! The server's state machine.
 //!
 //! Each file has one idea: `requests` routes what clients ask, `membership` enters and leaves
-//! rooms, `append` takes messages to the log, `door` takes entries from the log to the members,
+//! rooms, `append` takes messages, `tail` connects a room's log with its members,
 //! `delivery` feeds those who lag, `history` reads back, `signals` hears other Hubs, `rosters`
 //! what they say of members, `peering` talks to them,
 //! `heartbeat` notices the dead, `pause` stops reading, `away` keeps sessions that have lost their
@@ -16,13 +16,11 @@ mod auth;
 mod away;
 mod budgets;
 mod delivery;
-mod door;
 mod drain;
 mod heartbeat;
 mod history;
 mod membership;
 mod operate;
-mod patience;
 mod pause;
 mod peering;
 mod places;
@@ -33,42 +31,44 @@ mod rosters;
 mod sessions;
 mod signals;
 mod stats;
+mod tail;
 mod tally;
 mod view;
 
 use alloc::collections::VecDeque;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use chat_proto::{
-    Dialect, DisplayName, Entry, ErrorBody, ErrorCode, LeaveReason, Limits, RequestId, RoomName,
+    Dialect, DisplayName, ErrorBody, ErrorCode, LeaveReason, Limits, RequestId, RoomName,
     ServerFrame,
 };
 
 use crate::config::{Config, Peers};
 use crate::delivery::Feed;
-use crate::event::{
-    Action, Connect, Event, Identity, Misuse, Probe, Recipients, Signal, SignalTo, Spender,
-};
+use crate::event::{Action, Connect, Event, Identity, Misuse, Probe, Recipients, Signal, SignalTo};
 use crate::identity;
 use crate::ids::{ConnId, Mono, Now, Token};
+use crate::limits::bucket::Bucket;
+use crate::limits::strikes::Strikes;
 use crate::log::ReadRange;
 use crate::peers::{Cluster, Settings};
 use crate::reason::{CloseReason, Noted};
-use crate::room::{Queued, RoomId, Rooms};
+use crate::room::tail::{AskId, Purpose, TailConfig};
+use crate::room::{RoomId, Rooms};
 use crate::session::{Features, Paused, Session, Stage};
 use crate::timers::{Timer, Timers};
+use crate::users::bans::Bans;
+use crate::users::budgets::{Budgets, Shares};
+use crate::users::kept::KeptSessions;
+use crate::users::lingering::LingeringSessions;
 
 pub(crate) use self::auth::Auth;
-use self::away::{Away, LingeringSessions};
-use self::budgets::Budgets;
-pub(crate) use self::budgets::Shares;
 use self::drain::Draining;
-use self::operate::Bans;
-use self::patience::Patience;
 use self::questions::Questions;
 pub(crate) use self::resume::Resuming;
 use self::sessions::{Holder, Sessions};
+use self::tail::Effects;
+pub(crate) use self::tail::Ticket;
 use self::tally::Tally;
 
 /// What a Hub asks for, first in, first out.
@@ -79,8 +79,8 @@ pub type Actions = VecDeque<Action>;
 ///
 /// It never assigns order (the log does), never waits, reads no clock and draws no random number.
 ///
-/// *Invariant:* nothing durable reaches a member except through the one door of `hub/door.rs`,
-/// which lets entries through in the order of their `seq` and without holes.
+/// *Invariant:* nothing durable reaches a member except through the room's tail, which
+/// delivers entries in the order of their `seq` and without holes.
 #[derive(Debug)]
 pub struct Hub {
     config: Config,
@@ -89,20 +89,19 @@ pub struct Hub {
     sessions: Sessions,
     budgets: Budgets,
     tally: Tally,
-    /// Sessions that have lost their connection.
-    away: Away,
+    /// Sessions without a connection that can be resumed.
+    kept: KeptSessions,
     /// Members that others do not see leave yet.
-    lingering: LingeringSessions,
+    lingering: LingeringSessions<RoomId>,
+    /// When [`Timer::Users`] is due.
+    users_due: Option<Mono>,
     rooms: Rooms,
     pending: Questions,
-    /// When the appends among them are given up.
-    patience: Patience,
-    /// Rooms that may have a batch for the log, once what comes together has been handled.
+    tail_config: TailConfig,
+    /// An empty list, to be filled by the next call of a tail.
+    effects: Effects,
+    /// Rooms whose drafts can be appended when the turn ends.
     to_offer: Vec<RoomId>,
-    /// An empty batch, to be filled again.
-    batch: Option<VecDeque<Queued>>,
-    /// An empty place for the entries of an answer.
-    made: Option<Vec<Arc<Entry>>>,
     peers: Cluster,
     /// When [`Timer::Peers`] is armed for.
     peers_at: Option<Mono>,
@@ -111,7 +110,6 @@ pub struct Hub {
     polled: Option<RoomName>,
     timers: Timers,
     draining: Option<Draining>,
-    /// Whom an operator keeps out.
     bans: Bans,
     /// How often a member that lagged went back to the live list.
     catch_ups: u64,
@@ -130,16 +128,10 @@ enum Addressee {
 /// What an answer of the log is for.
 #[derive(Debug)]
 enum Pending {
-    /// Drafts of a room.
-    Append(RoomId),
+    /// A question of a room's tail.
+    Tail(RoomId, AskId),
     /// An append that was given up: if it succeeded after all, the room has grown.
     LateAppend(RoomName),
-    /// The end of a room that begins.
-    Open(RoomId),
-    /// Whether a room has grown.
-    Head(RoomId),
-    /// The entries after the cursor.
-    Hole(RoomId),
     /// Entries for the feed of a connection.
     Feed(ConnId, ReadRange),
     /// Who a connection is.
@@ -158,9 +150,13 @@ enum Answer {
 impl Pending {
     fn answer(&self) -> Answer {
         match self {
-            Self::Append(_) | Self::LateAppend(_) => Answer::Appended,
-            Self::Head(_) => Answer::Head,
-            Self::Open(_) | Self::Hole(_) | Self::Feed(..) => Answer::Loaded,
+            Self::Tail(_, id) => match id.purpose {
+                Purpose::Append => Answer::Appended,
+                Purpose::Head => Answer::Head,
+                Purpose::Open | Purpose::Read => Answer::Loaded,
+            },
+            Self::LateAppend(_) => Answer::Appended,
+            Self::Feed(..) => Answer::Loaded,
             Self::Auth(_) => Answer::Authenticated,
         }
     }
@@ -179,19 +175,19 @@ impl Hub {
             timers.arm(at, Timer::Peers);
         }
         Self {
+            tail_config: tail::tail_config(&config),
+            effects: Effects::new(),
             config,
             now: Mono(0),
             sessions: Sessions::default(),
             budgets: Budgets::default(),
             tally: Tally::default(),
-            away: Away::default(),
+            kept: KeptSessions::default(),
             lingering: LingeringSessions::default(),
+            users_due: None,
             rooms: Rooms::default(),
             pending: Questions::default(),
-            patience: Patience::default(),
             to_offer: Vec::new(),
-            batch: None,
-            made: None,
             peers,
             peers_at,
             poll_armed: false,
@@ -228,8 +224,8 @@ impl Hub {
             Event::Drained { conn } => self.drained(now.mono, conn, out),
             Event::CutOff { conn, reason } => self.close(conn, reason.into(), out),
             Event::Disconnected { conn, why } => self.disconnected(conn, why, out),
-            Event::Appended { token, result } => self.appended(now.mono, token, result, out),
-            Event::Head { token, result } => self.head_read(now.mono, token, result, out),
+            Event::Appended { token, result } => self.appended(token, result, out),
+            Event::Head { token, result } => self.head_read(token, result, out),
             Event::Loaded { token, result } => self.loaded(now.mono, token, result, out),
             Event::Authenticated { token, result } => self.authenticated(now, token, result, out),
             Event::Revoke(what) => self.revoke(what, out),
@@ -240,6 +236,7 @@ impl Hub {
             Event::Reconfigure { limits } => self.reconfigure(limits),
         }
         self.arm_poll(now.mono);
+        self.arm_users();
         self.report_drained(out);
         self.end_peer_turn(now.mono, out);
         Ok(())
@@ -282,6 +279,7 @@ impl Hub {
         if self.poll_timeout().is_some_and(|due| due <= now.mono) {
             self.fire_due(now, out);
             self.arm_poll(now.mono);
+            self.arm_users();
             self.report_drained(out);
             self.end_peer_turn(now.mono, out);
         }
@@ -293,27 +291,22 @@ impl Hub {
     /// The more events a turn has, the fewer and larger the batches are.
     pub fn end_turn(&mut self, now: Now, out: &mut Actions) {
         self.now = now.mono;
-        self.offer_all(now.mono, out);
+        self.offer_all(out);
     }
 
     fn fire_due(&mut self, now: Now, out: &mut Actions) {
-        while let Some(timer) = self.pop_due(now.mono) {
+        while let Some(timer) = self.timers.pop_due(now.mono) {
             match timer {
                 Timer::Hello(conn) => self.hello_due(now, conn, out),
                 Timer::Auth(conn) => self.grant_due(now.mono, conn, out),
                 Timer::Heartbeat(conn) => self.heartbeat_due(now.mono, conn, out),
                 Timer::Budget(conn) => self.budget_due(now.mono, conn, out),
-                Timer::Shared(at) => self.shared_due(at),
+                Timer::Users => self.users_due(out),
                 Timer::DrainClose(conn) => self.drain_close_due(now.mono, conn, out),
-                Timer::Append(token) => self.append_due(now.mono, token, out),
-                Timer::Hole(room) => self.hole_due(room, out),
-                Timer::Head(room) => self.head_due(room, out),
-                Timer::Open(room) => self.load_open(room, out),
+                Timer::Tail(room, timer) => self.tail_due(room, timer, out),
                 Timer::CatchUp(conn) => self.retry_feed(conn, out),
                 Timer::Read(conn) => self.read_due(now.mono, conn, out),
                 Timer::Resume(conn) => self.resume_due(now.mono, conn, out),
-                Timer::Linger(member) => self.linger_due(member, out),
-                Timer::Away(member) => self.away.forget(member),
                 Timer::Audience(room) => self.audience_due(room, out),
                 // The end of the turn does what is due.
                 Timer::Peers => self.peers_at = None,
@@ -325,21 +318,7 @@ impl Hub {
     /// Returns when the next timer is due, see [`Hub::handle_timeout`].
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Mono> {
-        let append = self.patience.first().map(|(due, _)| due);
-        [append, self.timers.next()].into_iter().flatten().min()
-    }
-
-    /// Takes the first timer that is due.
-    fn pop_due(&mut self, now: Mono) -> Option<Timer> {
-        if let Some((due, token)) = self.patience.first()
-            && due <= now
-            && self.timers.first().is_none_or(|first| (due, Timer::Append(token)) < *first)
-        {
-            let pending = &self.pending;
-            self.patience.give_up(|token| pending.is_append(token));
-            return Some(Timer::Append(token));
-        }
-        self.timers.pop_due(now)
+        self.timers.next()
     }
 
     /// Returns what the Hub holds, for metrics and for tests that want it empty.
@@ -347,12 +326,10 @@ impl Hub {
     pub fn stats(&self) -> Stats {
         Stats {
             sessions: self.sessions.len,
-            away: self.away.len(),
+            away: self.kept.len(),
             rooms: self.rooms.len(),
             pending: self.pending.len(),
-            timers: self.timers.len() - usize::from(self.peers_at.is_some())
-                + self.patience.len()
-                + self.to_offer.len(),
+            timers: self.timers.len() + self.to_offer.len() - usize::from(self.peers_at.is_some()),
             budgets: self.budgets.len(),
             users: self.tally.len(),
             elsewhere: self.peers.rooms(),
@@ -387,7 +364,10 @@ impl Hub {
             (Dialect::Basic, None) => Stage::Active,
             (Dialect::Basic, Some(_)) | (Dialect::V1, _) => Stage::Fresh,
         };
-        let shares = peer.map(|peer| self.share_of_peer(Spender::Address(peer)));
+        let mut shares = Shares::default();
+        if let Some(address) = peer {
+            self.budgets.join_address(&mut shares, address, self.budgets_max());
+        }
         let session = Session {
             conn,
             member_id: identity::member(&id),
@@ -398,9 +378,9 @@ impl Hub {
             stage,
             name: name.unwrap_or_else(|| self.anonymous.clone()),
             subscriptions: Vec::new(),
-            budget: crate::rate::Bucket::default(),
-            shares: shares.unwrap_or_default(),
-            strikes: (0, now),
+            budget: Bucket::default(),
+            shares,
+            strikes: Strikes::default(),
             heard: now,
             ping_at: None,
             heartbeat_at: now,
@@ -437,6 +417,7 @@ impl Hub {
         }
         self.peers.set_rooms_max(limits.rooms_total as usize);
         self.config.limits = limits;
+        self.tail_config = tail::tail_config(&self.config);
     }
 
     /// Takes note that a transport is gone, and frees its id. A peer that closed on purpose does not
@@ -543,14 +524,14 @@ pub struct Stats {
     pub sessions: usize,
     /// Sessions that have lost their connection and may come back.
     pub away: usize,
-    /// Rooms that somebody is in or that have drafts on their way, inboxes included.
+    /// Rooms that somebody is in or that have drafts on their way, rooms of all kinds.
     pub rooms: usize,
     /// Answers of the log that are due.
     pub pending: usize,
     /// Timers that are armed, but not the one for other Hubs, and rooms with messages to be offered
     /// at once.
     pub timers: usize,
-    /// Budgets of users and addresses that are here, or were and have not got all of it back.
+    /// Shared budgets of users and addresses that are connected, or whose budget is not whole yet.
     pub budgets: usize,
     /// Users whose sessions Hubs tell each other.
     pub users: usize,

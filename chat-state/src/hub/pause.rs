@@ -64,7 +64,7 @@ impl Hub {
     pub(super) fn unpause_stalled(&mut self, now: Mono, at: RoomId, out: &mut Actions) {
         let half = self.config.limits.room_drafts as usize / 2;
         let Some(room) = self.rooms.get_mut(at) else { return };
-        if room.drafts.len() <= half {
+        if room.tail.queued() <= half {
             for conn in core::mem::take(&mut room.stalled) {
                 self.unpause(now, conn, Reason::Drafts, out);
             }

@@ -8,8 +8,8 @@ use crate::event::{Signal, SignalTo};
 use crate::ids::Mono;
 use crate::peers::signal::{Digest, DigestLine, RosterPart, Service};
 use crate::peers::{Effect, Note, Register, To};
-use crate::room::LogState;
 use crate::room::audience::{Audience, Part};
+use crate::room::tail::Ends;
 use crate::timers::Timer;
 
 /// Members in one signal, unless those of a single room are more.
@@ -57,13 +57,15 @@ impl Hub {
                 Effect::Check(rooms) => {
                     for room in rooms {
                         if let Some(at) = self.rooms.find(&room) {
-                            self.ask_head(at, out);
+                            self.check_head(at, out);
                         }
                     }
                 }
                 Effect::Head { room, head } => {
                     if let Some(at) = self.rooms.find(&room) {
-                        self.grown(self.now, at, &head.epoch, head.seq, out);
+                        self.with_tail(at, out, |tail, cx, effects| {
+                            tail.grown(cx, &head.epoch, head.seq, effects);
+                        });
                     }
                 }
                 Effect::Emptied { room, slot } => {
@@ -125,13 +127,9 @@ impl Hub {
     fn digest_line(&self, register: Register) -> DigestLine {
         let Register { room: name, version } = register;
         let room = self.rooms.find(&name).and_then(|at| self.rooms.get(at));
-        let head = room.and_then(|room| match &room.log {
-            LogState::Opening => None,
-            LogState::Open { epoch, cursor, .. } => {
-                let seq = room.known.max(*cursor);
-                Some(Position { epoch: epoch.clone(), seq })
-            }
-        });
+        let ends = room.and_then(|room| room.tail.ends());
+        let head =
+            ends.map(|Ends { epoch, cursor, .. }| Position { epoch: epoch.clone(), seq: cursor });
         let count = room.map_or(0, |room| room.audience.count_here());
         DigestLine { room: name, version, count, head }
     }

@@ -1,9 +1,10 @@
-//! Whether there is a place in a room, and for a room.
+//! Checks that a room has a place for a member, and that the server has a place for a room.
 use chat_proto::{ErrorCode, RoomName};
 
 use super::Hub;
+use crate::room::policy::RoomPolicy;
 
-/// Why a request is not done.
+/// The error that refuses a request.
 pub(super) type Refusal = (ErrorCode, &'static str);
 
 const ROOMS_EXHAUSTED: Refusal =
@@ -12,7 +13,8 @@ const ROOMS_EXHAUSTED: Refusal =
 const ROOM_FULL: Refusal = (ErrorCode::RoomFull, "the room has no place for more members");
 
 impl Hub {
-    /// Tells whether somebody new could enter a room, as far as other Hubs have told of theirs.
+    /// Returns an error if a new member has no place in a room, as far as other Hubs have told of
+    /// their members.
     pub(super) fn has_place_for_new(&self, name: &RoomName) -> Result<(), Refusal> {
         self.has_place(name)?;
         let taken = match self.rooms.find(name).and_then(|at| self.rooms.get(at)) {
@@ -31,18 +33,18 @@ impl Hub {
         Ok(())
     }
 
-    /// Tells whether there could be a room that is on no Hub. An inbox may be on one: its Hub tells
-    /// nobody.
+    /// Returns an error if there is no place for a room that no Hub has told of. A room that is not
+    /// listed may be on another Hub already, so it may take no new place.
     fn has_place_for_one_more(&self, name: &RoomName) -> Result<(), Refusal> {
         let all = self.rooms.len() + self.peers.rooms_not_here();
-        if all >= self.config.limits.rooms_total as usize && !name.is_inbox() {
+        if all >= self.config.limits.rooms_total as usize && RoomPolicy::of(name.kind()).is_listed {
             return Err(ROOMS_EXHAUSTED);
         }
         Ok(())
     }
 
-    /// Tells whether somebody who comes back could enter a room: other Hubs may count them yet, so
-    /// that what these have is left out.
+    /// Returns an error if a member that comes back has no place in a room. Other Hubs may still
+    /// count that member, so their members are left out.
     pub(super) fn has_place(&self, name: &RoomName) -> Result<(), Refusal> {
         self.in_service()?;
         let limits = &self.config.limits;

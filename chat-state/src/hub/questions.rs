@@ -29,14 +29,6 @@ impl Questions {
         Token(u64::from(*uses) << 32 | u64::from(slot))
     }
 
-    /// Tells whether a token is that of an append that was neither answered nor given up.
-    pub(super) fn is_append(&self, token: Token) -> bool {
-        let asked = self.slots.get(slot(token));
-        asked.is_some_and(|(uses, place)| {
-            u64::from(*uses) == token.0 >> 32 && matches!(place, Some(Pending::Append(_)))
-        })
-    }
-
     pub(super) fn get_mut(&mut self, token: Token) -> Option<&mut Pending> {
         let (uses, place) = self.slots.get_mut(slot(token))?;
         if u64::from(*uses) == token.0 >> 32 { place.as_mut() } else { None }

@@ -16,8 +16,9 @@ use super::places::Refusal;
 use super::{Actions, Hub, auth};
 use crate::event::{Action, Recipients, Signal, SignalTo};
 use crate::ids::{ConnId, Mono, Now};
-use crate::rate;
+use crate::limits::cost;
 use crate::reason::CloseReason;
+use crate::room::policy::RoomPolicy;
 use crate::room::{Room, RoomId, Roster};
 use crate::session::{BulkReply, Features, Joining, Message, Session, Stage, Typing};
 use crate::timers::Timer;
@@ -57,7 +58,13 @@ impl Hub {
             (ClientFrame::Basic(_), Dialect::V1) => {}
             (ClientFrame::V1 { id, request }, _) => {
                 if (dialect == Dialect::V1 || self.upgrade(now.mono, conn))
-                    && self.admit(now.mono, conn, (&id, self.cost(&request)), out)
+                    && self.admit(
+                        now.mono,
+                        conn,
+                        &id,
+                        cost::of_request(&request, &self.config.limits),
+                        out,
+                    )
                 {
                     self.v1(now, conn, (id, request), out);
                 }
@@ -76,14 +83,14 @@ impl Hub {
         self.heard(now, conn);
         match dialect {
             Dialect::Basic => {
-                self.slow_down(now, conn, rate::MESSAGE, out);
-                self.slow_down_for_junk(now, conn, out);
+                self.slow_down(now, conn, cost::MESSAGE, out);
+                self.slow_down_for_malformed(now, conn, out);
             }
             Dialect::V1 => {
                 let _ = self.upgrade(now, conn);
-                if self.admit(now, conn, (&error.id, rate::MESSAGE), out) {
+                if self.admit(now, conn, &error.id, cost::MESSAGE, out) {
                     Self::reply(conn, ServerFrame::Error(ErrorBody::from(error).into()), out);
-                    self.slow_down_for_junk(now, conn, out);
+                    self.slow_down_for_malformed(now, conn, out);
                 }
             }
         }
@@ -115,7 +122,7 @@ impl Hub {
         request: BasicRequest,
         out: &mut Actions,
     ) {
-        self.slow_down(now.mono, conn, rate::MESSAGE, out);
+        self.slow_down(now.mono, conn, cost::MESSAGE, out);
         let Some(session) = self.sessions.get(conn) else { return };
         let current = session.subscriptions.first().map(|s| s.room);
         match request {
@@ -358,12 +365,14 @@ impl Hub {
         id: &Option<RequestId>,
         out: &mut Actions,
     ) -> Option<RoomId> {
-        let room = self.rooms.find_to_speak(name).filter(|room| session.is_member(*room));
-        if room.is_none() && name.is_inbox() {
-            // It does not name the room: without an `id` that would say that the session is out.
-            let why = "only the server's operator writes in an inbox";
+        if !RoomPolicy::of(name.kind()).members_write {
+            // The error does not name the room: without an `id` that would end the membership.
+            let why = "only the server's operator writes in this room";
             Self::refuse(session.conn, id.clone(), ErrorCode::Forbidden, why, out);
-        } else if room.is_none() {
+            return None;
+        }
+        let room = self.rooms.find(name).filter(|room| session.is_member(*room));
+        if room.is_none() {
             Self::refuse_stranger(session.conn, name, id, out);
         }
         room
@@ -394,7 +403,8 @@ impl Hub {
     /// Lists rooms that somebody is in, here or on other Hubs, after a name.
     pub(super) fn list_rooms(&self, after: Option<&RoomName>) -> (Vec<RoomSummary>, bool) {
         let limit = self.config.limits.rooms_listed as usize;
-        let mut here = self.rooms.after(after).filter(|r| r.audience.count_here() > 0).peekable();
+        let mut here =
+            self.rooms.listed_after(after).filter(|r| r.audience.count_here() > 0).peekable();
         let mut there = self.peers.rooms_after(after).peekable();
         let mut rooms = Vec::new();
         while rooms.len() <= limit {

@@ -18,9 +18,10 @@ use super::{Actions, Hub, auth};
 use crate::event::{Signal, SignalTo};
 use crate::ids::{ConnId, MemberId, Mono};
 use crate::reason::CloseReason;
+use crate::room::RoomId;
 use crate::room::audience::Told;
-use crate::room::{LogState, RoomId};
-use crate::session::{Bulk, Joining, Recovering, Stage, State, Subscription};
+use crate::room::tail::{Cx, Ends, Located};
+use crate::session::{Bulk, Joining, Stage, State, Subscription};
 use crate::timers::Timer;
 
 /// What the `welcome` of a resume waits for.
@@ -52,16 +53,18 @@ impl Hub {
     ) {
         let Some(session) = self.sessions.get(conn) else { return };
         let member = auth::member_of(session, &resume.session);
-        let kept = self.away.get(member).map(|kept| kept.attempt);
+        let kept = self.kept.get(member).map(|kept| kept.attempt);
         let held = self.sessions.of(member).map(|session| session.attempt);
-        if kept.max(held).is_some_and(|newest| resume.attempt < newest) {
-            // It was held up on its way, and the client has given it up.
+        // A client that does not count its attempts leaves the field out: then the later one wins.
+        let counts = resume.attempt > 0;
+        if counts && kept.max(held).is_some_and(|newest| resume.attempt < newest) {
+            // The connection was delayed, and the client has given it up.
             return self.close(conn, CloseReason::Superseded, out);
         }
         let is_elsewhere = self.is_known_to_peers(member, resume.rooms.keys());
         let is_live = held.is_some();
         self.fence(member, out);
-        let kept = self.take_away(member);
+        let kept = self.kept.take(member);
         let due = self.now.plus(self.config.times.resume_ms);
         let Some(session) = self.sessions.get_mut(conn) else { return };
         session.user = auth::user_of(session, &resume.session);
@@ -120,7 +123,7 @@ impl Hub {
             .and_then(|at| self.rooms.get(at))
             .is_some_and(|room| room.audience.is_away(member));
         let may = auth::allows(session, &name)
-            && !self.keeps_out(&session.user, Some(&name))
+            && !self.bans.hold_for_room(&session.user, &name, self.now)
             && (lingers || self.has_place(&name).is_ok());
         if rooms >= limit || !may {
             return self.decide(conn, name, Recovery::Lost(LostReason::NotMember));
@@ -129,48 +132,40 @@ impl Hub {
         self.begin_joining((conn, at), Joining::resumed(position), out);
     }
 
-    /// Decides about one room, or waits for the log if it does not know the position.
+    /// Decides about one room, or waits until its log has decided where the position lies.
     pub(super) fn recover(&mut self, (conn, at): (ConnId, RoomId), out: &mut Actions) {
         let Some(room) = self.rooms.get_mut(at) else { return };
-        let LogState::Open { epoch, first, cursor } = &room.log else { return };
-        let (first, cursor) = (*first, *cursor);
         let subscription = self.sessions.get_mut(conn).and_then(|s| s.subscription(at));
-        let Some(recovering) = subscription.and_then(Subscription::recovering) else { return };
-        let Recovering { position, asked, answered } = recovering;
-        let other_log = position.epoch != *epoch;
-        let unknown = position.seq > room.known.max(cursor);
-        if (other_log || unknown) && !*answered {
-            // Another Hub may have seen more than this one: only the log can say.
-            let ask = !core::mem::replace(asked, true);
+        let Some(lookup) = subscription.and_then(Subscription::recovering) else { return };
+        let mut effects = core::mem::take(&mut self.effects);
+        let cx = Cx { now: self.now, room: &room.name, config: &self.tail_config };
+        let located = room.tail.locate(cx, lookup, &mut effects);
+        let from = lookup.position.seq;
+        let behind = room.tail.cursor().get().saturating_sub(from.get());
+        if located == Located::Pending {
             room.ahead.insert(conn);
-            if ask {
-                self.ask_head(at, out);
-            }
-            return;
         }
-        let behind = cursor.get().saturating_sub(position.seq.get());
-        let from = position.seq;
-        if other_log || unknown {
-            self.not_recovered((conn, at), LostReason::EpochChanged, out);
-        } else if from > cursor {
-            // The missing entries are being fetched.
-            room.ahead.insert(conn);
-        } else if from.next() < first {
-            self.not_recovered((conn, at), LostReason::Truncated, out);
-        } else if behind > u64::from(self.config.limits.behind_entries) {
-            self.not_recovered((conn, at), LostReason::TooFar, out);
-        } else {
-            self.recovered((conn, at), from, out);
+        self.apply_tail_effects(at, effects, out);
+        match located {
+            Located::Pending => {}
+            Located::OtherLog | Located::Beyond => {
+                self.not_recovered((conn, at), LostReason::EpochChanged, out);
+            }
+            Located::Truncated => self.not_recovered((conn, at), LostReason::Truncated, out),
+            Located::Reached if behind > u64::from(self.config.limits.behind_entries) => {
+                self.not_recovered((conn, at), LostReason::TooFar, out);
+            }
+            Located::Reached => self.recovered((conn, at), from, out),
         }
     }
 
     fn recovered(&mut self, (conn, at): (ConnId, RoomId), from: Seq, out: &mut Actions) {
         let Some(room) = self.rooms.get_mut(at) else { return };
-        let LogState::Open { epoch, cursor, .. } = &room.log else { return };
-        let head = Position { epoch: epoch.clone(), seq: *cursor };
+        let Some(Ends { epoch, cursor, .. }) = room.tail.ends() else { return };
+        let head = Position { epoch: epoch.clone(), seq: cursor };
         room.joining.remove(&conn);
         room.ahead.remove(&conn);
-        let (name, has_roster) = (room.name.clone(), room.has_roster());
+        let (name, has_roster) = (room.name.clone(), room.policy().has_roster);
         self.set_state(conn, at, State::Lagging { cursor: from });
         let session = self.sessions.get_mut(conn).expect("a member has a session");
         if has_roster {
@@ -207,19 +202,15 @@ impl Hub {
         resuming.decided.insert(name, recovery);
     }
 
-    /// The log has answered, or entries have come: looks again at those who waited for that.
-    pub(super) fn recover_waiting(&mut self, at: RoomId, answered: bool, out: &mut Actions) {
+    /// Decides again about those who wait: the log has answered, or entries have come.
+    pub(super) fn recover_waiting(&mut self, at: RoomId, out: &mut Actions) {
         let Some(room) = self.rooms.get_mut(at) else { return };
         if room.ahead.is_empty() {
             return;
         }
         for conn in core::mem::take(&mut room.ahead) {
-            let subscription = self.sessions.get_mut(conn).and_then(|s| s.subscription(at));
-            if let Some(recovering) = subscription.and_then(Subscription::recovering) {
-                recovering.answered |= answered;
-                self.recover((conn, at), out);
-                self.finish_resume(conn, out);
-            }
+            self.recover((conn, at), out);
+            self.finish_resume(conn, out);
         }
     }
 

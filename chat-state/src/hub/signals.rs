@@ -3,13 +3,16 @@ use alloc::vec::Vec;
 
 use chat_proto::{RoomName, ServerFrame};
 
+use super::tail::Effects;
 use super::{Actions, Hub};
 use crate::config::Peers;
 use crate::event::Signal;
 use crate::ids::{HubId, Mono, PeerSlot};
 use crate::peers::{Cluster, Effect};
 use crate::room::audience::Say;
+use crate::room::tail::{Cx, Tail};
 use crate::timers::Timer;
+use crate::users::budgets::Spent;
 
 /// Rooms that are polled at a time: one read of the log each, in one turn.
 const POLL_ROOMS: usize = 512;
@@ -20,17 +23,19 @@ impl Hub {
         match signal {
             Signal::Committed { epoch, room, entries } => {
                 if let Some(at) = self.rooms.find(&room) {
-                    self.commit_signalled(now, at, &epoch, &entries, out);
+                    let committed = |tail: &mut Tail<_>, cx: Cx<'_>, effects: &mut Effects| {
+                        tail.committed(cx, &epoch, &entries, effects);
+                    };
+                    self.with_tail(at, out, committed);
                 }
             }
             Signal::Grown { epoch, room, last } => {
-                if let Some(at) = self.rooms.find(&room) {
-                    self.grown(now, at, &epoch, last, out);
-                }
+                let Some(at) = self.rooms.find(&room) else { return };
+                self.with_tail(at, out, |tail, cx, effects| tail.grown(cx, &epoch, last, effects));
             }
             Signal::Resumed { member, attempt } => self.resumed_elsewhere(member, attempt, out),
             Signal::Spent { by, cost, per_window } => {
-                self.spent_elsewhere(now, by, (cost, per_window));
+                self.spent_elsewhere(now, Spent { by, cost, per_window });
             }
             Signal::Revoked(what) => self.end_revoked(&what, out),
             Signal::Typing { room, member, active } => {
@@ -109,20 +114,19 @@ impl Hub {
         self.polled = self.check_heads(polled.as_ref(), POLL_ROOMS, out);
     }
 
-    /// Asks where up to `limit` rooms after a name end, inboxes last, and returns the last one;
-    /// `None` if there are no more.
+    /// Asks where up to `limit` rooms after a name end, and returns the last one; `None` if there
+    /// are no more.
     pub(super) fn check_heads(
         &mut self,
         after: Option<&RoomName>,
         limit: usize,
         out: &mut Actions,
     ) -> Option<RoomName> {
-        let others = (!after.is_some_and(RoomName::is_inbox)).then(|| self.rooms.after(after));
-        let rooms = others.into_iter().flatten().chain(self.rooms.inboxes_after(after));
-        let names: Vec<RoomName> = rooms.take(limit).map(|room| room.name.clone()).collect();
+        let rooms = self.rooms.after(after).take(limit);
+        let names: Vec<RoomName> = rooms.map(|room| room.name.clone()).collect();
         for name in &names {
             let at = self.rooms.find(name).expect("it was just listed");
-            self.ask_head(at, out);
+            self.check_head(at, out);
         }
         if names.len() == limit { names.last().cloned() } else { None }
     }

@@ -1,23 +1,21 @@
-//! What a Hub tells those who watch it, beyond [`Hub::stats`].
+//! Figures of a Hub beyond [`Hub::stats`], for metrics and operators.
 use super::Hub;
 use crate::ids::{ConnId, MemberId};
 
 impl Hub {
-    /// Counts the members of all rooms but inboxes, of this Hub. It looks at each room.
+    /// Counts this Hub's members of all listed rooms. It looks at each of these rooms.
     #[must_use]
     pub fn members(&self) -> u64 {
-        self.rooms.after(None).map(|room| room.audience.count_here()).sum()
+        self.rooms.listed_after(None).map(|room| room.audience.count_here()).sum()
     }
 
-    /// Returns how often so far a member that lagged had got all that it had missed, or was told of
-    /// the gap.
+    /// Returns how often so far a lagging member has caught up, or was told of its gap.
     #[must_use]
     pub fn catch_ups(&self) -> u64 {
         self.catch_ups
     }
 
-    /// Returns the name that Hubs have for a connection's session among themselves, which may be
-    /// shown: nobody can resume a session by it.
+    /// Returns the public id of a connection's session. It does not allow to resume the session.
     #[must_use]
     pub fn member(&self, conn: ConnId) -> Option<MemberId> {
         self.sessions.get(conn).map(|session| session.member_id)

@@ -10,11 +10,12 @@ use core::ops::Bound::{Excluded, Included, Unbounded};
 
 use chat_proto::UserId;
 
-use super::{Actions, Hub, Shares};
+use super::{Actions, Hub};
 use crate::config::Peers;
 use crate::event::{Signal, SignalTo};
 use crate::ids::{ConnId, PeerSlot};
 use crate::peers::signal::Span;
+use crate::users::budgets::Shares;
 
 /// Peers are told once a count has changed by this part of the limit, or by one. With the default
 /// limit that leaves out users with one session on each Hub.

@@ -5,15 +5,15 @@ use chat_proto::RoomName;
 
 use super::Hub;
 use crate::operator::{RoomView, SessionView, Which};
-use crate::room::{LogState, Room};
+use crate::room::Room;
 use crate::session::{Session, Stage};
 
 impl Hub {
-    /// Returns the rooms that this Hub has members in, after a name, in the order of their names:
-    /// at most `limit`. Inboxes are not listed.
+    /// Returns the listed rooms that this Hub has members in, after a name, in the order of their
+    /// names: at most `limit`.
     #[must_use]
     pub fn rooms_view(&self, after: Option<&RoomName>, limit: usize) -> Vec<RoomView> {
-        let rooms = self.rooms.after(after).filter(|room| room.audience.count_here() > 0);
+        let rooms = self.rooms.listed_after(after).filter(|room| room.audience.count_here() > 0);
         rooms.take(limit).map(view).collect()
     }
 
@@ -67,9 +67,6 @@ impl Hub {
 }
 
 fn view(room: &Room) -> RoomView {
-    let position = match &room.log {
-        LogState::Opening => None,
-        LogState::Open { epoch, cursor, .. } => Some((epoch.clone(), *cursor)),
-    };
+    let position = room.tail.ends().map(|ends| (ends.epoch.clone(), ends.cursor));
     RoomView { room: room.name.clone(), members: room.audience.count_here(), position }
 }

@@ -31,7 +31,7 @@ pub(super) async fn publish(
     headers: HeaderMap,
     Json(request): Json<PublishRequest>,
 ) -> Result<(StatusCode, Json<PublishedShown>), Problem> {
-    rooms::say(&api, RoomName::inbox(&user), &headers, request).await
+    rooms::say(&api, RoomName::own(&user), &headers, request).await
 }
 
 /// Reads what was said to a user.
@@ -45,5 +45,5 @@ pub(super) async fn history(
     Path(user): Path<UserId>,
     Query(query): Query<HistoryQuery>,
 ) -> Result<Json<History>, Problem> {
-    rooms::read(&api, &RoomName::inbox(&user), &query).await
+    rooms::read(&api, &RoomName::own(&user), &query).await
 }

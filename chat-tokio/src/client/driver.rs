@@ -1,4 +1,4 @@
-//! The task that owns the machine: what happens goes in, what is to be done comes out.
+//! The task that owns the machine: it feeds events in and performs the actions.
 use std::future::ready;
 use std::ops::ControlFlow;
 use std::pin::Pin;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use chat_proto::{Resume, ServerFrame, Token};
 use chat_state::client::{
-    Action, Actions, Client as Machine, Event, Outcome, State, Stats, Ticket,
+    Action, Actions, Client as Machine, Event, Outcome, SavedMessage, State, Stats, Ticket,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, Sleep};
@@ -22,21 +22,23 @@ use crate::escape::Escaped;
 use crate::random::Numbers;
 use crate::transport::Utf8Bytes;
 
-/// Commands that may wait for the task; beyond it, whoever gives one waits.
+/// Commands that may wait for the task. Beyond it the caller waits.
 const COMMANDS_MAX: usize = 64;
 
-/// What an application asks its client for.
+/// A command of the application.
 #[derive(Debug)]
 pub(super) enum Command {
-    /// Tell the machine.
+    /// Hand an event to the machine.
     Tell(Event),
-    /// Tell the machine, and the outcome of the ticket to whoever asks.
+    /// Hand an event to the machine, and send the outcome of its ticket.
     Settle { ticket: Ticket, event: Event, answer: oneshot::Sender<Outcome> },
-    /// What a later process needs.
+    /// Return what a later process needs to resume the session.
     Resume(oneshot::Sender<Option<Resume>>),
-    /// What the machine holds.
+    /// Return the unsettled messages for a later process.
+    SavedMessages(oneshot::Sender<Vec<SavedMessage>>),
+    /// Return the sizes of the machine's collections.
     Stats(oneshot::Sender<Stats>),
-    /// Leave.
+    /// Close the client.
     Close(oneshot::Sender<()>),
 }
 
@@ -71,14 +73,14 @@ struct Driver {
     numbers: Numbers,
     connect: Box<dyn Connect>,
     tokens: Option<Tokens>,
-    /// A credential that is on its way.
+    /// A credential that is being fetched.
     token: Option<Pin<Box<dyn Future<Output = Option<Token>> + Send>>>,
     started: bool,
     wire: Wire,
     outlet: Outlet,
 }
 
-/// What the task wakes up for.
+/// The reason for a turn.
 enum Wake {
     Command(Option<Command>),
     Wire(Happened),
@@ -102,7 +104,7 @@ impl Driver {
                         break Some(answer);
                     }
                 }
-                // Nobody holds a handle any more.
+                // The last handle was dropped.
                 Wake::Command(None) => break None,
                 Wake::Wire(happened) => self.happened(happened),
                 Wake::Token(token) => {
@@ -118,7 +120,7 @@ impl Driver {
         self.handle(Event::Stop);
         self.wire.closed().await;
         if let Some(answer) = answer {
-            // Whoever has stopped waiting does not want to know.
+            // The caller may have stopped waiting.
             let _ = answer.send(());
         }
         self.outlet.finish().await;
@@ -161,7 +163,7 @@ impl Driver {
         }
     }
 
-    /// Does what is asked for; breaks where that is to leave.
+    /// Performs a command. Breaks on a close.
     fn obey(&mut self, command: Command) -> ControlFlow<oneshot::Sender<()>> {
         match command {
             Command::Tell(event) => self.handle(event),
@@ -170,6 +172,9 @@ impl Driver {
                 self.handle(event);
             }
             Command::Resume(answer) => drop(answer.send(self.machine.resume())),
+            Command::SavedMessages(answer) => {
+                drop(answer.send(self.machine.saved_messages(self.clock.now())));
+            }
             Command::Stats(answer) => drop(answer.send(self.machine.stats())),
             Command::Close(answer) => return ControlFlow::Break(answer),
         }
@@ -182,7 +187,7 @@ impl Driver {
             Happened::Alive(link) => Event::Alive { link },
             Happened::Text(link, text) => received(link, &text),
             Happened::Closed(link, code) => {
-                tracing::debug!(link = link.0, code, "the connection is over");
+                tracing::debug!(link = link.0, code, "the connection has ended");
                 Event::Closed { link, code }
             }
         });
@@ -192,7 +197,7 @@ impl Driver {
         if self.outlet.is_full()
             && let Some(link) = self.wire.open()
         {
-            // It is we who don't listen: that says nothing about the server.
+            // The application does not read, so silence says nothing about the server.
             self.handle(Event::Alive { link });
         }
         let (now, random) = (self.clock.now(), self.numbers.next());
@@ -233,7 +238,7 @@ fn received(link: chat_state::client::LinkId, text: &Utf8Bytes) -> Event {
         Ok(frame) => Event::Received { link, frame },
         Err(error) => {
             let error = Escaped(error);
-            tracing::warn!(%error, "the server sent a text that is no frame");
+            tracing::warn!(%error, "the server sent a malformed frame");
             Event::Malformed { link }
         }
     }

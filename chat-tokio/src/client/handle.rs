@@ -1,9 +1,9 @@
-//! What an application holds of a client.
+//! The application's handle of a client.
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use chat_proto::{HistoryRange, MembersView, Page, Resume, RoomName, RoomSummary, Seq, Timestamp};
-use chat_state::client::{Event, Outcome, Query, State, Stats, Ticket};
+use chat_state::client::{Event, Outcome, Query, SavedMessage, State, Stats, Ticket};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::driver::Command;
@@ -13,7 +13,7 @@ use super::options::Options;
 use crate::clock::Clock;
 use crate::random;
 
-/// A client. Clones are handles of the same one; when the last one is dropped, it leaves as by
+/// A handle of a client. Clones share the client; dropping the last one closes it like
 /// [`Client::close`].
 #[derive(Clone, Debug)]
 pub struct Client {
@@ -23,34 +23,35 @@ pub struct Client {
     pub(super) clock: Clock,
 }
 
-/// Where and when a message was put into the log.
+/// The result of a message that is in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Acked {
-    /// Its place.
+    /// Its seq.
     pub seq: Seq,
-    /// When the server took it.
+    /// When the server accepted it.
     pub ts: Timestamp,
-    /// Whether an earlier attempt had put it there.
+    /// True if an earlier attempt had stored it.
     pub duplicate: bool,
 }
 
 /// A part of the list of rooms.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rooms {
-    /// In the order of their names.
+    /// The rooms, ordered by name.
     pub rooms: Vec<RoomSummary>,
-    /// Whether there are more after the last one.
+    /// True if there are more after the last one.
     pub has_more: bool,
 }
 
 impl Client {
-    /// Starts a client of the server at this `ws://` address, with the default [`Options`], and
+    /// Starts a client for the server at this `ws://` address, with the default [`Options`], and
     /// waits until it is connected.
     ///
-    /// It tries until it succeeds or the server refuses it for good; dropping the future gives up.
+    /// The client tries until it succeeds or the server refuses it permanently. Dropping the future
+    /// ends the client.
     ///
     /// # Errors
-    /// If that is no address, or the server refuses.
+    /// If the address is invalid, or the server refuses.
     ///
     /// # Panics
     /// Outside of a tokio runtime with IO and time.
@@ -60,13 +61,13 @@ impl Client {
         Ok((client, events))
     }
 
-    /// Begins to describe a client.
+    /// Returns the default options.
     #[must_use]
     pub fn options() -> Options {
         Options::default()
     }
 
-    /// Waits until it is connected.
+    /// Waits until the client is connected.
     ///
     /// # Errors
     /// If the client has stopped.
@@ -76,14 +77,14 @@ impl Client {
         match state.wait_for(decided).await.as_deref() {
             Ok(State::Stopped { why }) => Err(ConnectError::Stopped(why.clone())),
             Ok(State::Online | State::Connecting | State::Idle | State::Waiting { .. }) => Ok(()),
-            // The last word before the end was that it stops.
+            // The driver has ended.
             Err(_) => Err(ConnectError::Stopped(chat_state::client::StopReason::Asked)),
         }
     }
 
-    /// Wants to be in a room, now and after every reconnect, until [`Client::leave`]. That it is a
-    /// member is told by [`Delivery::Joined`](super::Delivery::Joined); messages may be sent
-    /// before.
+    /// Joins a room, and joins it again after every reconnect until [`Client::leave`].
+    /// [`Delivery::Joined`](super::Delivery::Joined) tells that the session is a member. Messages
+    /// may be sent before that.
     ///
     /// # Errors
     /// [`Error::Stopped`].
@@ -91,7 +92,7 @@ impl Client {
         self.tell(Event::Join { room: room.clone() }).await
     }
 
-    /// Leaves a room; what was to be said there is said before.
+    /// Leaves a room after its queued messages are settled.
     ///
     /// # Errors
     /// [`Error::Stopped`].
@@ -99,13 +100,13 @@ impl Client {
         self.tell(Event::Leave { room: room.clone() }).await
     }
 
-    /// Says something in a room that was joined, and waits for what becomes of it. Messages of one
-    /// room are sent one after the other, across any number of reconnects, and each once.
+    /// Sends a message to a joined room, and waits for the result. Messages of one room are sent
+    /// one after the other, each once, across any number of reconnects.
     ///
-    /// Dropping the future takes nothing back.
+    /// Dropping the future does not cancel the message.
     ///
     /// # Errors
-    /// Says why it is not known to be in the log.
+    /// If the message is not known to be in the log.
     pub async fn send(
         &self,
         room: &RoomName,
@@ -114,10 +115,10 @@ impl Client {
         self.say(room, content.into(), None).await
     }
 
-    /// As [`Client::send`], in answer to an entry.
+    /// Sends a message like [`Client::send`] in answer to an entry.
     ///
     /// # Errors
-    /// Says why it is not known to be in the log.
+    /// If the message is not known to be in the log.
     pub async fn reply(
         &self,
         room: &RoomName,
@@ -127,7 +128,7 @@ impl Client {
         self.say(room, content.into(), Some(to)).await
     }
 
-    /// Says something as [`Client::send`] does, but does not wait: what becomes of it comes as
+    /// Sends a message like [`Client::send`] but does not wait. The result arrives as
     /// [`Delivery::Settled`](super::Delivery::Settled) with this ticket.
     ///
     /// # Errors
@@ -142,46 +143,45 @@ impl Client {
         Ok(ticket)
     }
 
-    /// Reads a part of a room's history, of `limit` entries at most (`None`: as many as the
-    /// server gives at once).
+    /// Reads at most `limit` entries of a room's history. `None` means the server's limit.
     ///
     /// # Errors
-    /// Says why there is no answer.
+    /// If there is no answer.
     pub async fn history(
         &self,
         room: &RoomName,
         range: HistoryRange,
         limit: Option<u32>,
     ) -> Result<Page, Error> {
-        match self.question(Query::History { room: room.clone(), range, limit }).await? {
+        match self.query(Query::History { room: room.clone(), range, limit }).await? {
             Outcome::Page(page) => Ok(*page),
             other => Err(failure(other)),
         }
     }
 
-    /// Reads who is in a room.
+    /// Reads the members of a room.
     ///
     /// # Errors
-    /// Says why there is no answer.
+    /// If there is no answer.
     pub async fn members(&self, room: &RoomName) -> Result<MembersView, Error> {
-        match self.question(Query::Members { room: room.clone() }).await? {
+        match self.query(Query::Members { room: room.clone() }).await? {
             Outcome::Members(view) => Ok(view),
             other => Err(failure(other)),
         }
     }
 
-    /// Reads which rooms somebody is in: the first ones, or those after a given one.
+    /// Reads the list of rooms from the beginning, or after a given room.
     ///
     /// # Errors
-    /// Says why there is no answer.
+    /// If there is no answer.
     pub async fn rooms(&self, after: Option<&RoomName>) -> Result<Rooms, Error> {
-        match self.question(Query::Rooms { after: after.cloned() }).await? {
+        match self.query(Query::Rooms { after: after.cloned() }).await? {
             Outcome::Rooms { rooms, has_more } => Ok(Rooms { rooms, has_more }),
             other => Err(failure(other)),
         }
     }
 
-    /// Tells that the user is typing. Dropped if it can't be sent at once.
+    /// Sends a typing notice. Dropped if it cannot be sent at once.
     ///
     /// # Errors
     /// [`Error::Stopped`].
@@ -189,7 +189,7 @@ impl Client {
         self.tell(Event::Typing { room: room.clone(), active: true }).await
     }
 
-    /// Tells that the user has stopped typing. Dropped if it can't be sent at once.
+    /// Ends the typing notice. Dropped if it cannot be sent at once.
     ///
     /// # Errors
     /// [`Error::Stopped`].
@@ -197,26 +197,26 @@ impl Client {
         self.tell(Event::Typing { room: room.clone(), active: false }).await
     }
 
-    /// Returns how the connection is.
+    /// Returns the state of the connection.
     #[must_use]
     pub fn state(&self) -> State {
         self.state.borrow().clone()
     }
 
-    /// Returns how the connection is, for waiting until that changes.
+    /// Returns a watch on the state of the connection.
     #[must_use]
     pub fn watch(&self) -> watch::Receiver<State> {
         self.state.clone()
     }
 
-    /// Returns the clock whose time [`State::Waiting`] names.
+    /// Returns the clock of the times in [`State::Waiting`].
     #[must_use]
     pub fn clock(&self) -> Clock {
         self.clock
     }
 
-    /// Tells that the device woke up or the network came back: it asks the server for a sign of
-    /// life at once, or does not wait any longer before it connects.
+    /// Reports that the device woke up or the network returned. The client probes the connection,
+    /// or connects at once.
     ///
     /// # Errors
     /// [`Error::Stopped`].
@@ -224,7 +224,7 @@ impl Client {
         self.tell(Event::Wake).await
     }
 
-    /// Connects again after it has stopped for another reason than [`Client::close`].
+    /// Connects again after the client has stopped for a reason other than [`Client::close`].
     ///
     /// # Errors
     /// [`Error::Stopped`].
@@ -232,8 +232,8 @@ impl Client {
         self.tell(Event::Start).await
     }
 
-    /// Returns what a later process needs to go on with the session ([`Options::resume`]), once
-    /// there is one. It is as old as this answer: what was delivered since is delivered again.
+    /// Returns what a later process needs to resume the session ([`Options::resume`]), once there
+    /// is one. Entries delivered after this call are delivered again.
     ///
     /// # Errors
     /// [`Error::Stopped`].
@@ -241,7 +241,7 @@ impl Client {
         self.ask(Command::Resume).await
     }
 
-    /// Returns what the client holds.
+    /// Returns the sizes of the client's collections.
     ///
     /// # Errors
     /// [`Error::Stopped`].
@@ -249,11 +249,31 @@ impl Client {
         self.ask(Command::Stats).await
     }
 
-    /// Leaves all rooms and the server, and waits until the connection is closed, 2 seconds at
-    /// most. What was not acknowledged is settled as stopped.
+    /// Closes the client, and waits at most 2 seconds until the connection is closed. Unsettled
+    /// messages are settled as stopped.
     pub async fn close(self) {
-        // If it is gone already, nothing is left to be closed.
+        // A driver that has ended needs no close.
         let _ = self.ask(Command::Close).await;
+    }
+
+    /// Returns the unsettled messages for a later process, which continues them with
+    /// [`Client::restore`].
+    ///
+    /// # Errors
+    /// [`Error::Stopped`].
+    pub async fn saved_messages(&self) -> Result<Vec<SavedMessage>, Error> {
+        self.ask(Command::SavedMessages).await
+    }
+
+    /// Continues a message of an earlier process. Its room must be joined before. The result
+    /// arrives as [`Delivery::Settled`](super::Delivery::Settled) with this ticket.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`].
+    pub async fn restore(&self, message: SavedMessage) -> Result<Ticket, Error> {
+        let ticket = self.ticket();
+        self.tell(Event::Restore { ticket, message: Box::new(message) }).await?;
+        Ok(ticket)
     }
 
     async fn say(
@@ -279,7 +299,7 @@ impl Client {
         (ticket, Event::Send { ticket, room, key, content, reply_to })
     }
 
-    async fn question(&self, query: Query) -> Result<Outcome, Error> {
+    async fn query(&self, query: Query) -> Result<Outcome, Error> {
         let ticket = self.ticket();
         self.settle(ticket, Event::Query { ticket, query }).await
     }
@@ -307,7 +327,7 @@ impl Client {
     }
 }
 
-/// Says why something has no answer of its own kind.
+/// Turns an outcome without an answer into an error.
 fn failure(outcome: Outcome) -> Error {
     match outcome {
         Outcome::Refused(body) => Error::Refused(body),
@@ -316,7 +336,7 @@ fn failure(outcome: Outcome) -> Error {
         Outcome::Expired => Error::Expired,
         Outcome::Stopped => Error::Stopped,
         Outcome::Acked { .. } | Outcome::Page(_) | Outcome::Members(_) | Outcome::Rooms { .. } => {
-            debug_assert!(false, "the answer is one of another question: {outcome:?}");
+            debug_assert!(false, "the outcome is of another kind: {outcome:?}");
             Error::Stopped
         }
     }

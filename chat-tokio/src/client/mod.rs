@@ -35,7 +35,7 @@
 //! other. Nobody else can read it, and nobody says anything there.
 //!
 //! ```
-//! use chat_proto::RoomName;
+//! use chat_proto::{RoomKind, RoomName};
 //! # use chat_tokio::Server;
 //! # use chat_tokio::server::Publish;
 //! use chat_tokio::client::{Client, Delivery};
@@ -47,7 +47,7 @@
 //! let (client, mut events) = Client::connect(&url).await?;
 //! while let Some(event) = events.next().await {
 //!     match event {
-//!         Delivery::Welcome(welcome) => client.join(&RoomName::inbox(&welcome.user)).await?,
+//!         Delivery::Welcome(welcome) => client.join(&RoomName::own(&welcome.user)).await?,
 //! #       Delivery::Joined { room, .. } => {
 //! #           let username = chat_proto::DisplayName::new("The shop")?;
 //! #           let (service, content) = ("shop".into(), "Your order is on its way".into());
@@ -55,7 +55,7 @@
 //! #           let what = Publish { room, service, username, key, content, reply_to };
 //! #           server.handle().publish(what).await?;
 //! #       }
-//!         Delivery::Entry(entry) if entry.room.is_inbox() => {
+//!         Delivery::Entry(entry) if entry.room.kind() == RoomKind::Own => {
 //!             println!("{}: {:?}", entry.username, entry.body);
 //!             break;
 //!         }
@@ -95,7 +95,7 @@ mod websocket;
 mod wire;
 
 pub use chat_state::client::{
-    Delivery, LeftReason, Outcome, State, Stats, StopReason, Ticket, Times,
+    Delivery, LeftReason, Outcome, SavedMessage, State, Stats, StopReason, Ticket, Times,
 };
 
 pub use self::error::{ConnectError, Error, UrlError};

@@ -166,7 +166,7 @@ impl Health {
             ts: clock.now().wall,
             body: Body::Message { content: "x".repeat(PROBE_BYTES).into(), reply_to: None },
         };
-        let room = RoomName::reserved(ROOM).expect("a reserved name");
+        let room = RoomName::server(ROOM).expect("a reserved name");
         let drafts = vec![draft];
         let mut answers = log.append(vec![RoomBatch { room: room.clone(), drafts }]).await;
         let appended = match answers.pop() {

@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chat_proto::{RoomName, Timestamp, UserId};
-use chat_state::{BANS_MAX, Order, Revoke};
+use chat_state::{BANS_MAX, Order, Revoke, RoomPolicy};
 
 use self::held::{Held, Record};
 use self::tidy::When;
@@ -53,7 +53,7 @@ pub enum BanError {
     TooMany,
     /// There is no such ban.
     Unknown,
-    /// It is out of an inbox, which has nobody in it but its user.
+    /// The ban is from an inbox, which only its user can join.
     Inbox,
     /// The log can't be read, or does not take it, so that it would end with the process; why.
     Log(String),
@@ -65,7 +65,7 @@ impl std::fmt::Display for BanError {
             Self::TooMany => write!(f, "there are {BANS_MAX} bans already: lift some"),
             Self::Unknown => f.write_str("there is no such ban"),
             Self::Inbox => {
-                f.write_str("nobody can be kept out of an inbox: ban the user from the server")
+                f.write_str("users cannot be banned from an inbox: ban the user from the server")
             }
             Self::Log(why) => write!(f, "the log does not answer as it should: {why}"),
         }
@@ -194,7 +194,7 @@ impl Handle {
     /// # Errors
     /// Why it does not hold.
     pub async fn ban(&self, ban: Ban) -> Result<(), BanError> {
-        if ban.room.as_ref().is_some_and(RoomName::is_inbox) {
+        if ban.room.as_ref().is_some_and(|room| !RoomPolicy::of(room.kind()).can_ban()) {
             return Err(BanError::Inbox);
         }
         let moderation = Arc::clone(&self.shared.moderation);

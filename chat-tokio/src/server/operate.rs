@@ -19,7 +19,7 @@ pub struct Totals {
     pub connections: u64,
     /// Sessions that have lost their connection and may come back.
     pub away: u64,
-    /// Rooms that somebody is in, inboxes not counted.
+    /// Listed rooms that have members.
     pub rooms: u64,
     /// Memberships: the sum of the members of all these rooms.
     pub members: u64,
@@ -84,7 +84,7 @@ impl Handle {
     }
 
     /// Returns the rooms that somebody is in, after a name, in the order of their names: at most
-    /// `limit`. Inboxes are not listed.
+    /// `limit`. Inboxes and the server's own rooms are not listed.
     pub async fn rooms(&self, after: Option<&RoomName>, limit: usize) -> Vec<RoomView> {
         let mut rooms = BTreeMap::new();
         for worker in &self.shared.handles {

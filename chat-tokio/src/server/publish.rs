@@ -27,7 +27,7 @@ const PUBLISHER: HubId = HubId { node: 0, incarnation: 0 };
 /// A message of a service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Publish {
-    /// Where to; the [inbox](RoomName::inbox) of a user is a room, too.
+    /// Where to; the [inbox](RoomName::own) of a user is a room, too.
     pub room: RoomName,
     /// Which service says it: the user is `service.` and this, `[a-z0-9._-]{1,56}`.
     pub service: String,

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use chat_proto::{Body, LeaveReason, Member, RoomName, Seq};
 use chat_state::{
     AppendError, Appended, Draft, HubId, LogHead, LogPage, MemberId, Outcome, ReadError, ReadRange,
-    Signal, SignalTo,
+    RoomPolicy, Signal, SignalTo,
 };
 use serde_json::json;
 
@@ -63,9 +63,7 @@ fn tell_message(
     epoch: &chat_proto::Epoch,
     draft: &Draft,
 ) {
-    // What the server keeps for itself is nobody's message, and what is in an inbox was said by a
-    // backend to one user alone.
-    if room.as_str().starts_with('~') || room.is_inbox() {
+    if !RoomPolicy::of(room.kind()).is_published {
         return;
     }
     let Body::Message { content, reply_to } = &draft.body else { return };

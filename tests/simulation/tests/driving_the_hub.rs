@@ -17,8 +17,9 @@ fn conn(slot: u32, generation: u32) -> ConnId {
 }
 
 fn connect(hub: &mut Hub, dialect: Dialect) -> ConnId {
+    let session = format!("s{}", hub.stats().sessions);
     let connect = Connect {
-        session: SessionId::new("s").expect("a session"),
+        session: SessionId::new(&session).expect("a session"),
         dialect,
         identity: Identity::Guest { name: None },
         probe: Probe::None,

@@ -260,6 +260,36 @@ fn whoever_never_keeps_to_the_budget_is_closed() {
     assert!(over(&test.request(CONN, say())));
 }
 
+#[test]
+fn a_resume_keeps_the_strikes_until_a_quiet_time_ends_them() {
+    let mut test = Test::joined(LimitValues { messages_per_10s: 2, ..LimitValues::default() }, 0);
+    let say = || Request::Message { room: room(), key: None, content: "x".into(), reply_to: None };
+    let conn = |generation| ConnId { slot: 0, generation };
+    let closes = |actions: &VecDeque<Action>, generation| {
+        closes(actions, conn(generation), CloseCode::RateLimited)
+    };
+    while !closes(&test.request(CONN, say()), 0) {}
+    let resumed = |test: &mut Test, generation| {
+        test.handle(Event::Disconnected {
+            conn: conn(generation - 1),
+            why: LeaveReason::Disconnected,
+        });
+        test.connect(conn(generation), "again");
+        test.request(conn(generation), hello(Some(resume(generation.into()))));
+    };
+    // The count saturates: it stays above the limit however often the session comes back.
+    for generation in 1..=300 {
+        resumed(&mut test, generation);
+        assert!(closes(&test.request(conn(generation), say()), generation), "{generation}");
+    }
+    resumed(&mut test, 301);
+    test.pass(10_001);
+    for _ in 0..102 {
+        assert!(!closes(&test.request(conn(301), say()), 301), "a new run has begun");
+    }
+    assert!(closes(&test.request(conn(301), say()), 301));
+}
+
 /// Joins so many rooms and returns how often each one's end is told by the next 16 pings.
 fn told_by_pings(rooms: usize) -> BTreeMap<RoomName, usize> {
     let mut test = Test::new(LimitValues::default());

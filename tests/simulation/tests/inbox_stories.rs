@@ -28,7 +28,7 @@ struct Test {
 }
 
 fn inbox(user: &str) -> RoomName {
-    RoomName::inbox(&UserId::new(user).expect("an id"))
+    RoomName::own(&UserId::new(user).expect("an id"))
 }
 
 fn room(name: &str) -> RoomName {
@@ -457,17 +457,17 @@ fn a_guest_has_one_and_basic_has_none() {
     let id = guest(&SessionId::new("g").expect("a session"));
     test.connect(A, "g", Dialect::V1, Identity::Guest { name: None });
     test.request(A, hello(None, None));
-    test.joined(A, &RoomName::inbox(&id));
-    test.publish(&RoomName::inbox(&id), "for a guest");
+    test.joined(A, &RoomName::own(&id));
+    test.publish(&RoomName::own(&id), "for a guest");
     assert_eq!(test.entries(A), [1]);
     // Its name is known, its secret is not: another guest is another user.
     test.connect(A2, "h", Dialect::V1, Identity::Guest { name: None });
     test.request(A2, hello(None, None));
-    test.join(A2, &RoomName::inbox(&id));
+    test.join(A2, &RoomName::own(&id));
     assert_eq!(test.error(A2).code, ErrorCode::Forbidden);
     let own = guest(&SessionId::new("b").expect("a session"));
     test.connect(B, "b", Dialect::Basic, Identity::Guest { name: None });
-    let join = BasicRequest::Join { room: RoomName::inbox(&own) };
+    let join = BasicRequest::Join { room: RoomName::own(&own) };
     test.handle(Event::Received { conn: B, frame: ClientFrame::Basic(join) });
     assert!(test.out.is_empty(), "{:?}", test.out);
 }

@@ -75,7 +75,7 @@ fn connections_that_come_and_go_leave_no_timers() {
 }
 
 #[test]
-fn answered_appends_leave_no_timers() {
+fn answered_appends_leave_one_timer_until_the_last_deadline() {
     let mut hub = Hub::new(Config::default());
     connect(&mut hub, conn(0), Dialect::Basic);
     let head = join(&mut hub, conn(0));
@@ -86,8 +86,10 @@ fn answered_appends_leave_no_timers() {
         let outcomes = vec![Outcome::New { seq: chat_proto::Seq::new(n).expect("a plain value") }];
         let result = Ok(Appended { epoch: head.epoch.clone(), outcomes });
         handle(&mut hub, 0, Event::Appended { token: *token, result });
+        assert_eq!(hub.stats(), Stats { timers: before.timers + 1, ..before });
     }
-    assert_eq!(hub.stats(), before);
+    hub.handle_timeout(at(TimeValues::default().append_ms), &mut VecDeque::new());
+    assert_eq!(hub.stats(), Stats { timers: 1, ..before }, "only the heartbeat is left");
 }
 
 #[test]

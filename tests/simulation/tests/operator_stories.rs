@@ -6,8 +6,8 @@ use chat_proto::{
     Position, Recovery, Request, Resume, RoomName, Seq, ServerFrame, SessionId, Timestamp,
 };
 use chat_state::{
-    Action, BANS_MAX, Config, ConnId, Connect, Event, Hub, Identity, LogHead, LogPage, Mono, Now,
-    Order, Probe, Which, Whom, guest,
+    Action, BANS_MAX, Config, ConnId, Connect, Event, Hub, Identity, LogHead, LogPage, Mono, Noted,
+    Now, Order, Probe, Which, Whom, guest,
 };
 
 const A: ConnId = ConnId { slot: 0, generation: 0 };
@@ -266,6 +266,25 @@ fn bans_are_bounded() {
         test.connect(conn, &format!("s{n}"), Dialect::V1);
         test.request(conn, hello(None));
         assert_eq!(test.error(conn).is_some(), banned, "{n}: the one that ends first goes");
+    }
+}
+
+#[test]
+fn changing_a_ban_leaves_all_other_bans_when_the_table_is_full() {
+    let mut test = Test::new();
+    let name = |n| guest(&session(&format!("s{n}")));
+    for n in 0..BANS_MAX {
+        let until = Some(Timestamp(WALL + 1_000_000 + n as u64));
+        test.order(Order::Ban { user: name(n), room: None, until });
+    }
+    let last = BANS_MAX - 1;
+    test.order(Order::Ban { user: name(last), room: None, until: None });
+    let forgotten = |action: &Action| matches!(action, Action::Note(Noted::BanForgotten));
+    assert!(!test.out.iter().any(forgotten), "no ban is forgotten");
+    for (conn, n) in [(A, 0), (B, 1), (C, last)] {
+        test.connect(conn, &format!("s{n}"), Dialect::V1);
+        test.request(conn, hello(None));
+        assert_eq!(test.error(conn), Some(ErrorCode::Forbidden), "ban {n} holds");
     }
 }
 

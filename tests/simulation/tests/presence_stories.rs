@@ -1,6 +1,6 @@
 //! Join and leave notices: at once in a small room, gathered in a large one.
 use chat_proto::{LeaveReason, LimitValues, RoomName, ServerFrame};
-use chat_simulation::world::{Kind, Preset, Setup, World, story_with};
+use chat_simulation::world::{Kind, LogMood, Preset, Setup, World, story_with};
 
 fn with(hubs: usize, limits: LimitValues) -> World {
     World::with_limits(Setup { hubs, preset: Preset::Default }, limits)
@@ -168,4 +168,39 @@ fn a_member_that_lagged_is_told_who_is_there_when_it_is_back() {
     let frames = &world.conns[slow].view.frames;
     assert!(frames.iter().any(is_told), "{:#?}", world.conns[slow].view.lines);
     assert_eq!(world.conns[slow].view.rooms[&lobby].count, 3);
+}
+
+/// The second join is no reply yet, so the member still has to be told what it missed before it.
+#[test]
+fn a_member_that_lagged_is_told_who_is_there_although_its_second_join_fails() {
+    let lobby = RoomName::new("lobby").expect("a name");
+    let limits = LimitValues { outbox_high_bytes: 1024, recent_entries: 1, ..large(64, 200) };
+    let mut world = with(1, limits);
+    let slow = world.connect(0, Kind::V1, "slow");
+    let other = world.connect(0, Kind::V1, "other");
+    [slow, other].iter().for_each(|conn| world.join(*conn, &lobby, 0));
+    world.settle();
+    world.conns[slow].reading = false;
+    (0..30).for_each(|n| world.say(other, &lobby, None, &format!("m{n}{}", "x".repeat(100))));
+    world.settle();
+    assert!(world.conns[slow].congested);
+    let new = world.connect(0, Kind::V1, "new");
+    world.join(new, &lobby, 0);
+    world.settle();
+    // It reads again. The log has what it missed, and does not answer.
+    world.log.mood = LogMood::Holds;
+    world.conns[slow].reading = true;
+    world.flush();
+    world.settle();
+    world.join(slow, &lobby, 20);
+    world.settle();
+    while let Some((hub, event)) = world.log.fail(0) {
+        world.tell(hub, event);
+        world.settle();
+    }
+    world.log.mood = LogMood::Prompt;
+    world.pass(60_000);
+    let peer = &world.conns[slow].view;
+    assert!(peer.lines.iter().any(|line| line.contains("log_unavailable")), "{:#?}", peer.lines);
+    assert_eq!(peer.rooms[&lobby].count, 3, "{:#?}", peer.lines);
 }

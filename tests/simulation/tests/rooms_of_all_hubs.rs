@@ -192,7 +192,7 @@ fn a_room_that_is_here_and_elsewhere_is_one_room() {
 
 #[test]
 fn an_inbox_has_a_place_as_long_as_its_own_hub_has_one() {
-    let inbox = || RoomName::inbox(&guest(&session()));
+    let inbox = || RoomName::own(&guest(&session()));
     let mut test = Test::new(2);
     test.census(OTHER, "a", 1);
     test.census(OTHER, "b", 1);

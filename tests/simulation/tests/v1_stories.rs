@@ -167,15 +167,15 @@ fn who_lags_behind_a_trimmed_log_is_told_of_the_hole() {
 fn a_replaced_log_closes_with_4202_and_what_was_said_goes_to_the_new_one() {
     story(
         "v1 a\n v1 b\n a joins lobby\n a says lobby old\n log replaced lobby\n log holds
-         a says lobby new\n a says lobby newer\n log answer 0\n b joins lobby 9\n log prompt",
+         a says lobby new\n a says lobby newer\n log answer 0\n log answer 0\n b joins lobby 9
+         log prompt",
         "a: welcome a\n b: welcome b
          a: joined lobby at 0 with 1(a)
          a: ack 1
          a: [lobby] 1<a>old
          a: ack 1
          a: closed 4202 log_replaced
-         b: joined lobby at 1 with 2(b,a) 1<a>new
-         b: [lobby] 2<a>newer",
+         b: joined lobby at 2 with 2(b,a) 1<a>new 2<a>newer",
     );
 }
 
@@ -362,7 +362,7 @@ fn what_was_trimmed_before_it_came_is_a_hole_or_the_end() {
 fn members_of_a_drained_hub_are_gone_once_they_had_time_to_come_back() {
     story(
         "v1 a\n v1 b on 1\n a joins den\n b joins den\n drain 1 10000\n wait 1
-         a asks members den\n wait 10000\n a asks members den",
+         a asks members den\n wait 11000\n a asks members den",
         "a: welcome a\n b: welcome b
          a: joined den at 0 with 1(a)
          a: [den] join b

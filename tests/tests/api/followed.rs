@@ -158,7 +158,7 @@ async fn what_was_trimmed_before_it_was_read_is_made_good() {
     // Whoever starts writes anew what holds: bob and eve.
     let third = known(Server::builder().log(way.again()));
     let head = || third.server.handle();
-    let room = chat_proto::RoomName::reserved("~server").expect("a name");
+    let room = chat_proto::RoomName::server("~server").expect("a name");
     eventually("the trim", async || {
         let head = head().head(&room).await.expect("it can be read");
         (head.first == head.last).then_some(())

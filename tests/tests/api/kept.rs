@@ -19,7 +19,7 @@ use crate::support::{Served, hello_with, known, refused, token, welcomed};
 const GROWN_MAX: u64 = 1000;
 
 fn room() -> RoomName {
-    RoomName::reserved("~server").expect("a name")
+    RoomName::server("~server").expect("a name")
 }
 
 fn serve(log: Arc<dyn RoomLog>) -> Served {

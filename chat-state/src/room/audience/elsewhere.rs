@@ -226,10 +226,7 @@ impl Elsewhere {
     fn unname(&mut self, id: MemberId) -> Union {
         let named = self.named(id).expect("every member of a sample is indexed");
         named.peers -= 1;
-        if named.peers > 0 {
-            self.repeated -= 1;
-            Union::Same
-        } else if self.also_here.remove(&id).is_some() {
+        if named.peers > 0 || self.also_here.remove(&id).is_some() {
             self.repeated -= 1;
             Union::Same
         } else {

@@ -22,6 +22,7 @@ mod here;
 mod live;
 mod notices;
 mod peers;
+mod tell;
 mod types;
 
 #[cfg(test)]

@@ -31,7 +31,7 @@ impl Audience {
         }
         let own = Own { here: &self.here, listed: cx.rules.listed };
         let union = self.elsewhere.replace(peer, part, own);
-        self.changed(cx, Notice::of(union));
+        self.changed(cx, notice(union));
     }
 
     /// Returns true if a peer has members in the room, as far as it has reported.
@@ -58,7 +58,7 @@ impl Audience {
     /// Tells what is due. Spurious calls are harmless.
     pub(crate) fn timeout(&mut self, cx: &mut Context<'_>) {
         let union = self.elsewhere.end_leaving(cx.now);
-        self.changed(cx, Notice::of(union));
+        self.changed(cx, notice(union));
         self.tell_gathered(cx);
         cx.out.extend(self.deadline().map(Effect::Arm));
     }
@@ -104,15 +104,13 @@ impl Audience {
         if union == Union::Changed && !self.here.live.is_empty() {
             self.gather(cx, Notice::Anew);
         }
-        self.changed(cx, Notice::of(union));
+        self.changed(cx, notice(union));
     }
 }
 
-impl Notice {
-    fn of(union: Union) -> Self {
-        match union {
-            Union::Changed => Self::Anew,
-            Union::Same => Self::Moved,
-        }
+fn notice(union: Union) -> Notice {
+    match union {
+        Union::Changed => Notice::Anew,
+        Union::Same => Notice::Moved,
     }
 }

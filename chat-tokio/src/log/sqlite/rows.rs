@@ -49,7 +49,7 @@ impl<'c> FindRoom<'c> {
 
 /// Inboxes and the server's own rooms are in the log, too.
 fn room_name(text: &str) -> Result<RoomName, NameError> {
-    RoomName::reserved(text).or_else(|_| RoomName::from_wire(text))
+    RoomName::server(text).or_else(|_| RoomName::from_wire(text))
 }
 
 fn room_row(row: &Row<'_>, asked: &RoomName) -> Result<RoomRow, Fault> {

@@ -177,5 +177,5 @@ fn draft(record: &Record, at: Timestamp) -> Result<Draft, String> {
 
 /// The room of orders.
 pub(super) fn room() -> RoomName {
-    RoomName::reserved("~server").expect("it fits the grammar")
+    RoomName::server("~server").expect("it fits the grammar")
 }

@@ -73,7 +73,7 @@ pub(super) struct Said {
     pub(super) content: String,
     pub(super) key: Key,
     pub(super) outcome: Option<Outcome>,
-    /// When it was said, by the wall clock.
+    /// When it was said, in simulated time: a step of the wall clock does not age it.
     born: u64,
     /// How often it was sent.
     times: usize,
@@ -280,7 +280,7 @@ impl Sim {
             Request::Join { room, history } => Want::Joined { room, history },
             Request::Leave { room } => Want::Left { room },
             Request::Message { room, content, .. } => {
-                let now = self.clock(self.people[who].wall).wall.0;
+                let now = self.now;
                 let mut said = self.people[who].said.iter_mut().rev();
                 let said = said.find(|said| *said.content == *content).expect("it was said");
                 said.times += 1;
@@ -430,7 +430,7 @@ impl Sim {
                     }
                     Outcome::Stopped | Outcome::Full => {}
                     Outcome::Expired => {
-                        let age = self.clock(person.wall).wall.0.saturating_sub(said.born);
+                        let age = self.now.saturating_sub(said.born);
                         assert!(age >= 24 * 60 * 60 * 1000, "{said:?} is expired at {age} ms");
                     }
                     other => panic!("{}: {other:?} for {said:?}", person.name),
@@ -487,7 +487,7 @@ impl Sim {
         let content = format!("t{} of {}", self.spoken, self.people[who].name);
         // A person's keys are its own: others have the same.
         let key = Key::new(&format!("key {}", self.people[who].said.len())).expect("a key");
-        let born = self.clock(self.people[who].wall).wall.0;
+        let born = self.now;
         let ticket = Ticket(self.spoken);
         let person = &mut self.people[who];
         let said = Said {

@@ -13,8 +13,8 @@ use super::log::LogMood;
 use super::script::{Kind, Script};
 use super::setup::Preset;
 
-/// Long enough for every retry, poll and announcement.
-const CONVERGE_MS: u64 = 12_000;
+/// Long enough for every retry (after at most 30 s), poll and announcement.
+const CONVERGE_MS: u64 = 35_000;
 /// Long enough for every timer of a connection that is gone.
 const FORGET_MS: u64 = 130_000;
 

@@ -22,7 +22,7 @@ mod story;
 
 pub use broker::{Broker, BrokerMood};
 pub use check::{Sub, View, Want};
-pub use conn::{Conn, Link};
+pub use conn::{Conn, Item, Link};
 pub use driver::World;
 pub use fuzzing::run_bytes;
 pub use heal::run;

@@ -9,6 +9,7 @@
 //! a pages lobby before 7 3   a asks members lobby   a asks rooms   a types lobby   a stops lobby
 //! a sends {"type":"ping"}   a stalls   a reads   a goes   (closes for good)
 //! log holds|holds-answers|refuses|unknown-taken|unknown-lost|prompt   log answer 0   log fail 0
+//! log takes (what is new; what waits goes on waiting)   log loses 0   (its answer)
 //! log trims lobby 1   log replaced lobby
 //! broker holds|drops|prompt   broker deliver 0   broker lose 0   broker repeat 0   lost 1
 //! wait 25000   drain 0 10000
@@ -159,6 +160,7 @@ impl Teller {
                     self.world.settle();
                 }
             }
+            "takes" => log.mood = LogMood::Prompt,
             "holds" => log.mood = LogMood::Holds,
             "holds-answers" => log.mood = LogMood::HoldsAnswers,
             "refuses" => log.mood = LogMood::Refuses,
@@ -171,6 +173,10 @@ impl Teller {
                 let answer = if words[1] == "fail" { log.fail(n) } else { log.answer(n) };
                 let (hub, event) = answer.expect("something waits");
                 self.world.tell(hub, event);
+            }
+            "loses" => {
+                let n = usize::try_from(number(2)).expect("few");
+                log.answer(n).expect("something waits");
             }
             other => panic!("the log can't {other}"),
         }

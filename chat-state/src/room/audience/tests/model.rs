@@ -163,9 +163,9 @@ struct Play {
 }
 
 impl Play {
-    fn step(&mut self, step: Step) {
+    fn step(&mut self, step: &Step) {
         let Self { stage, model } = self;
-        match step {
+        match *step {
             Step::Join(n) if !model.is_connected(n) => {
                 stage.join(n);
                 model.enter(n);
@@ -210,13 +210,13 @@ impl Play {
                 stage.leave(n, Farewell::Silent);
                 model.here.insert(n, Place::ShutDown);
             }
-            other => self.peer_step(other),
+            _ => self.peer_step(step),
         }
     }
 
-    fn peer_step(&mut self, step: Step) {
+    fn peer_step(&mut self, step: &Step) {
         let Self { stage, model } = self;
-        match step {
+        match *step {
             Step::PeerCame(p, n) => {
                 model.peer_came(p, n);
                 stage.said(PeerSlot(p), came(n));
@@ -276,7 +276,7 @@ proptest! {
     #[test]
     fn at_rest_every_live_member_knows_the_true_count(steps in steps()) {
         let mut play = Play { stage: Stage::new(TIGHT), model: Model::default() };
-        for step in steps {
+        for step in &steps {
             play.step(step);
             play.check();
         }
@@ -284,7 +284,7 @@ proptest! {
         play.model.pass(play.stage.now);
         play.check();
         for n in 0..MEMBERS {
-            play.step(Step::GoLive(n));
+            play.step(&Step::GoLive(n));
         }
         play.stage.rest();
         let count = play.model.count();

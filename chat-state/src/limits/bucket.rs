@@ -1,39 +1,33 @@
-//! Budgets: of a session, and those that sessions share.
+//! A token bucket.
 use crate::ids::Mono;
+use crate::limits::cost::Cost;
 
-/// The window that a budget is stated for.
+/// The window of all budgets: they are stated as messages in 10 s.
 const WINDOW_US: u64 = 10_000_000;
 
-/// What a message costs; other requests cost a part of it.
-pub(crate) const MESSAGE: Cost = Cost(1000);
-
-/// What a request costs, in thousandths of a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Cost(pub(crate) u32);
-
-/// A token bucket in the form of the generic cell rate algorithm: one number, no timer.
+/// A token bucket in the form of the generic cell rate algorithm: one number and no timer.
 ///
-/// The number is the theoretical arrival time of ITU-T I.371: how far the session's requests
-/// reach into the future if each took its share of the window.
+/// The number is the theoretical arrival time of ITU-T I.371: the end of all requests so far if
+/// each took its share of the window.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Bucket {
     arrival_us: u64,
 }
 
-/// What a budget says to a request.
+/// The answer of a budget to a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Within,
     Over {
-        /// When the same request would be within.
+        /// The milliseconds after which the same request is within the budget.
         retry_after_ms: u64,
-        /// Which limit says so.
+        /// The name of the limit that states the budget.
         limit: &'static str,
     },
 }
 
 impl Bucket {
-    /// Takes the cost if the budget of `per_window` messages has it; takes nothing otherwise.
+    /// Takes the cost if a budget of `per_window` messages allows it. Takes nothing otherwise.
     pub(crate) fn take(
         &mut self,
         now: Mono,
@@ -49,15 +43,15 @@ impl Bucket {
         Verdict::Within
     }
 
-    /// Takes the cost in any case and tells how long to stay quiet for it.
+    /// Takes the cost in any case. Returns the milliseconds to wait before the next request.
     pub(crate) fn charge(&mut self, now: Mono, cost: Cost, per_window: u32) -> u64 {
         let Some(needed) = self.needed(now, cost, per_window) else { return 0 };
         self.arrival_us = needed.arrival_us;
         needed.over.map_or(0, |us| us.div_ceil(1000))
     }
 
-    /// Takes note of what others have let through: of two windows at most, so that nobody has to
-    /// wait longer than that.
+    /// Takes a cost that others have let through. Such costs fill at most two windows, so that
+    /// nobody waits longer than that for others.
     pub(crate) fn note(&mut self, now: Mono, cost: Cost, per_window: u32) {
         if let Some(needed) = self.needed(now, cost, per_window) {
             let latest = now.0.saturating_mul(1000).saturating_add(2 * WINDOW_US);
@@ -65,11 +59,12 @@ impl Bucket {
         }
     }
 
-    /// When nothing of the budget is taken any more.
+    /// Returns when the whole budget is there again.
     pub(crate) fn whole_at(self) -> Mono {
         Mono(self.arrival_us.div_ceil(1000))
     }
 
+    /// Returns what the cost would make of the bucket; `None` without a budget.
     fn needed(self, now: Mono, cost: Cost, per_window: u32) -> Option<Needed> {
         if per_window == 0 {
             return None;
@@ -85,17 +80,19 @@ impl Bucket {
 
 struct Needed {
     arrival_us: u64,
+    /// The microseconds beyond the budget.
     over: Option<u64>,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::cost::MESSAGE;
     use proptest::prelude::*;
     use std::vec::Vec;
 
     #[test]
-    fn one_above_the_budget_is_told_when_to_come_back() {
+    fn a_request_beyond_the_budget_is_told_when_to_come_back() {
         let mut bucket = Bucket::default();
         let now = Mono(5);
         let over = |retry_after_ms| Verdict::Over { retry_after_ms, limit: "x" };
@@ -109,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_budget_everything_is_within() {
+    fn without_a_budget_all_requests_are_within() {
         let mut bucket = Bucket::default();
         for _ in 0..100_000 {
             assert_eq!(bucket.take(Mono(0), MESSAGE, 0, "x"), Verdict::Within);
@@ -118,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_have_taken_is_waited_for_two_windows_at_most() {
+    fn costs_of_others_are_waited_for_at_most_two_windows() {
         let (mut bucket, now) = (Bucket::default(), Mono(5));
         bucket.note(now, Cost(5000), 10);
         assert_eq!(bucket.whole_at(), now.plus(5000));
@@ -126,7 +123,7 @@ mod tests {
             bucket.note(now, Cost(5000), 10);
         }
         assert_eq!(bucket.whole_at(), now.plus(20_000));
-        // Less is not taken for more: what this one has charged itself stays.
+        // The cap is for costs of others: what was charged here stays.
         for _ in 0..100 {
             let _ = bucket.charge(now, MESSAGE, 10);
         }
@@ -135,7 +132,7 @@ mod tests {
     }
 
     proptest! {
-        /// In any window at most a burst and what the rate gives is let through.
+        /// Any window lets through at most a burst and what the rate gives.
         #[test]
         fn no_window_has_more_than_burst_and_rate(
             gaps in proptest::collection::vec(0..3000u64, 1..400),

@@ -1,0 +1,355 @@
+//! Connects a room's tail with the log, the members and the peers.
+//!
+//! *Invariant:* an entry reaches live members only as an effect of the room's tail, which delivers
+//! entries in order and without holes.
+use alloc::vec::Vec;
+
+use chat_proto::{Dialect, ErrorCode, RequestId, Seq, ServerFrame, Timestamp};
+
+use super::{Actions, Hub, Pending};
+use crate::config::Config;
+use crate::event::{Action, Recipients, Signal, SignalTo};
+use crate::ids::{ConnId, Token};
+use crate::log::{AppendError, Appended, Keep, LogHead, LogPage, Outcome, ReadError, ReadRange};
+use crate::reason::{CloseReason, Noted};
+use crate::room::tail::{
+    Ask, AskId, Bounds, Cx, Effect, NotAppended, PageOf, Purpose, Tail, TailConfig, TailTimer,
+};
+use crate::room::{Room, RoomId};
+use crate::timers::Timer;
+
+/// The author of a draft.
+#[derive(Clone, Debug)]
+pub(crate) struct Ticket {
+    pub(crate) conn: ConnId,
+    pub(crate) id: Option<RequestId>,
+}
+
+/// The effects of one call, which are applied in order.
+pub(super) type Effects = Vec<Effect<Ticket>>;
+
+impl Hub {
+    /// Calls a room's tail and applies the effects. Returns `None` if the room is gone.
+    pub(super) fn with_tail<R>(
+        &mut self,
+        at: RoomId,
+        out: &mut Actions,
+        call: impl FnOnce(&mut Tail<Ticket>, Cx<'_>, &mut Effects) -> R,
+    ) -> Option<R> {
+        let room = self.rooms.get_mut(at)?;
+        let mut effects = core::mem::take(&mut self.effects);
+        let cx = Cx { now: self.now, room: &room.name, config: &self.tail_config };
+        let result = call(&mut room.tail, cx, &mut effects);
+        self.apply_tail_effects(at, effects, out);
+        Some(result)
+    }
+
+    /// Applies the effects of one call, then looks at those who wait for what has happened.
+    pub(super) fn apply_tail_effects(
+        &mut self,
+        at: RoomId,
+        mut effects: Effects,
+        out: &mut Actions,
+    ) {
+        let (mut moved, mut settled) = (false, false);
+        for effect in effects.drain(..) {
+            moved |= matches!(effect, Effect::Deliver(_) | Effect::Skipped { .. });
+            settled |= matches!(effect, Effect::Settled { .. });
+            self.apply_tail_effect(at, effect, out);
+        }
+        self.effects = effects;
+        let Some(room) = self.rooms.get(at) else { return };
+        let (waiting, departing) = (!room.ahead.is_empty(), room.audience.has_departing());
+        let deserted = room.audience.live().is_empty();
+        if moved && waiting {
+            self.recover_waiting(at, out);
+        }
+        if settled && departing {
+            self.announce_departures(at, out);
+        }
+        if settled && deserted {
+            self.forget_if_idle(at, out);
+        }
+    }
+
+    fn apply_tail_effect(&mut self, at: RoomId, effect: Effect<Ticket>, out: &mut Actions) {
+        // A connection that is closed because of an earlier effect may have been the last one.
+        let Some(room) = self.rooms.get_mut(at) else { return };
+        match effect {
+            Effect::Ask(id, ask) => self.ask(at, id, ask, out),
+            Effect::Ready => self.to_offer.push(at),
+            Effect::Settled { ticket, ts, outcome: Ok(outcome) } => {
+                self.taken(at, ticket, ts, outcome, out);
+            }
+            Effect::Settled { ticket, outcome: Err(why), .. } => self.not_taken(ticket, why, out),
+            Effect::Committed { epoch, entries } => {
+                let room = room.name.clone();
+                let to = SignalTo::Followers(room.clone());
+                self.signal(to, || Signal::Committed { epoch, room, entries }, out);
+            }
+            Effect::Deliver(entry) => {
+                if !room.audience.live().is_empty() {
+                    let to = Recipients::All(room.audience.live().clone());
+                    out.push_back(Action::Send { to, frame: ServerFrame::Entry(entry) });
+                }
+            }
+            Effect::Skipped { from, to } => self.skipped(at, from, to, out),
+            Effect::EntryDropped(seq) => {
+                Self::note(Noted::EntryDropped { room: room.name.clone(), seq }, out);
+            }
+            Effect::Tell { epoch, last } => {
+                let room = room.name.clone();
+                let to = SignalTo::Followers(room.clone());
+                self.signal(to, || Signal::Grown { epoch, room, last }, out);
+            }
+            Effect::Arm(timer, due) => {
+                if let Some(before) = room.asked.armed[timer as usize].replace(due) {
+                    self.timers.disarm(before, Timer::Tail(at, timer));
+                }
+                self.timers.arm(due, Timer::Tail(at, timer));
+            }
+            Effect::GaveUp(id) => {
+                let token = room.asked.tokens[id.purpose as usize].take();
+                let pending = token.and_then(|token| self.pending.get_mut(token));
+                *pending.expect("the question is not answered") =
+                    Pending::LateAppend(room.name.clone());
+            }
+            Effect::Dropped(id) => {
+                if let Some(token) = room.asked.tokens[id.purpose as usize].take() {
+                    self.pending.answer(token);
+                }
+            }
+            Effect::Opened { room } => {
+                self.rooms.respell(at, &room);
+                self.let_in(at, out);
+                self.forget_if_idle(at, out);
+            }
+            Effect::OpenFailed => {
+                self.unpause_stalled(self.now, at, out);
+                self.turn_away(at, out);
+                self.forget_if_idle(at, out);
+            }
+            Effect::Replaced => self.log_replaced(at, out),
+            Effect::HeadAnswered => {
+                self.recover_waiting(at, out);
+                self.forget_if_idle(at, out);
+            }
+        }
+    }
+
+    fn ask(&mut self, at: RoomId, id: AskId, ask: Ask, out: &mut Actions) {
+        let Some(room) = self.rooms.get_mut(at) else { return };
+        let token = self.pending.ask(Pending::Tail(at, id));
+        room.asked.tokens[id.purpose as usize] = Some(token);
+        let waiting = !room.stalled.is_empty();
+        let room = room.name.clone();
+        match ask {
+            Ask::Append(drafts) => {
+                out.push_back(Action::Append { token, room, drafts });
+                if waiting {
+                    self.unpause_stalled(self.now, at, out);
+                }
+            }
+            Ask::Open(Bounds { entries, bytes }) => {
+                let range = ReadRange {
+                    from: Seq::ZERO.next(),
+                    to: Seq::ZERO.plus(u64::MAX),
+                    limit: entries,
+                    bytes,
+                    keep: Keep::Newest,
+                };
+                out.push_back(Action::Load { token, room, range });
+            }
+            Ask::Read(range) => out.push_back(Action::Load { token, room, range }),
+            Ask::Head => out.push_back(Action::Head { token, room }),
+        }
+    }
+
+    /// The log has taken a draft, or has met its key before.
+    fn taken(
+        &mut self,
+        at: RoomId,
+        Ticket { conn, id }: Ticket,
+        ts: Timestamp,
+        outcome: Outcome,
+        out: &mut Actions,
+    ) {
+        if self.ended(self.now, conn, out) != Some(Dialect::V1) {
+            return;
+        }
+        let Some(room) = self.rooms.get(at) else { return };
+        let (seq, ts, duplicate) = match outcome {
+            Outcome::New { seq } => (seq, ts, false),
+            Outcome::Duplicate { seq, ts } => (seq, ts, true),
+            Outcome::Conflict => {
+                let why = "this `key` was used for another message";
+                let code = ErrorCode::IdempotencyConflict;
+                return Self::refuse(conn, id, code, why, out);
+            }
+        };
+        let room = room.name.clone();
+        let frame = ServerFrame::Ack { id, room, seq: Some(seq), ts: Some(ts), duplicate };
+        Self::reply(conn, frame, out);
+    }
+
+    /// The log has not taken a draft, or does not tell.
+    fn not_taken(&mut self, Ticket { conn, id }: Ticket, why: NotAppended, out: &mut Actions) {
+        let (code, why) = match why {
+            NotAppended::Refused => {
+                (ErrorCode::LogUnavailable, "the log does not take messages at the moment")
+            }
+            NotAppended::Unknown => {
+                let why = "the log may have taken the message: send it again with the same `key`";
+                (ErrorCode::UnknownOutcome, why)
+            }
+        };
+        match self.ended(self.now, conn, out) {
+            Some(Dialect::V1) => Self::refuse(conn, id, code, why, out),
+            // The dialect has no errors, and a message must not vanish in silence.
+            Some(Dialect::Basic) => {
+                self.close(conn, CloseReason::LogUnavailable, out);
+            }
+            None => {}
+        }
+    }
+
+    /// Tells live members of entries that the log has trimmed before they were delivered.
+    fn skipped(&mut self, at: RoomId, from: Seq, to: Seq, out: &mut Actions) {
+        let Some(room) = self.rooms.get(at) else { return };
+        Self::note(Noted::Hole { room: room.name.clone(), from, to }, out);
+        let frame = ServerFrame::Hole { room: room.name.clone(), from, to };
+        let live = room.audience.live().clone();
+        out.push_back(Action::Send { to: Recipients::All(live.clone()), frame });
+        // The dialect has no such frame, and nothing may be missing in silence.
+        for conn in live.iter() {
+            if self.sessions.get(conn).is_some_and(|s| s.dialect == Dialect::Basic) {
+                self.close(conn, CloseReason::EntriesTrimmed, out);
+            }
+        }
+    }
+
+    /// Closes everybody in a room whose log was replaced: all have to come anew.
+    fn log_replaced(&mut self, at: RoomId, out: &mut Actions) {
+        let Some(room) = self.rooms.get(at) else { return };
+        let conns: Vec<_> = room.audience.conns().chain(room.joining.iter().copied()).collect();
+        for conn in conns {
+            self.close(conn, CloseReason::LogReplaced, out);
+        }
+    }
+
+    /// Takes the log's answer to an append.
+    pub(super) fn appended(
+        &mut self,
+        token: Token,
+        result: Result<Appended, AppendError>,
+        out: &mut Actions,
+    ) {
+        match self.pending.answer(token) {
+            Some(Pending::Tail(at, id)) if id.purpose == Purpose::Append => {
+                self.with_tail(at, out, |tail, cx, effects| tail.appended(cx, id, result, effects));
+            }
+            Some(Pending::LateAppend(room)) => match (self.rooms.find(&room), result) {
+                (Some(at), result) => {
+                    let late = |tail: &mut Tail<_>, cx: Cx<'_>, effects: &mut Effects| {
+                        tail.appended_late(cx, result, effects);
+                    };
+                    self.with_tail(at, out, late);
+                }
+                (None, Ok(appended)) if appended.last() > Seq::ZERO => {
+                    let (last, epoch) = (appended.last(), appended.epoch);
+                    let to = SignalTo::Followers(room.clone());
+                    self.signal(to, || Signal::Grown { epoch, room, last }, out);
+                }
+                (None, Ok(_) | Err(AppendError::Unknown(_) | AppendError::Refused(_))) => {}
+            },
+            Some(Pending::Tail(..) | Pending::Feed(..) | Pending::Auth(_)) | None => {}
+        }
+    }
+
+    /// Takes the log's answer to a head question.
+    pub(super) fn head_read(
+        &mut self,
+        token: Token,
+        result: Result<LogHead, ReadError>,
+        out: &mut Actions,
+    ) {
+        if let Some(Pending::Tail(at, id)) = self.pending.answer(token)
+            && id.purpose == Purpose::Head
+        {
+            self.with_tail(at, out, |tail, cx, effects| tail.head_read(cx, id, result, effects));
+        }
+    }
+
+    /// Takes the page that a tail has asked for.
+    pub(super) fn tail_read(
+        &mut self,
+        at: RoomId,
+        id: AskId,
+        result: Result<LogPage, ReadError>,
+        out: &mut Actions,
+    ) {
+        self.with_tail(at, out, |tail, cx, effects| match id.purpose {
+            Purpose::Open => tail.opened(cx, id, result, effects),
+            Purpose::Read => tail.page_read(cx, id, result, effects),
+            // The answer is not one to this question, which its deadline ends.
+            Purpose::Append | Purpose::Head => {}
+        });
+    }
+
+    pub(super) fn tail_due(&mut self, at: RoomId, timer: TailTimer, out: &mut Actions) {
+        if let Some(room) = self.rooms.get_mut(at) {
+            room.asked.armed[timer as usize] = None;
+        }
+        self.with_tail(at, out, |tail, cx, effects| tail.timer_due(cx, timer, effects));
+    }
+
+    /// Asks the log whether a room has grown, since signals may have been lost.
+    pub(super) fn check_head(&mut self, at: RoomId, out: &mut Actions) {
+        self.with_tail(at, out, Tail::check_head);
+    }
+
+    /// Notes the ends of the log that came with a page for a member. Returns `None` if the room is
+    /// gone.
+    pub(super) fn note_ends(
+        &mut self,
+        at: RoomId,
+        head: &LogHead,
+        out: &mut Actions,
+    ) -> Option<PageOf> {
+        self.with_tail(at, out, |tail, cx, effects| tail.note_ends(cx, head, effects))
+    }
+
+    /// Appends what was said since the last call: one batch for each room.
+    pub(super) fn offer_all(&mut self, out: &mut Actions) {
+        let mut next = 0;
+        while let Some(at) = self.to_offer.get(next).copied() {
+            self.with_tail(at, out, Tail::end_turn);
+            next += 1;
+        }
+        self.to_offer.clear();
+    }
+
+    /// Forgets the timers and the questions of a room that is gone.
+    pub(super) fn forget_tail(&mut self, at: RoomId, room: &Room) {
+        for timer in [TailTimer::Append, TailTimer::Open, TailTimer::Hole, TailTimer::Head] {
+            if let Some(due) = room.asked.armed[timer as usize] {
+                self.timers.disarm(due, Timer::Tail(at, timer));
+            }
+        }
+        room.asked.tokens.into_iter().flatten().for_each(|token| drop(self.pending.answer(token)));
+    }
+}
+
+/// Returns the limits and times of tails.
+pub(super) fn tail_config(config: &Config) -> TailConfig {
+    let Config { limits, times, peers, .. } = config;
+    TailConfig {
+        recent: Bounds { entries: limits.recent_entries, bytes: limits.recent_bytes },
+        drafts_max: limits.room_drafts as usize,
+        hole_ms: times.hole_ms,
+        retry_ms: times.retry_ms,
+        append_ms: times.append_ms,
+        read_ms: times.read_ms,
+        peers: *peers,
+    }
+}

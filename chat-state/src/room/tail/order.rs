@@ -1,0 +1,128 @@
+//! Delivering entries in order, wherever they come from.
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use chat_proto::{Entry, Epoch, Seq};
+
+use super::{Bounds, Cx, Effect, Log, Open, Tail};
+
+/// What can be done with something that was said about a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Usable {
+    Yes,
+    /// It is about another log than the open one, or nobody can tell yet.
+    No,
+}
+
+impl<T> Tail<T> {
+    /// Takes entries that a peer has appended.
+    pub(crate) fn committed(
+        &mut self,
+        cx: Cx<'_>,
+        epoch: &Epoch,
+        entries: &[Arc<Entry>],
+        out: &mut Vec<Effect<T>>,
+    ) {
+        self.take_in(cx, epoch, entries.iter().cloned(), Seq::ZERO, out);
+    }
+
+    /// Takes the news that a log has an entry at `last`.
+    pub(crate) fn grown(&mut self, cx: Cx<'_>, epoch: &Epoch, last: Seq, out: &mut Vec<Effect<T>>) {
+        self.take_in(cx, epoch, [], last, out);
+    }
+
+    /// Takes entries of a log that has grown up to `last` at least.
+    pub(super) fn take_in(
+        &mut self,
+        cx: Cx<'_>,
+        epoch: &Epoch,
+        entries: impl IntoIterator<Item = Arc<Entry>>,
+        last: Seq,
+        out: &mut Vec<Effect<T>>,
+    ) {
+        if self.compare(cx, epoch, out) == Usable::No {
+            return;
+        }
+        for entry in entries {
+            self.enter(cx.config.recent, entry, out);
+        }
+        self.known = self.known.max(last);
+        self.check_hole(cx, out);
+    }
+
+    /// Compares an epoch that an append or a peer has named with that of the log. Neither proves
+    /// that the log was replaced, since both may be late: only the log's head can tell.
+    fn compare(&mut self, cx: Cx<'_>, epoch: &Epoch, out: &mut Vec<Effect<T>>) -> Usable {
+        match &mut self.log {
+            Log::Open(open) if open.epoch == *epoch => Usable::Yes,
+            Log::Open(_) => {
+                self.check_head(cx, out);
+                Usable::No
+            }
+            Log::Opening(opening) => {
+                if opening.has_named(epoch) {
+                    Usable::Yes
+                } else {
+                    self.doubt();
+                    Usable::No
+                }
+            }
+        }
+    }
+
+    /// Delivers an entry whose turn has come, and those that waited for it. One that comes before
+    /// its turn waits, one that comes again is ignored.
+    ///
+    /// *Invariant:* only this function and `skip_trimmed` move the cursor of an open log.
+    pub(super) fn enter(&mut self, recent: Bounds, entry: Arc<Entry>, out: &mut Vec<Effect<T>>) {
+        self.known = self.known.max(entry.seq);
+        let Log::Open(Open { cursor, .. }) = &mut self.log else {
+            return self.keep_for_later(entry, out);
+        };
+        if entry.seq <= *cursor {
+            return;
+        }
+        if entry.seq != cursor.next() {
+            return self.keep_for_later(entry, out);
+        }
+        let mut next = Some(entry);
+        while let Some(entry) = next {
+            *cursor = entry.seq;
+            self.recent.push(entry.clone(), recent);
+            out.push(Effect::Deliver(entry));
+            next = if self.out_of_order.is_empty() {
+                None
+            } else {
+                self.out_of_order.take(cursor.next())
+            };
+        }
+    }
+
+    fn keep_for_later(&mut self, entry: Arc<Entry>, out: &mut Vec<Effect<T>>) {
+        self.out_of_order.insert(entry);
+        while let Some(seq) = self.out_of_order.drop_excess() {
+            out.push(Effect::EntryDropped(seq));
+        }
+    }
+
+    /// Delivers the entries that wait for no others any more.
+    pub(super) fn enter_waiting(&mut self, recent: Bounds, out: &mut Vec<Effect<T>>) {
+        if let Some(entry) = self.out_of_order.take(self.cursor().next()) {
+            self.enter(recent, entry, out);
+        }
+    }
+
+    /// Moves the cursor over entries that the log has trimmed.
+    pub(super) fn skip_trimmed(&mut self, first: Seq, out: &mut Vec<Effect<T>>) {
+        let Log::Open(Open { cursor, .. }) = &mut self.log else {
+            unreachable!("only an open log is read");
+        };
+        let (from, to) = (cursor.next(), first.minus(1));
+        if from <= to {
+            *cursor = to;
+            self.known = self.known.max(to);
+            self.recent.clear();
+            out.push(Effect::Skipped { from, to });
+        }
+    }
+}
