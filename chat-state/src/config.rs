@@ -7,7 +7,7 @@ use crate::times::Times;
 /// Settings of a Hub. A value that the Hub cannot work with cannot be built.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The Hub's own id among the Hubs that share the log.
+    /// The Hub's own id among the Hubs that share the log. A restarted Hub needs a new one.
     pub hub: HubId,
     /// Whether there are other Hubs. A single Hub sends no signals.
     pub peers: Peers,
@@ -22,7 +22,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            hub: HubId(0),
+            hub: HubId::default(),
             peers: Peers::None,
             durability: Durability::Memory,
             limits: Limits::default(),

@@ -13,6 +13,7 @@ use crate::grant::{AuthError, Grant, Revoke};
 use crate::ids::{AddressKey, ConnId, HubId, MemberId, Mono, Token};
 use crate::log::{AppendError, Appended, Draft, LogHead, LogPage, ReadError, ReadRange};
 use crate::operator::Order;
+use crate::peers::signal::{Asked, Digest, Lost, RosterPart, Service, Span, Stamp};
 use crate::reason::{CloseReason, Noted};
 use crate::room::Roster;
 
@@ -122,7 +123,7 @@ pub enum Event {
         signal: Signal,
     },
     /// Signals may have been lost since the last one.
-    SignalsLost,
+    SignalsLost(Lost),
     /// Leave service: everybody is to be gone by this time.
     Drain {
         /// When.
@@ -315,62 +316,55 @@ pub enum Signal {
         /// The entries.
         entries: Arc<[Arc<Entry>]>,
     },
-    /// A member of the sender has come.
+    /// The sender's lease is renewed. A Hub says so every 5 s; one that says nothing for 20 s has
+    /// ended, and with it everything that it has said.
+    Alive {
+        /// Whether the sender serves its members.
+        service: Service,
+    },
+    /// A member of the sender has joined.
     Came {
-        /// Which room.
+        /// The room.
         room: RoomName,
-        /// Who.
+        /// The member.
         id: MemberId,
-        /// Who, for people.
+        /// What people see of the member.
         member: Member,
-        /// The sender's count of changes to its part of the roster, this one included.
-        version: u64,
+        /// The client's count of its connections: a connection with a lower one is superseded.
+        attempt: u64,
+        /// The position of this change.
+        stamp: Stamp,
     },
-    /// A member of the sender has gone.
+    /// A member of the sender has left.
     Went {
-        /// Which room.
+        /// The room.
         room: RoomName,
-        /// Who.
+        /// The member.
         id: MemberId,
-        /// Who, for people.
+        /// What people see of the member.
         member: Member,
-        /// Why.
+        /// Why it has left.
         reason: LeaveReason,
-        /// The sender's count of changes to its part of the roster, this one included.
-        version: u64,
+        /// The position of this change.
+        stamp: Stamp,
     },
-    /// Tell me your part of the roster.
-    AskRoster {
-        /// Which room.
-        room: RoomName,
+    /// Send [`Signal::Rosters`] for these rooms, at most 256.
+    AskRosters {
+        /// The rooms.
+        rooms: Vec<RoomName>,
     },
-    /// The sender's part of the roster.
-    Roster {
-        /// Which room.
-        room: RoomName,
-        /// All of its members.
-        count: u64,
-        /// At most `members_listed` of them.
-        members: Vec<(MemberId, Member)>,
-        /// The sender's count of changes so far.
-        version: u64,
+    /// The whole of the sender's parts of some rosters.
+    Rosters {
+        /// The parts, at most 256.
+        parts: Vec<RosterPart>,
     },
-    /// The sender has left service: those of its members that do not come back elsewhere are gone.
-    Leaving {
-        /// Which room.
-        room: RoomName,
-        /// The sender's count of changes to its part of the roster, this one included.
-        version: u64,
+    /// Send [`Signal::Digest`].
+    AskDigest {
+        /// Which rooms are to be listed.
+        rooms: Asked,
     },
-    /// How many members of a room the sender has, for the room list.
-    Census {
-        /// Which room.
-        room: RoomName,
-        /// How many; 0 means that it has forgotten the room.
-        count: u64,
-    },
-    /// Tell me all your counts.
-    AskCensus,
+    /// A summary of some of the sender's rooms.
+    Digest(Digest),
     /// A member of the sender types, or has stopped.
     Typing {
         /// Which room.
@@ -398,9 +392,14 @@ pub enum Signal {
         /// The budget, in messages for 10 s.
         per_window: u32,
     },
-    /// How many sessions the sender has of some users whom the authority knows; 0: none any more.
+    /// How many sessions the sender has of some users that the authority knows.
     Sessions {
-        /// Each user's.
+        /// The number of this statement among all that the sender says.
+        at: u64,
+        /// The range of users that this signal describes completely: the sender has nothing to tell
+        /// of a user of this range that is not listed. `None`: it says nothing about other users.
+        covers: Option<Span<UserId>>,
+        /// The users in order, with their sessions; 0: none any more.
         counts: Vec<(UserId, u32)>,
     },
     /// The room's log has grown to here.
@@ -412,6 +411,36 @@ pub enum Signal {
         /// Its last entry.
         last: Seq,
     },
+}
+
+impl Signal {
+    /// Returns which rooms may lack something if this signal is lost: what a broker has to report.
+    #[must_use]
+    pub fn loss(&self) -> Lost {
+        match self {
+            Self::Committed { room, .. }
+            | Self::Grown { room, .. }
+            | Self::Came { room, .. }
+            | Self::Went { room, .. } => Lost::Rooms(alloc::vec![room.clone()]),
+            Self::Rosters { parts } => {
+                Lost::Rooms(parts.iter().map(|part| part.room.clone()).collect())
+            }
+            Self::Digest(Digest { covers: None, lines, .. }) => {
+                Lost::Rooms(lines.iter().map(|line| line.room.clone()).collect())
+            }
+            // It may be part of a recovery, and it says which rooms the sender does not have.
+            Self::Digest(Digest { covers: Some(_), .. }) => Lost::All,
+            // These are said again, or nobody can make up for them.
+            Self::Alive { .. }
+            | Self::AskRosters { .. }
+            | Self::AskDigest { .. }
+            | Self::Typing { .. }
+            | Self::Resumed { .. }
+            | Self::Revoked(_)
+            | Self::Spent { .. }
+            | Self::Sessions { .. } => Lost::Rooms(Vec::new()),
+        }
+    }
 }
 
 /// Who shares a budget.

@@ -10,9 +10,22 @@ pub struct ConnId {
     pub generation: u32,
 }
 
-/// A Hub among the Hubs that share a log.
+/// Identifies one run of a Hub among the Hubs that share a log.
+///
+/// A restarted Hub keeps its node and takes a larger incarnation. Peers then drop at once
+/// everything that the older incarnation said. Ids are ordered by node, then by incarnation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HubId {
+    /// The Hub. No two running Hubs on one broker may share it.
+    pub node: u64,
+    /// The run of the Hub. Every start takes a larger number.
+    pub incarnation: u64,
+}
+
+/// A peer, as the parts of a Hub name it. A slot is reused only after everything that was stored
+/// under it has been dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct HubId(pub u32);
+pub(crate) struct PeerSlot(pub(crate) u32);
 
 /// Ties an answer of the log to its question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

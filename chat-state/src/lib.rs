@@ -68,7 +68,6 @@ extern crate std;
 pub mod client;
 mod config;
 mod delivery;
-mod directory;
 mod event;
 mod grant;
 mod hub;
@@ -77,6 +76,7 @@ mod ids;
 mod limits;
 mod log;
 mod operator;
+mod peers;
 mod reason;
 mod room;
 mod session;
@@ -99,6 +99,7 @@ pub use log::{
     AppendError, Appended, Draft, Keep, LogHead, LogPage, Outcome, ReadError, ReadRange,
 };
 pub use operator::{BANS_MAX, Order, RoomView, SessionView, Which, Whom};
+pub use peers::signal::{Asked, Digest, DigestLine, Lost, RosterPart, Service, Span, Stamp};
 pub use reason::{CloseReason, Noted};
 pub use room::Roster;
 pub use room::policy::{JoinRule, RoomPolicy};

@@ -18,8 +18,6 @@ pub(crate) enum Timer {
     Budget(ConnId),
     /// The time of a shared budget, a kept session or a lingering member is over.
     Users,
-    /// Some users' sessions are to be told again.
-    Tally,
     /// The connection's turn to leave has come.
     DrainClose(ConnId),
     /// A deadline of a room's tail.
@@ -32,8 +30,8 @@ pub(crate) enum Timer {
     Resume(ConnId),
     /// A room's members have to be told who comes and goes.
     Audience(RoomId),
-    /// Room counts are to be told.
-    Census,
+    /// Something is to be said to other Hubs, or one of them has ended.
+    Peers,
     /// Some rooms' heads are to be asked for, in case the signal of their last entry was lost.
     Poll,
 }

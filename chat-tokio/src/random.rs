@@ -9,6 +9,13 @@ pub(crate) fn session() -> SessionId {
     SessionId::new(&letters::<26>()).expect("letters and digits are a session id")
 }
 
+/// Makes the id of a Hub that shares its node with no other one, in this or in another process.
+pub(crate) fn hub(now: chat_proto::Timestamp) -> chat_state::HubId {
+    // 0 stands for senders that are no Hub.
+    let node = getrandom::u64().expect("the system has randomness").max(1);
+    chat_state::HubId { node, incarnation: now.0 }
+}
+
 /// Makes the identity of a log.
 pub(crate) fn letters<const N: usize>() -> String {
     let mut bytes = [0; N];

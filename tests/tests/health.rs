@@ -93,6 +93,7 @@ struct Deaf;
 
 impl Broker for Deaf {
     fn connect(&self, _: HubId, _: Arc<dyn SignalSink>) {}
+    fn disconnect(&self, _: HubId) {}
     fn follow(&self, _: HubId, _: &RoomName) {}
     fn unfollow(&self, _: HubId, _: &RoomName) {}
     fn publish(&self, _: HubId, _: &SignalTo, _: Signal) {}
@@ -114,6 +115,10 @@ impl Counting {
 impl Broker for Counting {
     fn connect(&self, hub: HubId, sink: Arc<dyn SignalSink>) {
         self.broker.connect(hub, sink);
+    }
+
+    fn disconnect(&self, hub: HubId) {
+        self.broker.disconnect(hub);
     }
 
     fn follow(&self, hub: HubId, room: &RoomName) {

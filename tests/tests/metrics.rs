@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use chat_proto::{LimitValues, Request, RoomName, ServerFrame};
-use chat_state::{HubId, Signal, SignalTo};
+use chat_state::{HubId, Lost, Signal, SignalTo};
 use chat_tests::client::{BasicClient, Ending, Shape, Socket, V1Client, message, name};
 use chat_tests::scrape::{Scrape, get, until};
 use chat_tests::wait::eventually;
@@ -298,23 +298,25 @@ async fn sessions_that_may_come_back_are_away() {
     until(watchers, &[("chat_sessions", 0.0), ("chat_sessions_away", 1.0)]).await;
 }
 
-/// A broker that hands what it is told to nobody, and says what the test wants.
+/// A broker that passes nothing on, and signals what the test wants.
 #[derive(Default)]
 struct Scripted {
-    sink: Mutex<Option<Arc<dyn SignalSink>>>,
+    /// The worker: the last one that connects, after the probe of health.
+    worker: Mutex<Option<(HubId, Arc<dyn SignalSink>)>>,
     published: AtomicU64,
 }
 
 impl Broker for Scripted {
     fn connect(&self, hub: HubId, sink: Arc<dyn SignalSink>) {
-        if hub == HubId(0) {
-            *self.sink.lock().expect("nobody has panicked") = Some(sink);
-        }
+        *self.worker.lock().expect("nobody has panicked") = Some((hub, sink));
     }
+    fn disconnect(&self, _: HubId) {}
     fn follow(&self, _: HubId, _: &RoomName) {}
     fn unfollow(&self, _: HubId, _: &RoomName) {}
     fn publish(&self, from: HubId, _: &SignalTo, _: Signal) {
-        self.published.fetch_add(u64::from(from == HubId(0)), Ordering::Relaxed);
+        let worker = self.worker.lock().expect("nobody has panicked");
+        let is_worker = worker.as_ref().is_some_and(|(hub, _)| *hub == from);
+        self.published.fetch_add(u64::from(is_worker), Ordering::Relaxed);
     }
 }
 
@@ -324,12 +326,12 @@ async fn signals_are_counted_in_both_directions_and_so_are_losses() {
     let (_server, address, watchers) = start(Server::builder().broker(broker.clone()));
     let (mut ada, _) = V1Client::member(address, "Ada", "lobby").await;
     ada.say("lobby", "hi").await;
-    let sink = broker.sink.lock().expect("nobody has panicked").clone();
-    let sink = sink.expect("the worker is connected");
-    let signal = || Signal::Census { room: name("elsewhere"), count: 1 };
-    sink.signal(HubId(7), signal());
-    sink.signal(HubId(7), signal());
-    sink.lost();
+    let worker = broker.worker.lock().expect("nobody has panicked").clone();
+    let (_, sink) = worker.expect("the worker is connected");
+    let peer = HubId { node: 7, incarnation: 1 };
+    sink.signal(peer, Signal::AskRosters { rooms: vec![name("elsewhere")] });
+    sink.signal(peer, Signal::AskRosters { rooms: vec![name("elsewhere")] });
+    sink.lost(Lost::All);
     until(
         watchers,
         &[("chat_broker_signals_total{direction=\"in\"}", 2.0), ("chat_broker_losses_total", 1.0)],

@@ -2,12 +2,11 @@
 use chat_proto::{Dialect, ErrorCode};
 
 use super::pause::Reason;
-use super::tail::Ticket;
 use super::{Actions, Hub};
 use crate::ids::{ConnId, Mono};
 use crate::log::Draft;
-use crate::room::RoomId;
 use crate::room::tail::Cx;
+use crate::room::{RoomId, Ticket};
 use crate::session::{Message, State};
 
 impl Hub {

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use chat_proto::{LeaveReason, Member, MembersView};
 
 use super::{Actions, Hub, Sessions};
-use crate::config::Config;
+use crate::config::{Config, Peers};
 use crate::event::{Action, Signal, SignalTo};
 use crate::ids::{ConnId, MemberId};
 use crate::room::audience::{Attendee, Audience, Context, Drafts, Effect, Farewell, Rules, Say};
@@ -48,29 +48,27 @@ impl Hub {
                 subscription.state = State::Live(place);
             }
             Effect::Say(say) => self.say_to_peers(at, say, out),
-            Effect::CountChanged => {
-                let name = self.rooms.get(at).expect(FOUND).name.clone();
-                self.count_changed(name);
-            }
             Effect::Back(member) => self.stop_lingering_in(member, at),
             Effect::Arm(due) => self.timers.arm(due, Timer::Audience(at)),
         }
     }
 
+    /// Tells peers a change of this Hub's part of a roster.
     fn say_to_peers(&mut self, at: RoomId, say: Say, out: &mut Actions) {
+        if self.config.peers == Peers::None {
+            return;
+        }
         let room = self.rooms.get(at).expect(FOUND).name.clone();
+        let stamp = self.peers.change_here(self.now, &room);
         let to = SignalTo::Followers(room.clone());
-        let (Say::Came { version, .. } | Say::Went { version, .. } | Say::Leaving { version }) =
-            &say;
-        self.changes = self.changes.max(*version);
-        let signal = || match say {
-            Say::Came { id, member, version } => Signal::Came { room, id, member, version },
-            Say::Went { id, member, reason, version } => {
-                Signal::Went { room, id, member, reason, version }
+        let signal = match say {
+            Say::Came { id, member } => {
+                let attempt = self.sessions.of(id).map_or(0, |session| session.attempt);
+                Signal::Came { room, id, member, attempt, stamp }
             }
-            Say::Leaving { version } => Signal::Leaving { room, version },
+            Say::Went { id, member, reason } => Signal::Went { room, id, member, reason, stamp },
         };
-        self.signal(to, signal, out);
+        out.push_back(Action::Signal { to, signal });
     }
 
     /// Tells what a room's members are to be told by now.

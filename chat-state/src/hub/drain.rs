@@ -6,6 +6,7 @@ use chat_proto::{CloseCode, Dialect, ServerFrame};
 use super::{Actions, Hub};
 use crate::event::Action;
 use crate::ids::{ConnId, Mono};
+use crate::peers::signal::Service;
 use crate::reason::CloseReason;
 use crate::timers::Timer;
 
@@ -32,6 +33,7 @@ impl Hub {
             return;
         }
         self.draining = Some(Draining { deadline, reported: false });
+        self.tell_service(Service::Draining, out);
         self.forget_away(out);
         let conns = self.sessions.conns();
         let spread = deadline.since(now).min(SPREAD_MS_MAX) * (100 - RESERVE_PERCENT) / 100;
@@ -68,6 +70,7 @@ impl Hub {
             && !draining.reported
         {
             draining.reported = true;
+            self.tell_service(Service::Stopped, out);
             out.push_back(Action::DrainedAll);
         }
     }

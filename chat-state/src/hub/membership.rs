@@ -8,12 +8,13 @@ use chat_proto::{
 
 use super::places::Refusal;
 use super::{Actions, Hub};
+use crate::config::Peers;
 use crate::delivery::wire;
-use crate::event::{Action, Signal, SignalTo};
+use crate::event::Action;
 use crate::ids::ConnId;
 use crate::log::{Keep, ReadRange};
 use crate::reason::CloseReason;
-use crate::room::audience::{Attendee, Audience, Told};
+use crate::room::audience::{Attendee, Told};
 use crate::room::tail::{Cx, Ends, Tail};
 use crate::room::{Room, RoomId};
 use crate::session::{Bulk, Joining, Message, Session, State, Subscription};
@@ -39,11 +40,7 @@ impl Hub {
         if session.subscriptions.len() >= rooms {
             return Err((ErrorCode::TooManyRooms, "leave a room first: limit `rooms`"));
         }
-        let may_enter = self.may_enter(session, &name);
-        if let Err((ErrorCode::RoomsExhausted, _)) = may_enter {
-            self.doubt_rooms(out);
-        }
-        may_enter?;
+        self.may_enter(session, &name)?;
         let at = found.unwrap_or_else(|| self.open(name, out));
         self.begin_joining((conn, at), joining, out);
         Ok(())
@@ -95,24 +92,18 @@ impl Hub {
         Ok(())
     }
 
-    /// Makes a room and asks the log for its end and its newest entries. Other Hubs are told that
-    /// nobody is in it here yet.
+    /// Makes a room and asks the log for its end and its newest entries.
     pub(super) fn open(&mut self, name: RoomName, out: &mut Actions) -> RoomId {
         let listed = self.config.limits.members_listed as usize;
         let mut effects = core::mem::take(&mut self.effects);
         let cx = Cx { now: self.now, room: &name, config: &self.tail_config };
         let tail = Tail::new(cx, &mut effects);
-        let room = Room::new(name.clone(), tail, listed, self.changes);
-        let at = self.rooms.insert(room);
-        self.directory.opened(&name);
-        out.push_back(Action::Follow { room: name.clone() });
-        if self.rooms.get(at).is_some_and(|room| room.policy().has_roster) {
-            let (to, version) = (SignalTo::Followers(name.clone()), self.changes);
-            let (room, members) = (name.clone(), Vec::new());
-            let begins = || Signal::Roster { room, count: 0, members, version };
-            self.signal(to.clone(), begins, out);
-            self.signal(to, || Signal::AskRoster { room: name }, out);
+        let room = Room::new(name.clone(), tail, listed);
+        if self.config.peers == Peers::Some && room.policy().has_roster {
+            self.peers.opened(self.now, &name);
         }
+        let at = self.rooms.insert(room);
+        out.push_back(Action::Follow { room: name });
         self.apply_tail_effects(at, effects, out);
         at
     }
@@ -305,10 +296,11 @@ impl Hub {
         if !self.rooms.get(at).is_some_and(Room::is_idle) {
             return;
         }
-        self.audience(at, out, Audience::close);
         let room = self.rooms.remove(at).expect("it was found above");
         self.forget_tail(at, &room);
-        self.directory.closed(&room.name);
+        if self.config.peers == Peers::Some && room.policy().has_roster {
+            self.peers.closed(self.now, &room.name);
+        }
         if let Some(due) = room.audience.deadline() {
             self.timers.disarm(due, Timer::Audience(at));
         }

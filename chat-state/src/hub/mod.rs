@@ -2,7 +2,8 @@
 //!
 //! Each file has one idea: `requests` routes what clients ask, `membership` enters and leaves
 //! rooms, `append` takes messages, `tail` connects a room's log with its members,
-//! `delivery` feeds those who lag, `history` reads back, `signals` talks to other Hubs,
+//! `delivery` feeds those who lag, `history` reads back, `signals` hears other Hubs, `rosters`
+//! what they say of members, `peering` talks to them,
 //! `heartbeat` notices the dead, `pause` stops reading, `away` keeps sessions that have lost their
 //! connection, `auth` knows who they are, `budgets` holds what users and addresses share, `tally`
 //! counts the sessions of users, `sessions` issues the ids of connections, `resume` gives a session a
@@ -21,6 +22,7 @@ mod history;
 mod membership;
 mod operate;
 mod pause;
+mod peering;
 mod places;
 mod questions;
 mod requests;
@@ -33,7 +35,7 @@ mod tail;
 mod tally;
 mod view;
 
-use alloc::collections::{BTreeSet, VecDeque};
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use chat_proto::{
@@ -43,13 +45,13 @@ use chat_proto::{
 
 use crate::config::{Config, Peers};
 use crate::delivery::Feed;
-use crate::directory::Directory;
 use crate::event::{Action, Connect, Event, Identity, Misuse, Probe, Recipients, Signal, SignalTo};
 use crate::identity;
 use crate::ids::{ConnId, Mono, Now, Token};
 use crate::limits::bucket::Bucket;
 use crate::limits::strikes::Strikes;
 use crate::log::ReadRange;
+use crate::peers::{Cluster, Settings};
 use crate::reason::{CloseReason, Noted};
 use crate::room::tail::{AskId, Purpose, TailConfig};
 use crate::room::{RoomId, Rooms};
@@ -66,7 +68,6 @@ use self::questions::Questions;
 pub(crate) use self::resume::Resuming;
 use self::sessions::{Holder, Sessions};
 use self::tail::Effects;
-pub(crate) use self::tail::Ticket;
 use self::tally::Tally;
 
 /// What a Hub asks for, first in, first out.
@@ -100,11 +101,9 @@ pub struct Hub {
     effects: Effects,
     /// Rooms whose drafts can be appended when the turn ends.
     to_offer: Vec<RoomId>,
-    /// Counts membership changes; a new room's version begins here, above any it had before.
-    changes: u64,
-    directory: Directory,
-    census: BTreeSet<RoomName>,
-    census_armed: bool,
+    peers: Cluster,
+    /// When [`Timer::Peers`] is armed for.
+    peers_at: Option<Mono>,
     poll_armed: bool,
     /// The room up to which heads were polled.
     polled: Option<RoomName>,
@@ -169,6 +168,11 @@ impl Hub {
     /// Never.
     #[must_use]
     pub fn new(config: Config) -> Self {
+        let peers = Cluster::new(settings(&config));
+        let (mut timers, peers_at) = (Timers::default(), peers.due());
+        if let Some(at) = peers_at {
+            timers.arm(at, Timer::Peers);
+        }
         Self {
             tail_config: tail::tail_config(&config),
             effects: Effects::new(),
@@ -183,13 +187,11 @@ impl Hub {
             rooms: Rooms::default(),
             pending: Questions::default(),
             to_offer: Vec::new(),
-            changes: 0,
-            directory: Directory::default(),
-            census: BTreeSet::new(),
-            census_armed: false,
+            peers,
+            peers_at,
             poll_armed: false,
             polled: None,
-            timers: Timers::default(),
+            timers,
             draining: None,
             bans: Bans::default(),
             catch_ups: 0,
@@ -228,14 +230,14 @@ impl Hub {
             Event::Revoke(what) => self.revoke(what, out),
             Event::Operator(order) => self.operate(now, order, out),
             Event::Signal { from, signal } => self.signalled(now.mono, from, signal, out),
-            Event::SignalsLost => self.signals_lost(now.mono, out),
+            Event::SignalsLost(lost) => self.peers.lost(now.mono, lost),
             Event::Drain { deadline } => self.drain(now.mono, deadline, out),
             Event::Reconfigure { limits } => self.reconfigure(limits),
         }
-        self.arm_census(now.mono);
         self.arm_poll(now.mono);
         self.arm_users();
         self.report_drained(out);
+        self.end_peer_turn(now.mono, out);
         Ok(())
     }
 
@@ -264,7 +266,7 @@ impl Hub {
             Event::Revoke(_)
             | Event::Operator(_)
             | Event::Signal { .. }
-            | Event::SignalsLost
+            | Event::SignalsLost(_)
             | Event::Drain { .. }
             | Event::Reconfigure { .. } => Ok(Addressee::Here),
         }
@@ -275,10 +277,10 @@ impl Hub {
         self.now = now.mono;
         if self.poll_timeout().is_some_and(|due| due <= now.mono) {
             self.fire_due(now, out);
-            self.arm_census(now.mono);
             self.arm_poll(now.mono);
             self.arm_users();
             self.report_drained(out);
+            self.end_peer_turn(now.mono, out);
         }
     }
 
@@ -299,14 +301,14 @@ impl Hub {
                 Timer::Heartbeat(conn) => self.heartbeat_due(now.mono, conn, out),
                 Timer::Budget(conn) => self.budget_due(now.mono, conn, out),
                 Timer::Users => self.users_due(out),
-                Timer::Tally => self.tally_due(out),
                 Timer::DrainClose(conn) => self.drain_close_due(now.mono, conn, out),
                 Timer::Tail(room, timer) => self.tail_due(room, timer, out),
                 Timer::CatchUp(conn) => self.retry_feed(conn, out),
                 Timer::Read(conn) => self.read_due(now.mono, conn, out),
                 Timer::Resume(conn) => self.resume_due(now.mono, conn, out),
                 Timer::Audience(room) => self.audience_due(room, out),
-                Timer::Census => self.census_due(out),
+                // The end of the turn does what is due.
+                Timer::Peers => self.peers_at = None,
                 Timer::Poll => self.poll_due(out),
             }
         }
@@ -326,10 +328,10 @@ impl Hub {
             away: self.kept.len(),
             rooms: self.rooms.len(),
             pending: self.pending.len(),
-            timers: self.timers.len() + self.to_offer.len(),
+            timers: self.timers.len() - usize::from(self.peers_at.is_some()) + self.to_offer.len(),
             budgets: self.budgets.len(),
             users: self.tally.len(),
-            elsewhere: self.directory.len(),
+            elsewhere: self.peers.rooms(),
         }
     }
 
@@ -412,6 +414,7 @@ impl Hub {
                 }
             }
         }
+        self.peers.set_rooms_max(limits.rooms_total as usize);
         self.config.limits = limits;
         self.tail_config = tail::tail_config(&self.config);
     }
@@ -502,6 +505,17 @@ impl Hub {
     }
 }
 
+/// Returns what the part that keeps the peers has to know.
+fn settings(config: &Config) -> Settings {
+    Settings {
+        me: config.hub,
+        peers: config.peers,
+        census_ms: config.times.census_ms,
+        grace_ms: config.times.grace_ms,
+        rooms_max: config.limits.rooms_total as usize,
+    }
+}
+
 /// How much a Hub holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
@@ -513,7 +527,8 @@ pub struct Stats {
     pub rooms: usize,
     /// Answers of the log that are due.
     pub pending: usize,
-    /// Timers that are armed, and rooms with messages to be offered at once.
+    /// Timers that are armed, but not the one for other Hubs, and rooms with messages to be offered
+    /// at once.
     pub timers: usize,
     /// Shared budgets of users and addresses that are connected, or whose budget is not whole yet.
     pub budgets: usize,

@@ -1,9 +1,7 @@
 //! Checks that a room has a place for a member, and that the server has a place for a room.
 use chat_proto::{ErrorCode, RoomName};
 
-use super::{Actions, Hub};
-use crate::directory::Ask;
-use crate::event::{Signal, SignalTo};
+use super::Hub;
 use crate::room::policy::RoomPolicy;
 
 /// The error that refuses a request.
@@ -21,7 +19,7 @@ impl Hub {
         self.has_place(name)?;
         let taken = match self.rooms.find(name).and_then(|at| self.rooms.get(at)) {
             Some(room) => room.taken() as u64 + room.audience.count_elsewhere(),
-            None => match self.directory.count(name) {
+            None => match self.peers.count(name) {
                 0 => {
                     self.has_place_for_one_more(name)?;
                     0
@@ -38,7 +36,7 @@ impl Hub {
     /// Returns an error if there is no place for a room that no Hub has told of. A room that is not
     /// listed may be on another Hub already, so it may take no new place.
     fn has_place_for_one_more(&self, name: &RoomName) -> Result<(), Refusal> {
-        let all = self.rooms.len() + self.directory.not_here();
+        let all = self.rooms.len() + self.peers.rooms_not_here();
         if all >= self.config.limits.rooms_total as usize && RoomPolicy::of(name.kind()).is_listed {
             return Err(ROOMS_EXHAUSTED);
         }
@@ -61,16 +59,6 @@ impl Hub {
         match self.draining {
             Some(_) => Err((ErrorCode::Draining, "the server is leaving service")),
             None => Ok(()),
-        }
-    }
-
-    /// Asks other Hubs for their rooms after a refusal, since a Hub that has told of rooms may be
-    /// gone.
-    #[inline(never)]
-    pub(super) fn doubt_rooms(&mut self, out: &mut Actions) {
-        let is_here = |room: &RoomName| self.rooms.find(room).is_some();
-        if self.directory.doubt(self.now, is_here) == Ask::Others {
-            self.signal(SignalTo::Everyone, || Signal::AskCensus, out);
         }
     }
 }

@@ -405,7 +405,7 @@ impl Hub {
         let limit = self.config.limits.rooms_listed as usize;
         let mut here =
             self.rooms.listed_after(after).filter(|r| r.audience.count_here() > 0).peekable();
-        let mut there = self.directory.after(after).peekable();
+        let mut there = self.peers.rooms_after(after).peekable();
         let mut rooms = Vec::new();
         while rooms.len() <= limit {
             let own = here.peek().map(|r| &r.name);
@@ -415,7 +415,7 @@ impl Hub {
                 (None, Some(b)) => (*b).clone(),
                 (None, None) => return (rooms, false),
             };
-            let mut members = self.directory.count(&room);
+            let mut members = self.peers.count(&room);
             if let Some(own) = here.next_if(|r| r.name == room) {
                 members += own.audience.count_here();
             }

@@ -4,26 +4,19 @@
 //! entries in order and without holes.
 use alloc::vec::Vec;
 
-use chat_proto::{Dialect, ErrorCode, RequestId, Seq, ServerFrame, Timestamp};
+use chat_proto::{Dialect, ErrorCode, Seq, ServerFrame, Timestamp};
 
 use super::{Actions, Hub, Pending};
 use crate::config::Config;
 use crate::event::{Action, Recipients, Signal, SignalTo};
-use crate::ids::{ConnId, Token};
+use crate::ids::Token;
 use crate::log::{AppendError, Appended, Keep, LogHead, LogPage, Outcome, ReadError, ReadRange};
 use crate::reason::{CloseReason, Noted};
 use crate::room::tail::{
     Ask, AskId, Bounds, Cx, Effect, NotAppended, PageOf, Purpose, Tail, TailConfig, TailTimer,
 };
-use crate::room::{Room, RoomId};
+use crate::room::{Room, RoomId, Ticket};
 use crate::timers::Timer;
-
-/// The author of a draft.
-#[derive(Clone, Debug)]
-pub(crate) struct Ticket {
-    pub(crate) conn: ConnId,
-    pub(crate) id: Option<RequestId>,
-}
 
 /// The effects of one call, which are applied in order.
 pub(super) type Effects = Vec<Effect<Ticket>>;

@@ -1,63 +1,58 @@
 //! How many sessions each known user has, over all Hubs.
 //!
-//! A Hub counts its own exactly. Others are told once the count has changed by a so many-th part
-//! of the limit, and again and again while it stays: what was told counts for a time only, so
-//! neither a signal that was lost nor a Hub that is gone is counted for ever.
+//! A Hub counts its own exactly. Peers are told once the count has changed by a part of the limit,
+//! and of all counts in turn, so that a lost signal is made up for. What a peer has told lasts as
+//! long as the peer's lease.
 use alloc::collections::BTreeMap;
 use alloc::vec;
 use alloc::vec::Vec;
-use core::ops::Bound::{Excluded, Unbounded};
+use core::ops::Bound::{Excluded, Included, Unbounded};
 
 use chat_proto::UserId;
 
 use super::{Actions, Hub};
 use crate::config::Peers;
 use crate::event::{Signal, SignalTo};
-use crate::ids::{ConnId, HubId, Mono};
-use crate::timers::Timer;
+use crate::ids::{ConnId, PeerSlot};
+use crate::peers::signal::Span;
 use crate::users::budgets::Shares;
 
-/// Other Hubs are told once a count has changed by one so many-th part of the limit, or by one.
-/// With the default limit that leaves out everybody who has one session on each Hub.
+/// Peers are told once a count has changed by this part of the limit, or by one. With the default
+/// limit that leaves out users with one session on each Hub.
 const TOLD_PARTS: u32 = 32;
 
-/// How long after the last user what was told is told again.
-const AGAIN_MS: u64 = 30_000;
+/// The largest number of users in one signal.
+const USERS_MAX: usize = 256;
 
-/// How long a count holds that is not told again: until two in a row are lost.
-const LEASE_MS: u64 = 120_000;
+/// In how many renewals of the lease all users are told once: 30 s.
+const ROUND_RENEWALS: usize = 6;
 
-/// How long it holds once signals may be missing: time for the others to say it again.
-const DOUBT_MS: u64 = 20_000;
-
-/// Users that are looked at in one turn …
-const USERS_AT_ONCE: usize = 256;
-/// … and how long after it comes the next one.
-const GO_ON_MS: u64 = 10;
-
-/// The users that others were told of, or that others told of.
+/// The users that peers were told of, or that peers told of.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
+    /// Bounded by four times the limit `connections` and by the sessions of this Hub.
     users: BTreeMap<UserId, OfUser>,
-    /// The user up to which all were told again in this round.
+    /// The user up to which all were told in this round.
     told_to: Option<UserId>,
-    /// When the timer is set for.
-    due: Option<Mono>,
+    /// Peers were told of a user.
+    has_told: bool,
 }
 
 #[derive(Debug, Default)]
 struct OfUser {
-    /// What others were told of here.
+    /// The count that peers were told.
     told: u32,
+    /// At most one for each peer.
     elsewhere: Vec<Elsewhere>,
 }
 
-/// What another Hub has told.
+/// What a peer has told.
 #[derive(Debug)]
 struct Elsewhere {
-    hub: HubId,
+    slot: PeerSlot,
     sessions: u32,
-    until: Mono,
+    /// The number of the statement.
+    at: u64,
 }
 
 impl Tally {
@@ -66,43 +61,72 @@ impl Tally {
         self.users.len()
     }
 
-    /// Notes what another Hub has told; 0 forgets.
-    fn note(&mut self, from: HubId, user: UserId, sessions: u32, until: Mono) {
-        if sessions == 0 {
-            let Some(of) = self.users.get_mut(&user) else { return };
-            of.elsewhere.retain(|count| count.hub != from);
-            if of.is_empty() {
-                self.users.remove(&user);
-            }
+    /// Forgets what a peer has told.
+    pub(super) fn end(&mut self, slot: PeerSlot) {
+        self.users.retain(|_, of| {
+            of.elsewhere.retain(|count| count.slot != slot);
+            !of.is_empty()
+        });
+    }
+
+    /// Takes a count of a peer. 0 forgets the user.
+    fn note(&mut self, slot: PeerSlot, at: u64, user: UserId, sessions: u32) {
+        if sessions == 0 && !self.users.contains_key(&user) {
             return;
         }
-        let of = self.users.entry(user).or_default();
-        match of.elsewhere.iter_mut().find(|count| count.hub == from) {
-            Some(count) => (count.sessions, count.until) = (sessions, until),
-            None => of.elsewhere.push(Elsewhere { hub: from, sessions, until }),
+        let of = self.users.entry(user.clone()).or_default();
+        let known = of.elsewhere.iter().position(|count| count.slot == slot);
+        if known.is_some_and(|known| of.elsewhere[known].at > at) {
+            return;
+        }
+        if let Some(known) = known {
+            of.elsewhere.swap_remove(known);
+        }
+        if sessions > 0 {
+            of.elsewhere.push(Elsewhere { slot, sessions, at });
+        }
+        if of.is_empty() {
+            self.users.remove(&user);
         }
     }
 
-    /// Looks at some users: forgets what has not been told again, and returns what is to be.
-    fn next_round(&mut self, now: Mono) -> Vec<(UserId, u32)> {
-        let from = self.told_to.take().map_or(Unbounded, Excluded);
-        let (mut counts, mut idle, mut seen) = (Vec::new(), Vec::new(), 0);
-        for (user, of) in self.users.range_mut((from, Unbounded)).take(USERS_AT_ONCE) {
-            of.elsewhere.retain(|count| count.until > now);
-            if of.told > 0 {
-                counts.push((user.clone(), of.told));
-            } else if of.is_empty() {
+    /// Forgets the users of a range that a peer did not list.
+    fn forget_unlisted(
+        &mut self,
+        slot: PeerSlot,
+        at: u64,
+        covers: &Span<UserId>,
+        counts: &[(UserId, u32)],
+    ) {
+        let Span { after, upto } = covers;
+        if after.is_some() && upto.is_some() && after >= upto {
+            return;
+        }
+        let range =
+            (after.as_ref().map_or(Unbounded, Excluded), upto.as_ref().map_or(Unbounded, Included));
+        let mut idle = Vec::new();
+        for (user, of) in self.users.range_mut(range) {
+            if counts.binary_search_by_key(&user, |(user, _)| user).is_err() {
+                of.elsewhere.retain(|count| count.slot != slot || count.at > at);
+            }
+            if of.is_empty() {
                 idle.push(user.clone());
             }
-            seen += 1;
-            if seen == USERS_AT_ONCE {
-                self.told_to = Some(user.clone());
-            }
         }
-        for user in idle {
-            self.users.remove(&user);
-        }
-        counts
+        idle.iter().for_each(|user| drop(self.users.remove(user)));
+    }
+
+    /// Returns the next users to be told, and the range that they cover.
+    fn next_slice(&mut self) -> (Vec<(UserId, u32)>, Span<UserId>) {
+        let after = self.told_to.take();
+        let range = (after.as_ref().map_or(Unbounded, Excluded), Unbounded);
+        let mut users = self.users.range(range);
+        let seen: Vec<_> = users.by_ref().take(USERS_MAX).collect();
+        let upto = users.next().and(seen.last()).map(|(user, _)| (*user).clone());
+        let told = seen.into_iter().filter(|(_, of)| of.told > 0);
+        let counts = told.map(|(user, of)| (user.clone(), of.told)).collect();
+        self.told_to.clone_from(&upto);
+        (counts, Span { after, upto })
     }
 }
 
@@ -113,11 +137,10 @@ impl OfUser {
 }
 
 impl Hub {
-    /// Tells how many sessions other Hubs have of a user, as far as they have told.
+    /// Returns how many sessions other Hubs have of a user, as far as they have told.
     pub(super) fn sessions_elsewhere(&self, user: &UserId) -> u32 {
         let Some(of) = self.tally.users.get(user) else { return 0 };
-        let counts = of.elsewhere.iter().filter(|count| count.until > self.now);
-        counts.fold(0, |sum, count| sum.saturating_add(count.sessions))
+        of.elsewhere.iter().fold(0, |sum, count| sum.saturating_add(count.sessions))
     }
 
     /// A session of a user who may be known has begun.
@@ -139,7 +162,7 @@ impl Hub {
         }
     }
 
-    /// Tells other Hubs of a count that is another one than they were told.
+    /// Tells peers of a count that is another one than they were told.
     #[inline(never)]
     fn tell_sessions(&mut self, user: UserId, here: u32, out: &mut Actions) {
         let told = self.tally.users.get(&user).map_or(0, |of| of.told);
@@ -152,63 +175,57 @@ impl Hub {
         if of.is_empty() {
             self.tally.users.remove(&user);
         }
-        self.arm_tally(AGAIN_MS);
-        let counts = vec![(user, here)];
-        self.signal(SignalTo::Everyone, || Signal::Sessions { counts }, out);
+        self.tally.has_told = true;
+        self.say_sessions(None, vec![(user, here)], out);
     }
 
-    /// Another Hub has told how many sessions it has of some users.
-    pub(super) fn sessions_told(&mut self, from: HubId, counts: Vec<(UserId, u32)>) {
-        let until = self.now.plus(LEASE_MS);
+    /// A peer has told how many sessions it has of some users.
+    pub(super) fn sessions_told(
+        &mut self,
+        slot: PeerSlot,
+        at: u64,
+        covers: Option<&Span<UserId>>,
+        counts: Vec<(UserId, u32)>,
+    ) {
+        if let Some(covers) = covers {
+            self.tally.forget_unlisted(slot, at, covers, &counts);
+        }
         for (user, sessions) in counts {
             let is_new = !self.tally.users.contains_key(&user);
             if is_new && self.tally.len() >= 4 * self.config.limits.connections as usize {
                 continue;
             }
-            self.tally.note(from, user, sessions, until);
+            self.tally.note(slot, at, user, sessions);
         }
-        self.arm_tally(AGAIN_MS);
     }
 
-    /// Signals may be missing: what is not told again soon counts no more.
-    pub(super) fn doubt_sessions(&mut self) {
-        let until = self.now.plus(DOUBT_MS);
-        let counts = self.tally.users.values_mut().flat_map(|of| &mut of.elsewhere);
-        counts.for_each(|count| count.until = count.until.min(until));
-    }
-
-    /// Another Hub does not know any more what it was told.
-    pub(super) fn tell_sessions_again(&mut self) {
+    /// A peer may not know any more what it was told: a round begins anew.
+    pub(super) fn tell_sessions_again(&mut self, out: &mut Actions) {
         self.tally.told_to = None;
-        self.disarm_tally();
-        self.arm_tally(GO_ON_MS);
+        self.tell_sessions_in_turn(out);
     }
 
-    /// Some users' turn has come to be told again.
-    pub(super) fn tally_due(&mut self, out: &mut Actions) {
-        self.tally.due = None;
-        let counts = self.tally.next_round(self.now);
-        if !counts.is_empty() {
-            self.signal(SignalTo::Everyone, || Signal::Sessions { counts }, out);
+    /// Tells some users' sessions again: all of them in [`ROUND_RENEWALS`] calls.
+    pub(super) fn tell_sessions_in_turn(&mut self, out: &mut Actions) {
+        if !self.tally.has_told {
+            return;
         }
-        self.arm_tally(if self.tally.told_to.is_some() { GO_ON_MS } else { AGAIN_MS });
-    }
-
-    /// Arms the timer while there is somebody to count.
-    fn arm_tally(&mut self, after_ms: u64) {
-        if self.tally.users.is_empty() {
-            return self.disarm_tally();
-        }
-        if self.tally.due.is_none() {
-            let at = self.now.plus(after_ms);
-            self.tally.due = Some(at);
-            self.timers.arm(at, Timer::Tally);
+        for _ in 0..self.tally.len().div_ceil(USERS_MAX * ROUND_RENEWALS).max(1) {
+            let (counts, covers) = self.tally.next_slice();
+            self.say_sessions(Some(covers), counts, out);
+            if self.tally.told_to.is_none() {
+                break;
+            }
         }
     }
 
-    fn disarm_tally(&mut self) {
-        if let Some(at) = self.tally.due.take() {
-            self.timers.disarm(at, Timer::Tally);
-        }
+    fn say_sessions(
+        &mut self,
+        covers: Option<Span<UserId>>,
+        counts: Vec<(UserId, u32)>,
+        out: &mut Actions,
+    ) {
+        let at = self.peers.stamp();
+        self.signal(SignalTo::Everyone, || Signal::Sessions { at, covers, counts }, out);
     }
 }

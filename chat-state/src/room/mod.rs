@@ -4,8 +4,9 @@ mod index;
 pub(crate) mod policy;
 mod roster;
 pub(crate) mod tail;
+mod ticket;
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use chat_proto::RoomName;
@@ -15,8 +16,8 @@ use self::index::NameIndex;
 use self::policy::RoomPolicy;
 pub use self::roster::Roster;
 use self::tail::Tail;
-use crate::hub::Ticket;
-use crate::ids::{ConnId, HubId, Mono, Token};
+pub(crate) use self::ticket::Ticket;
+use crate::ids::{ConnId, Mono, Token};
 
 /// A room in the Hub's table; a stale id hits nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,17 +40,6 @@ pub(crate) struct Room {
     pub(crate) ahead: BTreeSet<ConnId>,
     /// Connections that are not read until fewer drafts wait.
     pub(crate) stalled: BTreeSet<ConnId>,
-    /// What is missing of the parts of the roster that other Hubs have.
-    pub(crate) missing: BTreeMap<HubId, Missing>,
-}
-
-/// What is missing of another Hub's part of the roster. One for each Hub that was heard of.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Missing {
-    /// Changes were lost, so the whole part is needed.
-    pub(crate) any: bool,
-    /// When the part was last asked for.
-    pub(crate) asked: Option<Mono>,
 }
 
 /// The questions and the timers of a room's tail, by purpose and by name.
@@ -60,8 +50,8 @@ pub(crate) struct Asked {
 }
 
 impl Room {
-    /// Makes a room that nobody is in. `version` is that of the last report of its members.
-    pub(crate) fn new(name: RoomName, tail: Tail<Ticket>, listed: usize, version: u64) -> Self {
+    /// Makes a room that nobody is in.
+    pub(crate) fn new(name: RoomName, tail: Tail<Ticket>, listed: usize) -> Self {
         let visibility = if RoomPolicy::of(name.kind()).has_roster {
             Visibility::Shown
         } else {
@@ -71,11 +61,10 @@ impl Room {
             name,
             tail,
             asked: Asked::default(),
-            audience: Audience::new(visibility, listed, version),
+            audience: Audience::new(visibility, listed),
             joining: BTreeSet::new(),
             ahead: BTreeSet::new(),
             stalled: BTreeSet::new(),
-            missing: BTreeMap::new(),
         }
     }
 

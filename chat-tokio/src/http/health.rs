@@ -12,7 +12,7 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::response::Response;
 use chat_proto::{Body, DisplayName, RoomName, Seq, UserId};
-use chat_state::{Draft, HubId, Outcome, Signal, SignalTo};
+use chat_state::{Digest, Draft, HubId, Lost, Outcome, Signal, SignalTo};
 use http::StatusCode;
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -22,6 +22,7 @@ use crate::broker::{Broker, SignalSink};
 use crate::clock::Clock;
 use crate::escape::Escaped;
 use crate::log::{RoomBatch, RoomLog};
+use crate::random;
 
 /// An answer counts for this long: however often somebody asks, this is how often log and broker
 /// are.
@@ -36,9 +37,8 @@ const PROBE_BYTES: usize = 8192;
 /// The room of the probe.
 const ROOM: &str = "~health";
 
-/// The probe's own names among the Hubs; workers count from 0.
-const ASKER: HubId = HubId(u32::MAX - 1);
-const ECHO: HubId = HubId(u32::MAX);
+/// The sender of the probe's signals, which is not a Hub.
+const ASKER: HubId = HubId { node: 0, incarnation: 0 };
 
 /// Answers `GET /readyz`.
 pub(super) async fn readyz(State(state): State<HttpState>) -> Response {
@@ -68,6 +68,8 @@ struct Shared {
     log: Arc<dyn RoomLog>,
     broker: Arc<dyn Broker>,
     clock: Clock,
+    /// The id that the probe sends its signals to.
+    echo_id: HubId,
     echo: Arc<Echo>,
     log_answer: Answer,
     broker_answer: Answer,
@@ -106,9 +108,10 @@ impl Health {
     #[must_use]
     pub fn new(log: Arc<dyn RoomLog>, broker: Arc<dyn Broker>, clock: Clock) -> Self {
         let echo = Arc::new(Echo::default());
-        broker.connect(ECHO, echo.clone());
+        let echo_id = random::hub(clock.now().wall);
+        broker.connect(echo_id, echo.clone());
         let (log_answer, broker_answer) = (Answer::default(), Answer::default());
-        let shared = Shared { log, broker, clock, echo, log_answer, broker_answer };
+        let shared = Shared { log, broker, clock, echo_id, echo, log_answer, broker_answer };
         Self { shared: Arc::new(shared) }
     }
 
@@ -186,15 +189,21 @@ impl Health {
     }
 
     async fn probe_broker(self) -> Found {
-        let Shared { broker, echo, .. } = &*self.shared;
+        let Shared { broker, echo_id, echo, .. } = &*self.shared;
         let sent = echo.sent.fetch_add(1, Ordering::Relaxed) + 1;
         let mut came = echo.came.subscribe();
-        let room = RoomName::server(ROOM).expect("a reserved name");
-        broker.publish(ASKER, &SignalTo::Hub(ECHO), Signal::Census { room, count: sent });
+        let signal = Signal::Digest(Digest { at: sent, covers: None, lines: Vec::new() });
+        broker.publish(ASKER, &SignalTo::Hub(*echo_id), signal);
         match timeout(PROBE_TIME_MAX, came.wait_for(|came| *came >= sent)).await {
             Ok(_) => Ok(()),
             Err(_) => Err(format!("a signal has not come back within {PROBE_TIME_MAX:?}")),
         }
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.broker.disconnect(self.echo_id);
     }
 }
 
@@ -271,13 +280,13 @@ impl Default for Echo {
 
 impl SignalSink for Echo {
     fn signal(&self, from: HubId, signal: Signal) {
-        // What goes to all Hubs comes here, too.
-        if let Signal::Census { count, .. } = signal
+        // Signals to all Hubs arrive here, too.
+        if let Signal::Digest(digest) = signal
             && from == ASKER
         {
-            self.came.send_modify(|came| *came = count.max(*came));
+            self.came.send_modify(|came| *came = digest.at.max(*came));
         }
     }
 
-    fn lost(&self) {}
+    fn lost(&self, _: Lost) {}
 }

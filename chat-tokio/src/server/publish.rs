@@ -21,8 +21,8 @@ const WAITING_MAX: usize = 1024;
 /// How long the log may take; as long as the Hub waits for it.
 const LOG_TIME_MAX: Duration = Duration::from_secs(10);
 
-/// No Hub's: all of them hear what it signals.
-const PUBLISHER: HubId = HubId(u32::MAX);
+/// Not the id of a Hub, so all Hubs get these signals.
+const PUBLISHER: HubId = HubId { node: 0, incarnation: 0 };
 
 /// A message of a service.
 #[derive(Clone, Debug, PartialEq, Eq)]

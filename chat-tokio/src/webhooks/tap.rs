@@ -118,11 +118,11 @@ impl TappedBroker {
             }
             Signal::Committed { .. }
             | Signal::Grown { .. }
-            | Signal::AskRoster { .. }
-            | Signal::Roster { .. }
-            | Signal::Leaving { .. }
-            | Signal::Census { .. }
-            | Signal::AskCensus
+            | Signal::Alive { .. }
+            | Signal::AskRosters { .. }
+            | Signal::Rosters { .. }
+            | Signal::AskDigest { .. }
+            | Signal::Digest(_)
             | Signal::Typing { .. }
             | Signal::Resumed { .. }
             | Signal::Spent { .. }
@@ -149,6 +149,10 @@ impl TappedBroker {
 impl Broker for TappedBroker {
     fn connect(&self, hub: HubId, sink: Arc<dyn SignalSink>) {
         self.broker.connect(hub, sink);
+    }
+
+    fn disconnect(&self, hub: HubId) {
+        self.broker.disconnect(hub);
     }
 
     fn follow(&self, hub: HubId, room: &RoomName) {

@@ -110,7 +110,7 @@ impl Worker {
                 slot.stranger = None;
                 self.counts.note_received(dialect, Received::of(&frame), text.len());
                 self.sample(&frame);
-                let span = self.tracer.begin((self.id, conn), &frame, || self.hub.member(conn));
+                let span = self.tracer.begin((self.index, conn), &frame, || self.hub.member(conn));
                 let _request = span.as_ref().map(Span::enter);
                 self.handle(Event::Received { conn, frame });
             }

@@ -1,12 +1,12 @@
 //! What reaches a worker from other threads.
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use chat_proto::Limits;
-use chat_state::{Event, HubId, Order, Revoke};
+use chat_state::{Event, HubId, Lost, Order, Revoke};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::Worker;
@@ -40,11 +40,42 @@ pub(crate) struct WorkerHandle {
     losses: Arc<Losses>,
 }
 
-/// Notes that signals were lost while the inbox was full.
+/// Records which signals were lost while the inbox was full.
 #[derive(Debug, Default)]
 struct Losses {
-    lost: AtomicBool,
+    /// Set after `lost` has changed, so that an idle look at it takes no lock.
+    any: AtomicBool,
+    lost: Mutex<Option<Lost>>,
     noted: Notify,
+}
+
+/// If signals about more rooms were lost, all rooms are affected.
+const ROOMS_LOST_MAX: usize = 1024;
+
+impl Losses {
+    fn add(&self, what: Lost) {
+        let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
+        *lost = Some(match (lost.take(), what) {
+            (Some(Lost::Rooms(mut rooms)), Lost::Rooms(more))
+                if rooms.len() + more.len() <= ROOMS_LOST_MAX =>
+            {
+                rooms.extend(more);
+                Lost::Rooms(rooms)
+            }
+            (None, Lost::Rooms(rooms)) if rooms.len() <= ROOMS_LOST_MAX => Lost::Rooms(rooms),
+            (_, Lost::Rooms(_) | Lost::All) => Lost::All,
+        });
+        drop(lost);
+        self.any.store(true, Ordering::Release);
+        self.noted.notify_one();
+    }
+
+    fn take(&self) -> Option<Lost> {
+        if !self.any.swap(false, Ordering::AcqRel) {
+            return None;
+        }
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
 }
 
 /// The receiving end.
@@ -129,14 +160,15 @@ impl Attach for WorkerHandle {
 
 impl SignalSink for WorkerHandle {
     fn signal(&self, from: HubId, signal: chat_state::Signal) {
-        if self.sender.try_send(Message::Signal(from, signal)).is_err() {
-            self.lost();
+        if let Err(refused) = self.sender.try_send(Message::Signal(from, signal))
+            && let Message::Signal(_, signal) = refused.into_inner()
+        {
+            self.lost(signal.loss());
         }
     }
 
-    fn lost(&self) {
-        self.losses.lost.store(true, Ordering::Release);
-        self.losses.noted.notify_one();
+    fn lost(&self, what: Lost) {
+        self.losses.add(what);
     }
 }
 
@@ -156,10 +188,10 @@ pub(super) async fn run(worker: Rc<RefCell<Worker>>, mut inbox: Inbox) {
             }
             () = inbox.losses.noted.notified() => {}
         }
-        if inbox.losses.lost.swap(false, Ordering::AcqRel) {
+        if let Some(lost) = inbox.losses.take() {
             let mut worker = worker.borrow_mut();
             worker.counts.signal_losses.add(1);
-            worker.handle(Event::SignalsLost);
+            worker.handle(Event::SignalsLost(lost));
         }
         tokio::task::yield_now().await;
     }

@@ -51,6 +51,8 @@ const CLOSE_PATIENCE_MS: u64 = 2000;
 
 /// What a worker is made of.
 pub(crate) struct Parts {
+    /// The number of the worker in its server.
+    pub(crate) index: usize,
     pub(crate) config: Config,
     pub(crate) log: Arc<dyn RoomLog>,
     pub(crate) broker: Arc<dyn Broker>,
@@ -71,6 +73,7 @@ pub(crate) struct Parts {
 pub(crate) struct Worker {
     me: Weak<RefCell<Self>>,
     hub: Hub,
+    index: usize,
     id: HubId,
     limits: Limits,
     actions: Actions,
@@ -129,10 +132,13 @@ impl Worker {
     pub(crate) fn new(parts: Parts) -> Rc<RefCell<Self>> {
         #[cfg(feature = "webhooks")]
         let hooks = parts.hooks;
-        let Parts { config, log, broker, clock, gate, counts, trace_sample, drained, .. } = parts;
+        let Parts {
+            index, config, log, broker, clock, gate, counts, trace_sample, drained, ..
+        } = parts;
         Rc::new_cyclic(|me| {
             RefCell::new(Self {
                 me: me.clone(),
+                index,
                 id: config.hub,
                 limits: config.limits.clone(),
                 hub: Hub::new(config),
@@ -175,7 +181,9 @@ impl Worker {
             _ = timers => Err(WorkerFailed),
             _ = inputs => Err(WorkerFailed),
         };
-        worker.borrow_mut().stopped = true;
+        let mut worker = worker.borrow_mut();
+        worker.stopped = true;
+        worker.broker.disconnect(worker.id);
         result
     }
 

@@ -2,7 +2,7 @@
 use std::num::NonZeroU32;
 
 use chat_proto::{BasicRequest, ClientFrame, Request, RequestId, RoomName, ServerFrame};
-use chat_state::{ConnId, HubId, MemberId};
+use chat_state::{ConnId, MemberId};
 use tracing::Span;
 use tracing::field::{Empty, display};
 
@@ -39,7 +39,7 @@ impl Tracer {
     /// Makes a span if it is this request's turn. The session is asked for only then.
     pub(super) fn begin(
         &mut self,
-        (hub, conn): (HubId, ConnId),
+        (worker, conn): (usize, ConnId),
         frame: &ClientFrame,
         session: impl FnOnce() -> Option<MemberId>,
     ) -> Option<Span> {
@@ -53,7 +53,7 @@ impl Tracer {
             target: "chat_tokio::request",
             "request",
             r#type = Received::of(frame).name(),
-            worker = hub.0,
+            worker,
             slot = conn.slot,
             id = Empty,
             session = Empty,

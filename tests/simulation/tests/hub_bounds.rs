@@ -8,11 +8,12 @@ use chat_proto::{
     SessionId, Timestamp, UserId,
 };
 use chat_state::{
-    Action, Appended, Config, ConnId, Connect, Event, Hub, HubId, Identity, Keep, LogHead, LogPage,
-    Mono, Now, Outcome, Peers, Probe, ReadRange, Signal, Token,
+    Action, Appended, Config, ConnId, Connect, Digest, DigestLine, Event, Hub, HubId, Identity,
+    Keep, LogHead, LogPage, Mono, Now, Outcome, Peers, Probe, ReadRange, Signal, Token,
 };
 
 const CONN: ConnId = ConnId { slot: 0, generation: 0 };
+const PEER: HubId = HubId { node: 7, incarnation: 1 };
 
 /// A Hub with one member, whose log is played by the test.
 struct Test {
@@ -95,7 +96,7 @@ impl Test {
     fn committed(&mut self, seqs: impl Iterator<Item = u64>) -> VecDeque<Action> {
         let LogPage { head, entries } = page(0, seqs);
         let signal = Signal::Committed { epoch: head.epoch, room: room(), entries: entries.into() };
-        self.handle(Event::Signal { from: HubId(7), signal })
+        self.handle(Event::Signal { from: PEER, signal })
     }
 }
 
@@ -211,13 +212,13 @@ fn a_session_that_went_on_elsewhere_is_not_kept() {
         let why = LeaveReason::Disconnected;
         test.handle(Event::Disconnected { conn: CONN, why });
         assert_eq!(test.hub.stats().away, 1);
-        test.handle(Event::Signal { from: HubId(7), signal: resumed.clone() });
+        test.handle(Event::Signal { from: PEER, signal: resumed.clone() });
         assert_eq!(test.hub.stats().away, kept, "{elsewhere}");
         // It has not.
         let mut test = Test::new(LimitValues::default());
         test.connect(CONN, "y");
         test.request(CONN, hello(Some(resume(3))));
-        test.handle(Event::Signal { from: HubId(7), signal: resumed });
+        test.handle(Event::Signal { from: PEER, signal: resumed });
         assert_eq!(test.hub.stats().sessions, kept, "{elsewhere}");
     }
 }
@@ -519,9 +520,12 @@ fn a_welcome_names_the_features_that_both_have() {
 #[test]
 fn of_the_rooms_of_other_hubs_no_more_are_known_than_there_may_be() {
     let mut test = Test::new(LimitValues { rooms_total: 2, ..LimitValues::default() });
-    for (name, count, known) in [("a", 1, 1), ("b", 1, 2), ("c", 1, 2), ("a", 0, 1), ("c", 1, 2)] {
+    let script = [("a", 1, 1), ("b", 1, 2), ("c", 1, 2), ("a", 0, 1), ("c", 1, 2)];
+    for (at, (name, count, known)) in (1..).zip(script) {
         let room = RoomName::new(name).expect("a name");
-        test.handle(Event::Signal { from: HubId(7), signal: Signal::Census { room, count } });
+        let lines = vec![DigestLine { room, version: at, count, head: None }];
+        let signal = Signal::Digest(Digest { at, covers: None, lines });
+        test.handle(Event::Signal { from: PEER, signal });
         assert_eq!(test.hub.stats().elsewhere, known, "{name} {count}");
     }
 }

@@ -109,8 +109,8 @@ fn members_are_asked_for_again_if_the_answer_was_lost() {
          x: [den] leave z (Left)
          y: [den] leave z (Left)
          z: left den
+         a: [den] members 3(a,y,x)
          a: [den] join z
-         a: [den] members 4(a,y,x,z)
          x: [den] join z
          y: [den] join z
          z: joined den at 0 with 4(x,y,z,a)",

@@ -8,8 +8,9 @@ use chat_proto::{
     RoomName, Seq, ServerFrame, SessionId, Timestamp, Token as Credentials, UserId,
 };
 use chat_state::{
-    Action, Config, ConnId, Connect, Event, Grant, Hub, HubId, Identity, Keep, LogHead, LogPage,
-    Mono, Now, Order, Peers, Probe, ReadRange, Recipients, RoomRights, Signal, TimeValues, guest,
+    Action, Asked, Config, ConnId, Connect, Event, Grant, Hub, HubId, Identity, Keep, LogHead,
+    LogPage, Lost, Mono, Now, Order, Peers, Probe, ReadRange, Recipients, RoomRights, Signal,
+    TimeValues, guest,
 };
 
 const A: ConnId = ConnId { slot: 0, generation: 0 };
@@ -182,7 +183,7 @@ impl Test {
     fn publish(&mut self, room: &RoomName, content: &str) {
         let entries = [self.put(room, content)].into();
         let signal = Signal::Committed { epoch: epoch(), room: room.clone(), entries };
-        self.handle(Event::Signal { from: HubId(u32::MAX), signal });
+        self.handle(Event::Signal { from: HubId::default(), signal });
     }
 
     fn told(&self, to: ConnId) -> Vec<ServerFrame> {
@@ -342,11 +343,12 @@ fn no_list_and_no_other_hub_learns_of_it() {
     }
     test.join(A, &room("lobby"));
     check(&test);
-    test.handle(Event::Signal { from: HubId(7), signal: Signal::AskCensus });
+    let from = HubId { node: 7, incarnation: 1 };
+    test.handle(Event::Signal { from, signal: Signal::AskDigest { rooms: Asked::All } });
     check(&test);
     test.pass(10_000);
     check(&test);
-    test.handle(Event::SignalsLost);
+    test.handle(Event::SignalsLost(Lost::All));
     check(&test);
     for after in [None, Some(inbox("a"))] {
         test.request(A, Request::Rooms { after });

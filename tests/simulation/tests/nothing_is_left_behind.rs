@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use chat_proto::{BasicRequest, ClientFrame, Dialect, LeaveReason, LimitValues, RoomName};
 use chat_proto::{SessionId, Timestamp};
 use chat_state::{
-    Action, Appended, Config, ConnId, Connect, Event, Hub, Identity, LogHead, LogPage, Mono, Now,
-    Outcome, Peers, Probe, ReadError, Stats, TimeValues,
+    Action, Appended, Config, ConnId, Connect, Event, Hub, Identity, LogHead, LogPage, Lost, Mono,
+    Now, Outcome, Peers, Probe, ReadError, Stats, TimeValues,
 };
 
 fn at(ms: u64) -> Now {
@@ -57,7 +57,11 @@ fn join(hub: &mut Hub, conn: ConnId) -> LogHead {
     for action in actions {
         if let Action::Load { token, .. } = action {
             let page = LogPage { head: head.clone(), entries: Vec::new() };
-            handle(hub, 0, Event::Loaded { token, result: Ok(page) });
+            for action in handle(hub, 0, Event::Loaded { token, result: Ok(page) }) {
+                if let Action::Head { token, .. } = action {
+                    handle(hub, 0, Event::Head { token, result: Ok(head.clone()) });
+                }
+            }
         }
     }
     head
@@ -120,20 +124,26 @@ fn reasons_to_ask_the_log_do_not_pile_up() {
     connect(&mut hub, conn(0), Dialect::Basic);
     join(&mut hub, conn(0));
     let before = hub.stats();
-    for ms in 0..100 {
-        for action in handle(&mut hub, ms, Event::SignalsLost) {
+    let mut failed = 0;
+    for ms in 0..2500 {
+        let mut actions = handle(&mut hub, ms, Event::SignalsLost(Lost::All));
+        hub.handle_timeout(at(ms), &mut actions);
+        for action in actions {
             if let Action::Head { token, .. } = action {
                 let result = Err(ReadError("down".into()));
                 handle(&mut hub, ms, Event::Head { token, result });
+                failed += 1;
             }
         }
     }
+    // The recovery after the first second, and a retry 500 ms later.
+    assert_eq!(failed, 2);
     assert_eq!(hub.stats().pending, 0);
     assert!(hub.stats().timers <= before.timers + 100, "one retry each at most");
     // The log hangs: however many reasons there are, one question waits.
     let mut asked = 0;
-    for ms in 100..2000 {
-        let mut actions = handle(&mut hub, ms, Event::SignalsLost);
+    for ms in 2500..10_000 {
+        let mut actions = handle(&mut hub, ms, Event::SignalsLost(Lost::All));
         hub.handle_timeout(at(ms), &mut actions);
         asked += actions.iter().filter(|a| matches!(a, Action::Head { .. })).count();
     }

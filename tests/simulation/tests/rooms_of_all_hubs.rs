@@ -7,13 +7,13 @@ use chat_proto::{
 };
 use chat_simulation::world::{Preset, Setup, World, story_with};
 use chat_state::{
-    Action, Config, ConnId, Connect, Event, Hub, HubId, Identity, LogHead, LogPage, Mono, Now,
-    Peers, Probe, Signal, SignalTo, guest,
+    Action, Config, ConnId, Connect, Digest, DigestLine, Event, Hub, HubId, Identity, LogHead,
+    LogPage, Mono, Now, Peers, Probe, Service, Signal, Span, guest,
 };
 
 const CONN: ConnId = ConnId { slot: 0, generation: 0 };
-const OTHER: HubId = HubId(7);
-const ANOTHER: HubId = HubId(8);
+const OTHER: HubId = HubId { node: 7, incarnation: 1 };
+const ANOTHER: HubId = HubId { node: 8, incarnation: 1 };
 
 fn three_hubs(limits: LimitValues) -> World {
     World::with_limits(Setup { hubs: 3, preset: Preset::Default }, limits)
@@ -60,8 +60,8 @@ fn session() -> SessionId {
 struct Test {
     hub: Hub,
     now: u64,
-    /// How often it has asked others for their rooms.
-    asked: usize,
+    /// Counts what other Hubs have told.
+    told: u64,
 }
 
 impl Test {
@@ -74,7 +74,7 @@ impl Test {
             peers: Peers::Some,
             ..Config::default()
         };
-        let mut test = Self { hub: Hub::new(config), now: 0, asked: 0 };
+        let mut test = Self { hub: Hub::new(config), now: 0, told: 0 };
         let (dialect, probe) = (Dialect::V1, Probe::None);
         let (session, peer) = (session(), None);
         let identity = Identity::Guest { name: None };
@@ -104,9 +104,6 @@ impl Test {
                     }
                     Action::Send { frame, .. } => told.push(frame),
                     Action::AwaitDrain { conn } => events.push_back(Event::Drained { conn }),
-                    Action::Signal { to: SignalTo::Everyone, signal: Signal::AskCensus } => {
-                        self.asked += 1;
-                    }
                     _ => {}
                 }
             }
@@ -142,7 +139,25 @@ impl Test {
     /// Another Hub tells how many members it has in a room.
     fn census(&mut self, from: HubId, name: &str, count: u64) {
         let room = RoomName::new(name).expect("a name");
-        self.handle(Event::Signal { from, signal: Signal::Census { room, count } });
+        self.told += 1;
+        let (at, covers) = (self.told, None);
+        let lines = vec![DigestLine { room, version: at, count, head: None }];
+        let signal = Signal::Digest(Digest { at, covers, lines });
+        self.handle(Event::Signal { from, signal });
+    }
+
+    /// Lets time pass, with the timers that are due in it.
+    fn pass(&mut self, ms: u64) -> Vec<Vec<Action>> {
+        let (end, mut turns) = (self.now + ms, Vec::new());
+        while let Some(due) = self.hub.poll_timeout().filter(|due| due.0 <= end) {
+            self.now = due.0.max(self.now);
+            let now = Now { mono: Mono(self.now), wall: Timestamp(self.now) };
+            let mut out = VecDeque::new();
+            self.hub.handle_timeout(now, &mut out);
+            turns.push(out.into());
+        }
+        self.now = end;
+        turns
     }
 }
 
@@ -192,60 +207,70 @@ fn an_inbox_has_a_place_as_long_as_its_own_hub_has_one() {
 }
 
 #[test]
-fn the_rooms_of_a_hub_that_is_gone_are_forgotten_after_a_while() {
+fn the_rooms_of_a_hub_that_falls_silent_are_forgotten_with_its_lease() {
     let mut test = Test::new(2);
     test.census(OTHER, "a", 1);
     test.census(ANOTHER, "b", 1);
-    assert_eq!(test.asked, 0);
     for _ in 0..3 {
-        assert_eq!((test.join("c"), test.asked), (FULL, 1), "it is asked once");
+        test.pass(5000);
+        let signal = Signal::Alive { service: Service::Active };
+        test.handle(Event::Signal { from: ANOTHER, signal });
     }
-    test.census(ANOTHER, "b", 1);
-    test.now = 9_999;
+    test.pass(4999);
     assert_eq!(test.join("c"), FULL);
-    // What was not told again goes, what was told again stays.
-    test.now = 10_000;
-    assert_eq!((test.join("c"), test.join("c"), test.join("d")), (FULL, Ok(()), FULL));
-    test.now = 69_999;
-    assert_eq!((test.join("d"), test.asked), (FULL, 1));
-    test.now = 70_000;
-    assert_eq!((test.join("d"), test.asked), (FULL, 2));
-    test.now = 80_000;
-    assert_eq!((test.join("d"), test.join("d")), (FULL, Ok(())));
+    test.pass(1);
+    assert_eq!((test.join("c"), test.join("d")), (Ok(()), FULL), "the other one lives");
+    test.pass(15_000);
+    assert_eq!(test.join("d"), Ok(()));
 }
 
 #[test]
-fn what_may_have_been_lost_does_not_count() {
+fn the_rooms_of_an_older_incarnation_are_forgotten_at_once() {
     let mut test = Test::new(1);
     test.census(OTHER, "a", 1);
     assert_eq!(test.join("b"), FULL);
-    test.handle(Event::SignalsLost);
-    assert_eq!(test.join("b"), Ok(()));
+    let from = HubId { incarnation: 2, ..OTHER };
+    let signal = Signal::Alive { service: Service::Active };
+    test.handle(Event::Signal { from, signal });
+    // What it says late does not count.
     test.census(OTHER, "a", 1);
-    test.leave("b");
-    assert_eq!(test.join("b"), FULL);
+    assert_eq!(test.join("b"), Ok(()));
+}
+
+#[test]
+fn a_room_that_a_complete_digest_does_not_list_is_forgotten() {
+    let mut test = Test::new(1);
+    test.census(OTHER, "a", 1);
+    let digest = |at| {
+        let covers = Some(Span { after: None, upto: None });
+        let signal = Signal::Digest(Digest { at, covers, lines: Vec::new() });
+        Event::Signal { from: OTHER, signal }
+    };
+    test.handle(digest(0));
+    assert_eq!(test.join("b"), FULL, "it is older");
+    test.handle(digest(9));
+    assert_eq!(test.join("b"), Ok(()));
 }
 
 #[test]
 fn many_rooms_are_told_in_turns() {
     const ROOMS: usize = 1300;
     let mut test = Test::new(2000);
+    test.pass(1000);
     for n in 0..ROOMS {
         assert_eq!(test.join(&n.to_string()), Ok(()));
     }
     let (mut told, mut turns) = (BTreeSet::new(), Vec::new());
-    while told.len() < ROOMS {
-        let due = test.hub.poll_timeout().expect("more is to be told");
-        let (now, mut out) = (Now { mono: due, wall: Timestamp(0) }, VecDeque::new());
-        test.hub.handle_timeout(now, &mut out);
-        let rooms = out.into_iter().filter_map(|action| match action {
-            Action::Signal { signal: Signal::Census { room, count: 1 }, .. } => Some(room),
-            _ => None,
-        });
+    for actions in test.pass(2000) {
         let before = told.len();
-        told.extend(rooms);
+        for action in actions {
+            if let Action::Signal { signal: Signal::Digest(digest), .. } = action {
+                assert!(digest.lines.iter().all(|line| line.count == 1));
+                told.extend(digest.lines.into_iter().map(|line| line.room));
+            }
+        }
         turns.push(told.len() - before);
     }
     turns.retain(|told| *told > 0);
-    assert_eq!(turns, [512, 512, 276]);
+    assert_eq!(turns, [256, 256, 256, 256, 256, 20]);
 }

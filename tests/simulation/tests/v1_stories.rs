@@ -330,6 +330,7 @@ fn members_that_left_while_signals_were_lost_are_no_ghosts() {
          b: joined den at 0 with 1(b)
          b: [den] members 2(b,a)
          a: members 2(a,b)
+         a: [den] members 1(a)
          a: members 1(a)",
     );
 }
@@ -361,7 +362,7 @@ fn what_was_trimmed_before_it_came_is_a_hole_or_the_end() {
 fn members_of_a_drained_hub_are_gone_once_they_had_time_to_come_back() {
     story(
         "v1 a\n v1 b on 1\n a joins den\n b joins den\n drain 1 10000\n wait 1
-         a asks members den\n wait 10000\n a asks members den",
+         a asks members den\n wait 11000\n a asks members den",
         "a: welcome a\n b: welcome b
          a: joined den at 0 with 1(a)
          a: [den] join b

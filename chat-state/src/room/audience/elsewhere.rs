@@ -5,8 +5,8 @@ use alloc::vec::Vec;
 use chat_proto::Member;
 
 use super::here::Here;
-use super::types::{Heard, Part, PeerSlot};
-use crate::ids::{MemberId, Mono};
+use super::types::Part;
+use crate::ids::{MemberId, Mono, PeerSlot};
 
 /// The parts of all peers, and one index of the members that they name.
 ///
@@ -32,8 +32,6 @@ pub(super) struct Elsewhere {
 /// What one peer has reported.
 #[derive(Debug, Default)]
 struct PeerPart {
-    /// Of the newest report that was applied.
-    version: u64,
     /// At least the number of those in the sample.
     count: u64,
     sample: BTreeSet<MemberId>,
@@ -110,19 +108,9 @@ impl Elsewhere {
         }
     }
 
-    /// Returns the version of the newest report of a peer that was applied.
-    pub(super) fn version(&self, peer: PeerSlot) -> u64 {
-        self.parts.get(&peer).map_or(0, |part| part.version)
-    }
-
-    /// Notes the version of a change, and returns how it fits.
-    pub(super) fn hear(&mut self, peer: PeerSlot, version: u64) -> Heard {
-        let part = self.parts.entry(peer).or_default();
-        if version <= part.version {
-            return Heard::Stale;
-        }
-        let before = core::mem::replace(&mut part.version, version);
-        if version - before == 1 { Heard::Next } else { Heard::Gap }
+    /// Returns true if a peer has members, as far as it has reported.
+    pub(super) fn has(&self, peer: PeerSlot) -> bool {
+        self.parts.get(&peer).is_some_and(|part| part.count > 0)
     }
 
     /// Adds a member to a peer's part.
@@ -158,7 +146,7 @@ impl Elsewhere {
         counted
     }
 
-    /// Replaces a peer's part by a report that is not older than the changes already applied.
+    /// Replaces a peer's part.
     pub(super) fn replace(&mut self, peer: PeerSlot, told: Part, own: Own<'_>) -> Union {
         self.leaving.remove(&peer);
         let members: BTreeMap<_, _> = told.members.into_iter().take(own.listed).collect();
@@ -169,7 +157,7 @@ impl Elsewhere {
         self.total = self.total - part.count + count;
         let sample = members.keys().copied().collect();
         let before = core::mem::replace(&mut part.sample, sample);
-        (part.version, part.count) = (told.version, count);
+        part.count = count;
         for id in before.iter().filter(|id| !members.contains_key(*id)) {
             union = union.and(self.unname(*id));
         }
@@ -193,25 +181,20 @@ impl Elsewhere {
         self.leaving.values().min().copied()
     }
 
-    /// Empties the parts of the peers whose time is over. Their versions stay known.
+    /// Empties the parts of the peers whose time is over.
     pub(super) fn end_leaving(&mut self, now: Mono) -> Union {
         let due: Vec<_> =
             self.leaving.iter().filter(|(_, at)| **at <= now).map(|(peer, _)| *peer).collect();
         due.into_iter().fold(Union::Same, |union, peer| union.and(self.clear(peer)))
     }
 
-    /// Empties a peer's part. Its version stays known.
+    /// Empties a peer's part.
     pub(super) fn clear(&mut self, peer: PeerSlot) -> Union {
-        let Some(part) = self.parts.get(&peer) else { return Union::Same };
-        let (version, count, members) = (part.version, 0, Vec::new());
+        if !self.parts.contains_key(&peer) {
+            return Union::Same;
+        }
         let own = Own { here: &Here::new(0), listed: 0 };
-        self.replace(peer, Part { version, count, members }, own)
-    }
-
-    /// Empties the parts of all peers.
-    pub(super) fn clear_all(&mut self) -> Union {
-        let peers: Vec<_> = self.parts.keys().copied().collect();
-        peers.into_iter().fold(Union::Same, |union, peer| union.and(self.clear(peer)))
+        self.replace(peer, Part { count: 0, members: Vec::new() }, own)
     }
 
     /// Forgets a peer with everything that it has reported.

@@ -37,8 +37,7 @@ use self::elsewhere::Elsewhere;
 use self::here::{Away, Departure, Here, Lost};
 use self::notices::{Notice, Notices};
 pub(crate) use self::types::{
-    Attendee, Context, Drafts, Effect, Farewell, Heard, Part, PeerSlot, Rules, Say, Spot, Told,
-    Visibility,
+    Attendee, Context, Drafts, Effect, Farewell, Part, Rules, Say, Spot, Told, Visibility,
 };
 use crate::ids::{ConnId, MemberId};
 use crate::room::Roster;
@@ -50,23 +49,16 @@ pub(crate) struct Audience {
     here: Here,
     elsewhere: Elsewhere,
     notices: Notices,
-    /// Counts the changes of this Hub's part.
-    version: u64,
-    /// Members were disconnected by a graceful shutdown, and peers were not told.
-    left_in_silence: bool,
 }
 
 impl Audience {
-    /// Makes the audience of a room that nobody is in. `version` must be at least that of the last
-    /// report that peers had of this room.
-    pub(crate) fn new(visibility: Visibility, listed: usize, version: u64) -> Self {
+    /// Makes the audience of a room that nobody is in.
+    pub(crate) fn new(visibility: Visibility, listed: usize) -> Self {
         Self {
             visibility,
             here: Here::new(listed),
             elsewhere: Elsewhere::default(),
             notices: Notices::default(),
-            version,
-            left_in_silence: false,
         }
     }
 
@@ -164,17 +156,6 @@ impl Audience {
         }
     }
 
-    /// Ends the audience: peers are told if members have left in silence.
-    pub(crate) fn close(&mut self, cx: &mut Context<'_>) {
-        if self.left_in_silence {
-            self.version += 1;
-            cx.out.push(Effect::Say(Say::Leaving { version: self.version }));
-        }
-        if self.visibility == Visibility::Shown {
-            cx.out.push(Effect::CountChanged);
-        }
-    }
-
     /// Lists again, after the limit `members_listed` has changed.
     pub(crate) fn relist(&mut self, listed: usize, who: impl Fn(ConnId) -> Member) {
         self.here.live.relist(listed, who);
@@ -185,7 +166,6 @@ impl Audience {
         match (self.visibility, farewell) {
             (Visibility::Hidden, _) => self.here.forget(id),
             (Visibility::Shown, Farewell::Silent) => {
-                self.left_in_silence = true;
                 let member = departure.member;
                 self.here.put_away(id, Away { conn, member, lost: Lost::Shutdown });
             }
@@ -207,11 +187,10 @@ impl Audience {
         }
         let known = self.elsewhere.entered(id);
         self.elsewhere.came_back(id);
-        self.version += 1;
-        let came = Say::Came { id, member: member.clone(), version: self.version };
+        let came = Say::Came { id, member: member.clone() };
         let notice = if known { Notice::Moved } else { Notice::Came(member, Some(conn)) };
         self.changed(cx, notice);
-        cx.out.extend([Effect::Say(came), Effect::CountChanged]);
+        cx.out.push(Effect::Say(came));
     }
 
     /// Removes a member from this Hub's part. A member that a peer has is not told as gone.
@@ -219,11 +198,10 @@ impl Audience {
         let Departure { conn, id, member, reason } = departure;
         self.here.forget(id);
         let known = self.elsewhere.left(id);
-        self.version += 1;
-        let went = Say::Went { id, member: member.clone(), reason, version: self.version };
+        let went = Say::Went { id, member: member.clone(), reason };
         let notice = if known { Notice::Moved } else { Notice::Went(member, reason, Some(conn)) };
         self.changed(cx, notice);
-        cx.out.extend([Effect::Say(went), Effect::CountChanged]);
+        cx.out.push(Effect::Say(went));
     }
 
     fn take_off(&mut self, cx: &mut Context<'_>, conn: ConnId, spot: Spot) {
@@ -309,6 +287,6 @@ impl Audience {
     /// Returns this Hub's part of the roster, for a peer that asks.
     pub(crate) fn part(&self, cx: &Context<'_>) -> Part {
         let members: Vec<_> = self.here.sample(cx.who).take(cx.rules.listed).collect();
-        Part { version: self.version, count: self.here.count(), members }
+        Part { count: self.here.count(), members }
     }
 }

@@ -4,57 +4,52 @@ use chat_proto::Member;
 use super::elsewhere::{Own, Union};
 use super::here::{Away, Lost};
 use super::notices::Notice;
-use super::{Audience, Context, Effect, Heard, Part, PeerSlot, Say, Visibility};
-use crate::ids::{MemberId, Mono};
+use super::{Audience, Context, Effect, Part, Say, Visibility};
+use crate::ids::{MemberId, Mono, PeerSlot};
 
 impl Audience {
-    /// Takes a change of a peer's part. A change that is not newer than the part changes nothing.
-    pub(crate) fn peer_said(&mut self, cx: &mut Context<'_>, peer: PeerSlot, say: Say) -> Heard {
-        let (Say::Came { version, .. } | Say::Went { version, .. } | Say::Leaving { version }) =
-            &say;
+    /// Takes a change of a peer's part.
+    pub(crate) fn peer_said(&mut self, cx: &mut Context<'_>, peer: PeerSlot, say: Say) {
         if self.visibility == Visibility::Hidden {
-            return Heard::Stale;
+            return;
         }
-        let heard = self.elsewhere.hear(peer, *version);
-        match (heard, say) {
-            // The member may have come and gone long ago: it has not moved because of this.
-            (Heard::Stale, _) => {}
-            (_, Say::Came { id, member, .. }) => self.peer_came(cx, peer, id, member),
-            (_, Say::Went { id, member, reason, .. }) => {
+        match say {
+            Say::Came { id, member } => self.peer_came(cx, peer, id, member),
+            Say::Went { id, member, reason } => {
                 let known = self.elsewhere.remove(peer, id);
                 let there = self.here.has(id) || self.elsewhere.names(id);
                 let went = Notice::Went(member, reason, None);
                 self.changed(cx, if known && !there { went } else { Notice::Moved });
             }
-            (_, Say::Leaving { .. }) => {
-                let until = cx.now.plus(cx.rules.grace_ms);
-                self.elsewhere.leave(peer, until);
-                self.arm_if_first(cx, until);
-            }
         }
-        heard
     }
 
-    /// Replaces a peer's part. A part that is older than a change already taken changes nothing.
-    pub(crate) fn peer_part(&mut self, cx: &mut Context<'_>, peer: PeerSlot, part: Part) -> Heard {
-        if self.visibility == Visibility::Hidden || part.version < self.elsewhere.version(peer) {
-            return Heard::Stale;
+    /// Replaces a peer's part.
+    pub(crate) fn peer_part(&mut self, cx: &mut Context<'_>, peer: PeerSlot, part: Part) {
+        if self.visibility == Visibility::Hidden {
+            return;
         }
         let own = Own { here: &self.here, listed: cx.rules.listed };
         let union = self.elsewhere.replace(peer, part, own);
         self.changed(cx, notice(union));
-        Heard::Next
     }
 
-    /// Stops counting what peers have reported, each until it reports its part again. Members are
-    /// told a moment later, since that may be soon.
-    pub(crate) fn doubt_peers(&mut self, cx: &mut Context<'_>) {
-        let union = self.elsewhere.clear_all();
-        self.changed_soon(cx, union);
+    /// Returns true if a peer has members in the room, as far as it has reported.
+    pub(crate) fn has_peer(&self, peer: PeerSlot) -> bool {
+        self.elsewhere.has(peer)
+    }
+
+    /// Records that a peer that shuts down has left the room: its members have the grace period to
+    /// come back elsewhere.
+    pub(crate) fn peer_leaves(&mut self, cx: &mut Context<'_>, peer: PeerSlot) {
+        if self.elsewhere.has(peer) {
+            let until = cx.now.plus(cx.rules.grace_ms);
+            self.elsewhere.leave(peer, until);
+            self.arm_if_first(cx, until);
+        }
     }
 
     /// Forgets a peer. Members are told a moment later, since its members may come back elsewhere.
-    #[cfg_attr(not(test), expect(dead_code, reason = "peers have no leases yet"))]
     pub(crate) fn end_peer(&mut self, cx: &mut Context<'_>, peer: PeerSlot) {
         let union = self.elsewhere.end(peer);
         self.changed_soon(cx, union);
@@ -97,11 +92,10 @@ impl Audience {
         self.elsewhere.left(id);
         match lost {
             Lost::Connection(reason) => {
-                self.version += 1;
-                let went = Say::Went { id, member, reason, version: self.version };
-                cx.out.extend([Effect::Back(id), Effect::Say(went), Effect::CountChanged]);
+                let went = Say::Went { id, member, reason };
+                cx.out.extend([Effect::Back(id), Effect::Say(went)]);
             }
-            // The peers keep this part until `close`.
+            // The peers keep this part until the room is closed.
             Lost::Shutdown => {}
         }
     }

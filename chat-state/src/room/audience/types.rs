@@ -7,10 +7,6 @@ use chat_proto::{LeaveReason, Member, RoomName, ServerFrame};
 use crate::event::Recipients;
 use crate::ids::{ConnId, MemberId, Mono};
 
-/// Identifies a peer. The caller knows which Hub that is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct PeerSlot(pub(crate) u32);
-
 /// Says whether the members of a room see each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Visibility {
@@ -101,23 +97,10 @@ impl Farewell {
 /// One Hub's part of a room's roster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Part {
-    /// Counts the changes of this part.
-    pub(crate) version: u64,
     /// All of its members.
     pub(crate) count: u64,
     /// Some of its members.
     pub(crate) members: Vec<(MemberId, Member)>,
-}
-
-/// How a report of a peer fits to those before it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Heard {
-    /// It is the next one.
-    Next,
-    /// It was applied, but reports before it are missing: ask for the whole part.
-    Gap,
-    /// A newer report was applied before, so this one changes nothing.
-    Stale,
 }
 
 /// What the audience asks its owner to do.
@@ -129,30 +112,15 @@ pub(crate) enum Effect {
     Moved { conn: ConnId, place: usize },
     /// Tell the peers that have this room.
     Say(Say),
-    /// This Hub has another number of members in the room.
-    CountChanged,
     /// A member that was away is back, here or on a peer: its time to come back is over.
     Back(MemberId),
     /// Call `timeout` at this time, which replaces that of an earlier `Arm`.
     Arm(Mono),
 }
 
-/// A change of this Hub's part, for its peers. Each has the next `version`.
+/// A change of a Hub's part, for its peers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Say {
-    Came {
-        id: MemberId,
-        member: Member,
-        version: u64,
-    },
-    Went {
-        id: MemberId,
-        member: Member,
-        reason: LeaveReason,
-        version: u64,
-    },
-    /// The part has ended. Its members may come back elsewhere.
-    Leaving {
-        version: u64,
-    },
+    Came { id: MemberId, member: Member },
+    Went { id: MemberId, member: Member, reason: LeaveReason },
 }

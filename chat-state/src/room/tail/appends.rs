@@ -1,13 +1,12 @@
-//! Appending drafts: a queue and one batch in flight.
+//! Drafts on their way to the log: a queue and one batch in flight.
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use chat_proto::{Entry, Seq};
+use chat_proto::Entry;
 
-use super::{Ask, AskId, Cx, Effect, NotAppended, Purpose, Tail, TailTimer};
-use crate::config::Peers;
+use super::{AskId, Effect, NotAppended, TailTimer};
 use crate::ids::Mono;
-use crate::log::{AppendError, Appended, Draft, Outcome};
+use crate::log::Draft;
 
 /// Drafts of one batch: a batch waits for one fsync, and its answer is handled in one turn.
 pub(super) const BATCH_DRAFTS: usize = 256;
@@ -22,29 +21,29 @@ const SPARE_MAX: usize = 16;
 pub(super) struct Appends<T> {
     /// Drafts that wait. At most [`TailConfig::drafts_max`](super::TailConfig::drafts_max), and one
     /// of each author that the owner has not refused but stopped reading.
-    queue: Vec<Queued<T>>,
-    in_flight: Option<Batch<T>>,
+    pub(super) queue: Vec<Queued<T>>,
+    pub(super) in_flight: Option<Batch<T>>,
     /// Empty lists for the next batch and its entries: a message allocates its draft and its entry.
     spare: Vec<Queued<T>>,
-    entries: Vec<Arc<Entry>>,
+    pub(super) entries: Vec<Arc<Entry>>,
     /// [`Effect::Ready`] was pushed since the last batch.
-    ready: bool,
+    pub(super) ready: bool,
     /// The deadline for which the timer is armed. It is often that of a batch which the log has
     /// answered since: arming it for each batch would cost every message a search of the timers.
-    armed: Option<Mono>,
+    pub(super) armed: Option<Mono>,
 }
 
 #[derive(Debug)]
-struct Queued<T> {
-    ticket: T,
-    draft: Draft,
+pub(super) struct Queued<T> {
+    pub(super) ticket: T,
+    pub(super) draft: Draft,
 }
 
 #[derive(Debug)]
-struct Batch<T> {
-    id: AskId,
-    due: Mono,
-    drafts: Vec<Queued<T>>,
+pub(super) struct Batch<T> {
+    pub(super) id: AskId,
+    pub(super) due: Mono,
+    pub(super) drafts: Vec<Queued<T>>,
 }
 
 impl<T> Default for Appends<T> {
@@ -70,7 +69,7 @@ impl<T> Appends<T> {
         settle_all(&mut self.queue, NotAppended::Refused, out);
     }
 
-    fn push(&mut self, queued: Queued<T>) {
+    pub(super) fn push(&mut self, queued: Queued<T>) {
         if self.queue.capacity() == 0 {
             // Most rooms have one message at a time.
             self.queue.reserve_exact(1);
@@ -79,7 +78,7 @@ impl<T> Appends<T> {
     }
 
     /// Takes the drafts of the next batch.
-    fn next_batch(&mut self) -> Vec<Queued<T>> {
+    pub(super) fn next_batch(&mut self) -> Vec<Queued<T>> {
         let count = batch_len(&self.queue);
         let mut batch = core::mem::take(&mut self.spare);
         if count == self.queue.len() {
@@ -91,7 +90,7 @@ impl<T> Appends<T> {
     }
 
     /// Keeps the lists of a settled batch, unless they are larger than most batches need.
-    fn keep(&mut self, mut batch: Vec<Queued<T>>, mut entries: Vec<Arc<Entry>>) {
+    pub(super) fn keep(&mut self, mut batch: Vec<Queued<T>>, mut entries: Vec<Arc<Entry>>) {
         batch.clear();
         entries.clear();
         if batch.capacity() <= SPARE_MAX {
@@ -102,7 +101,7 @@ impl<T> Appends<T> {
         }
     }
 
-    fn arm(&mut self, due: Mono, out: &mut Vec<Effect<T>>) {
+    pub(super) fn arm(&mut self, due: Mono, out: &mut Vec<Effect<T>>) {
         if self.armed.is_none_or(|armed| due < armed) {
             self.armed = Some(due);
             out.push(Effect::Arm(TailTimer::Append, due));
@@ -110,164 +109,11 @@ impl<T> Appends<T> {
     }
 }
 
-impl<T> Tail<T> {
-    /// Takes a draft, to be appended with the others of this turn.
-    ///
-    /// The owner refuses drafts while the queue [is full](Self::is_full). Where an author cannot be
-    /// refused, the owner hands over one more draft and stops reading that author.
-    pub(crate) fn offer(&mut self, cx: Cx<'_>, ticket: T, draft: Draft, out: &mut Vec<Effect<T>>) {
-        self.appends.push(Queued { ticket, draft });
-        if self.appends.in_flight.is_some() || !self.is_open() {
-            return;
-        }
-        if self.appends.queue.len() >= BATCH_DRAFTS.min(cx.config.drafts_max) {
-            // Waiting for the end of the turn would not make the batch larger.
-            self.end_turn(cx, out);
-        } else {
-            self.tell_ready(out);
-        }
-    }
-
-    /// Returns the number of drafts that wait, without those in flight.
-    pub(crate) fn queued(&self) -> usize {
-        self.appends.queue.len()
-    }
-
-    pub(crate) fn is_full(&self, cx: Cx<'_>) -> bool {
-        self.queued() >= cx.config.drafts_max
-    }
-
-    /// Returns the tickets of the drafts that are not settled.
-    pub(crate) fn tickets(&self) -> impl Iterator<Item = &T> {
-        let in_flight = self.appends.in_flight.iter().flat_map(|batch| &batch.drafts);
-        in_flight.chain(&self.appends.queue).map(|queued| &queued.ticket)
-    }
-
-    /// Asks the log to append the next batch, unless it still owes the answer to the one before.
-    pub(crate) fn end_turn(&mut self, cx: Cx<'_>, out: &mut Vec<Effect<T>>) {
-        self.appends.ready = false;
-        let appends = &mut self.appends;
-        if appends.in_flight.is_some() || appends.queue.is_empty() || !self.is_open() {
-            return;
-        }
-        let id = self.next_ask(Purpose::Append);
-        let appends = &mut self.appends;
-        let batch = appends.next_batch();
-        let drafts = batch.iter().map(|queued| queued.draft.clone()).collect();
-        let due = cx.now.plus(cx.config.append_ms);
-        appends.in_flight = Some(Batch { id, due, drafts: batch });
-        appends.arm(due, out);
-        out.push(Effect::Ask(id, Ask::Append(drafts)));
-    }
-
-    /// Takes the log's answer to [`Ask::Append`]: settles the drafts, then delivers the entries.
-    pub(crate) fn appended(
-        &mut self,
-        cx: Cx<'_>,
-        id: AskId,
-        result: Result<Appended, AppendError>,
-        out: &mut Vec<Effect<T>>,
-    ) {
-        debug_assert_eq!(id.purpose, Purpose::Append);
-        let Some(mut batch) = self.appends.in_flight.take_if(|batch| batch.id == id) else {
-            return self.appended_late(cx, result, out);
-        };
-        match result {
-            Ok(appended) => self.taken(cx, batch.drafts, appended, out),
-            Err(AppendError::Refused(_)) => {
-                settle_all(&mut batch.drafts, NotAppended::Refused, out);
-            }
-            Err(AppendError::Unknown(_)) => {
-                self.check_head_and_tell(cx, out);
-                settle_all(&mut batch.drafts, NotAppended::Unknown, out);
-            }
-        }
-        self.tell_ready(out);
-    }
-
-    /// The log has taken a batch.
-    fn taken(
-        &mut self,
-        cx: Cx<'_>,
-        mut batch: Vec<Queued<T>>,
-        appended: Appended,
-        out: &mut Vec<Effect<T>>,
-    ) {
-        let last = appended.last();
-        let Appended { epoch, outcomes } = appended;
-        let count = batch.len();
-        if outcomes.len() < count {
-            self.check_head_and_tell(cx, out);
-        }
-        let mut outcomes = outcomes.into_iter();
-        let mut entries = core::mem::take(&mut self.appends.entries);
-        for Queued { ticket, draft } in batch.drain(..) {
-            let ts = draft.ts;
-            let outcome = outcomes.next().ok_or(NotAppended::Unknown);
-            out.push(Effect::Settled { ticket, ts, outcome });
-            if let Ok(Outcome::New { seq }) = outcome {
-                entries.push(Arc::new(draft.into_entry(cx.room.clone(), seq)));
-            }
-        }
-        if cx.config.peers == Peers::Some && !entries.is_empty() {
-            let entries = entries.as_slice().into();
-            out.push(Effect::Committed { epoch: epoch.clone(), entries });
-        }
-        // A duplicate's first entry may have been missed here; an entry of this batch was not.
-        let grown = if entries.len() < count { last } else { Seq::ZERO };
-        self.take_in(cx, &epoch, entries.drain(..), grown, out);
-        self.appends.keep(batch, entries);
-    }
-
-    /// Takes the answer to an append whose drafts were settled as unknown. If the log has taken
-    /// them, it has grown.
-    pub(crate) fn appended_late(
-        &mut self,
-        cx: Cx<'_>,
-        result: Result<Appended, AppendError>,
-        out: &mut Vec<Effect<T>>,
-    ) {
-        match result {
-            Ok(appended) => {
-                let (last, epoch) = (appended.last(), appended.epoch);
-                if cx.config.peers == Peers::Some && last > Seq::ZERO {
-                    out.push(Effect::Tell { epoch: epoch.clone(), last });
-                }
-                self.grown(cx, &epoch, last, out);
-            }
-            Err(AppendError::Unknown(_)) => self.check_head_and_tell(cx, out),
-            Err(AppendError::Refused(_)) => {}
-        }
-    }
-
-    pub(super) fn append_due(&mut self, cx: Cx<'_>, out: &mut Vec<Effect<T>>) {
-        self.appends.armed = None;
-        match self.appends.in_flight.take_if(|batch| batch.due <= cx.now) {
-            Some(mut batch) => {
-                out.push(Effect::GaveUp(batch.id));
-                self.check_head_and_tell(cx, out);
-                settle_all(&mut batch.drafts, NotAppended::Unknown, out);
-                self.tell_ready(out);
-            }
-            None => {
-                if let Some(due) = self.appends.in_flight.as_ref().map(|batch| batch.due) {
-                    self.appends.arm(due, out);
-                }
-            }
-        }
-    }
-
-    /// Tells the owner once that drafts can be appended.
-    pub(super) fn tell_ready(&mut self, out: &mut Vec<Effect<T>>) {
-        let Appends { queue, in_flight, ready, .. } = &self.appends;
-        if !*ready && in_flight.is_none() && !queue.is_empty() && self.is_open() {
-            self.appends.ready = true;
-            out.push(Effect::Ready);
-        }
-    }
-}
-
-fn settle_all<T>(batch: &mut Vec<Queued<T>>, why: NotAppended, out: &mut Vec<Effect<T>>) {
+pub(super) fn settle_all<T>(
+    batch: &mut Vec<Queued<T>>,
+    why: NotAppended,
+    out: &mut Vec<Effect<T>>,
+) {
     let settled = |Queued { ticket, draft }| {
         let ts = draft.ts;
         Effect::Settled { ticket, ts, outcome: Err(why) }

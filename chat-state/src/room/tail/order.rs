@@ -4,7 +4,8 @@ use alloc::vec::Vec;
 
 use chat_proto::{Entry, Epoch, Seq};
 
-use super::{Bounds, Cx, Effect, Log, Open, Tail};
+use super::state::{Log, Open, Tail};
+use super::{Bounds, Cx, Effect};
 
 /// What can be done with something that was said about a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

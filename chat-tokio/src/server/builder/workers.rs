@@ -16,6 +16,7 @@ use crate::clock::Clock;
 use crate::http::{self, FrameBytes, Health, HttpState, Identify, Page, Readiness};
 use crate::log::{MemoryLog, RoomLog};
 use crate::metrics::{Edges, Metrics, WorkerCounts};
+use crate::random;
 use crate::server::moderation::Moderation;
 use crate::server::publish::Publishing;
 use crate::server::thread::{self, Keeper, Life, LineListener, Listeners};
@@ -134,9 +135,10 @@ impl Builder {
         let End { handle, inbox, counts } = end;
         let shared = &common.shared;
         let (drained_tx, drained) = oneshot::channel();
-        let hub = HubId(u32::try_from(index).unwrap_or(u32::MAX));
+        let hub = random::hub(shared.clock.now().wall);
         shared.broker.connect(hub, Arc::new(handle.clone()));
         let parts = Parts {
+            index,
             config: self.config(hub, &*shared.log),
             log: Arc::clone(&shared.log),
             broker: Arc::clone(&shared.broker),
@@ -156,8 +158,12 @@ impl Builder {
                 listeners.watched = self.identities();
             }
         }
-        let thread = thread::start(index, (parts, inbox), listeners, common.life.clone())
-            .map_err(StartError::Thread)?;
+        let thread = thread::start(index, (parts, inbox), listeners, common.life.clone()).map_err(
+            |error| {
+                shared.broker.disconnect(hub);
+                StartError::Thread(error)
+            },
+        )?;
         Ok(RunningWorker { handle, drained: Some(drained), thread: Some(thread) })
     }
 

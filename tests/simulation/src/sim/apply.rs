@@ -1,7 +1,7 @@
 //! The steps of a plan.
 use chat_proto::{HistoryRange, RoomName, Seq};
-use chat_state::Event;
 use chat_state::client::{Event as ClientEvent, Query};
+use chat_state::{Event, Lost};
 
 use super::plan::What;
 use super::{Due, Sim};
@@ -173,7 +173,7 @@ impl Sim {
         for node in [a, b] {
             let life = self.nodes[node].life;
             let at = until + self.random.below(1000);
-            self.due(at, Due::Tell { node, life, event: Box::new(Event::SignalsLost) });
+            self.due(at, Due::Tell { node, life, event: Box::new(Event::SignalsLost(Lost::All)) });
         }
     }
 }

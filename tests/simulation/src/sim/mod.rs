@@ -145,7 +145,6 @@ struct Sim {
     broker: Broker,
     /// Rooms whose log was trimmed, ever.
     trimmed: BTreeSet<RoomName>,
-    hubs_ever: u32,
     /// For how long new links are held up as soon as they are open, and until when that is so.
     holds: (u64, u64),
     crashes: usize,
@@ -174,7 +173,6 @@ impl Sim {
             disk: Disk::default(),
             broker: Broker::default(),
             trimmed: BTreeSet::new(),
-            hubs_ever: 0,
             holds: (0, 0),
             crashes: 0,
             spoken: 0,

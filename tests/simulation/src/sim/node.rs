@@ -5,8 +5,8 @@ use chat_proto::{
     BasicRequest, ClientFrame, Dialect, DisplayName, LeaveReason, RoomName, ServerFrame, SessionId,
 };
 use chat_state::{
-    Action, Actions, AddressKey, Config, ConnId, Connect, Event, Hub, HubId, Identity, Mono, Now,
-    Peers, Probe, Recipients, Signal, SignalTo, Token,
+    Action, Actions, AddressKey, Config, ConnId, Connect, Event, Hub, HubId, Identity, Lost, Mono,
+    Now, Peers, Probe, Recipients, Signal, SignalTo, Token,
 };
 
 use super::link::{Down, Peer, Up};
@@ -56,7 +56,7 @@ impl Node {
     pub(super) fn new() -> Self {
         Self {
             hub: None,
-            id: HubId(0),
+            id: HubId::default(),
             life: 0,
             wall: 0,
             drains: None,
@@ -94,10 +94,10 @@ impl Node {
 }
 
 impl Sim {
-    /// Starts a node's process, with a name among the Hubs that no other has had.
+    /// Starts a node's process: its Hub keeps its node and takes the next incarnation.
     pub(super) fn boot(&mut self, node: usize) {
-        self.hubs_ever += 1;
-        let id = HubId(self.hubs_ever);
+        let incarnation = u64::from(self.nodes[node].life) + 1;
+        let id = HubId { node: node as u64, incarnation };
         let peers = if self.setup.nodes > 1 { Peers::Some } else { Peers::None };
         let limits = self.limits.clone();
         let config = Config { hub: id, peers, limits, ..Config::default() };
@@ -110,7 +110,10 @@ impl Sim {
         this.ledger = Ledger::default();
         // Whoever connects to the broker is told that it has heard nothing so far.
         let life = this.life;
-        self.due(self.now + 1, Due::Tell { node, life, event: Box::new(Event::SignalsLost) });
+        self.due(
+            self.now + 1,
+            Due::Tell { node, life, event: Box::new(Event::SignalsLost(Lost::All)) },
+        );
     }
 
     /// Ends a node's process: nothing is flushed, nobody is told but by the network.

@@ -62,10 +62,10 @@ impl Broker {
     ) -> Vec<Carried> {
         let wanted = |hub: usize| match to {
             SignalTo::Followers(room) => self.follows.contains(&(room.clone(), hub)),
-            SignalTo::Hub(HubId(id)) => *id as usize == hub,
+            SignalTo::Hub(HubId { node, .. }) => *node == hub as u64,
             SignalTo::Everyone => true,
         };
-        let from_id = HubId(u32::try_from(from).expect("few hubs"));
+        let from_id = HubId { node: from as u64, incarnation: 1 };
         let carried = |to| Carried { to, from: from_id, signal: signal.clone() };
         let all: Vec<_> =
             (0..hubs).filter(|hub| *hub != from && wanted(*hub)).map(carried).collect();

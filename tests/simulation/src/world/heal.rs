@@ -2,7 +2,7 @@
 use std::collections::BTreeSet;
 
 use chat_proto::{Body, Dialect, Entry, LeaveReason, Request, RoomName, ServerFrame};
-use chat_state::{AddressKey, Event, Stats};
+use chat_state::{AddressKey, Event, Lost, Stats};
 
 use super::broker::BrokerMood;
 use super::check::Want;
@@ -140,7 +140,7 @@ impl World {
 
     /// Once they know that signals were lost, all Hubs agree on who is where.
     fn everybody_knows_everybody(&mut self) {
-        (0..self.hubs.len()).for_each(|hub| self.tell(hub, Event::SignalsLost));
+        (0..self.hubs.len()).for_each(|hub| self.tell(hub, Event::SignalsLost(Lost::All)));
         self.settle();
         self.pass(CONVERGE_MS);
         for index in self.open() {

@@ -5,7 +5,7 @@ use chat_proto::{
     BasicRequest, Decoder, Dialect, DisplayName, HistoryRange, Key, LeaveReason, Position, Request,
     RequestId, Resume, RoomName, Seq, SessionId,
 };
-use chat_state::{ConnId, Connect, Event, Identity, Mono, Probe};
+use chat_state::{ConnId, Connect, Event, Identity, Lost, Mono, Probe};
 
 use super::check::{View, Want};
 use super::conn::{Conn, Link};
@@ -212,7 +212,7 @@ impl World {
                 self.deliver(carried);
             }
             Step::SignalsLost { hub } => {
-                self.tell(hub_of(hub, self.hubs.len()), Event::SignalsLost);
+                self.tell(hub_of(hub, self.hubs.len()), Event::SignalsLost(Lost::All));
             }
             Step::Pass { ms } => self.pass(ms.into()),
             Step::Drain { hub, ms } => {

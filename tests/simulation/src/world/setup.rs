@@ -27,7 +27,7 @@ impl Setup {
     #[must_use]
     pub fn config(self, hub: usize) -> Config {
         Config {
-            hub: HubId(u32::try_from(hub).expect("few hubs")),
+            hub: HubId { node: hub as u64, incarnation: 1 },
             peers: if self.hubs > 1 { Peers::Some } else { Peers::None },
             limits: self.preset.limits(),
             times: Times::default(),

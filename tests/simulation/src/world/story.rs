@@ -12,12 +12,13 @@
 //! log takes (what is new; what waits goes on waiting)   log loses 0   (its answer)
 //! log trims lobby 1   log replaced lobby
 //! broker holds|drops|prompt   broker deliver 0   broker lose 0   broker repeat 0   lost 1
+//! claim lobby 7   (the second Hub says that the log has this entry)
 //! wait 25000   drain 0 10000
 //! ```
 use std::collections::BTreeMap;
 
 use chat_proto::{HistoryRange, Key, LeaveReason, Request, RoomName, Seq};
-use chat_state::Event;
+use chat_state::{Event, HubId, Lost, Signal};
 
 use super::broker::BrokerMood;
 use super::check::Want;
@@ -69,8 +70,9 @@ impl Teller {
             "broker" => self.broker(&words),
             "lost" => {
                 let hub = usize::try_from(number(1)).expect("few");
-                self.world.tell(hub, Event::SignalsLost);
+                self.world.tell(hub, Event::SignalsLost(Lost::All));
             }
+            "claim" => self.claim(&words),
             "wait" => self.world.pass(number(1)),
             "drain" => self.world.drain(usize::try_from(number(1)).expect("few"), number(2)),
             name if words[1] == "resumes" => self.resume(name, &words, hub),
@@ -80,6 +82,15 @@ impl Teller {
             }
         }
         self.world.flush();
+    }
+
+    /// The second Hub claims that a room's log has an entry, which may be untrue.
+    fn claim(&mut self, words: &[&str]) {
+        let room = RoomName::new(words[1]).expect("a room");
+        let last = words[2].parse().ok().and_then(Seq::new).expect("small");
+        let log = self.world.log.of_room(&room).next().expect("the room has a log");
+        let signal = Signal::Grown { epoch: log.epoch.clone(), room, last };
+        self.world.tell(0, Event::Signal { from: HubId { node: 1, incarnation: 1 }, signal });
     }
 
     fn connect(&mut self, name: &str, hub: usize, kind: Kind) {

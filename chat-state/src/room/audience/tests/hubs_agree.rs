@@ -25,6 +25,8 @@ enum Step {
 enum Mail {
     Say(Say),
     Part(Part),
+    /// The sender shuts down.
+    Leaves,
 }
 
 struct World {
@@ -87,12 +89,9 @@ impl World {
         let mail = self.mail.get_mut(&(from, to)).and_then(VecDeque::pop_front);
         let peer = PeerSlot(from as u32);
         match mail {
-            Some(Mail::Say(say)) => {
-                self.hubs[to].said(peer, say);
-            }
-            Some(Mail::Part(part)) => {
-                self.hubs[to].reported(peer, part);
-            }
+            Some(Mail::Say(say)) => self.hubs[to].said(peer, say),
+            Some(Mail::Part(part)) => self.hubs[to].reported(peer, part),
+            Some(Mail::Leaves) => self.hubs[to].peer_leaves(peer),
             None => {}
         }
     }
@@ -108,15 +107,14 @@ impl World {
         (0..MEMBERS).for_each(|n| {
             self.hubs[hub].call(|audience, cx| audience.end_away(cx, id(n), Farewell::Silent));
         });
-        self.hubs[hub].call(Audience::close);
         self.post(hub);
-        let version = self.hubs[hub].call(|audience, cx| audience.part(cx)).version;
         let now = self.hubs[hub].now;
-        let audience = Audience::new(Visibility::Shown, RULES.listed, version);
+        let audience = Audience::new(Visibility::Shown, RULES.listed);
         self.hubs[hub] = Stage { now, ..Stage::with(audience, RULES) };
         for other in (0..HUBS).filter(|other| *other != hub) {
-            let begins = Part { version, count: 0, members: Vec::new() };
-            self.mail.entry((hub, other)).or_default().push_back(Mail::Part(begins));
+            let begins = Part { count: 0, members: Vec::new() };
+            let mail = self.mail.entry((hub, other)).or_default();
+            mail.extend([Mail::Leaves, Mail::Part(begins)]);
             self.step(&Step::Ask(hub, other));
         }
     }

@@ -12,7 +12,7 @@ use chat_proto::{DisplayName, LeaveReason, Member, MembersView, RoomName, Server
 
 use super::*;
 use crate::event::Recipients;
-use crate::ids::Mono;
+use crate::ids::{Mono, PeerSlot};
 
 pub(super) const RULES: Rules =
     Rules { listed: 200, notice_members: 64, presence_ms: 1000, grace_ms: 10_000 };
@@ -39,17 +39,17 @@ pub(super) fn attendee(n: u32) -> Attendee {
     Attendee { conn: conn(n), id: id(n), member: member(n) }
 }
 
-pub(super) fn came(n: u32, version: u64) -> Say {
-    Say::Came { id: id(n), member: member(n), version }
+pub(super) fn came(n: u32) -> Say {
+    Say::Came { id: id(n), member: member(n) }
 }
 
-pub(super) fn went(n: u32, version: u64) -> Say {
-    Say::Went { id: id(n), member: member(n), reason: LeaveReason::Left, version }
+pub(super) fn went(n: u32) -> Say {
+    Say::Went { id: id(n), member: member(n), reason: LeaveReason::Left }
 }
 
-pub(super) fn part(version: u64, members: &[u32]) -> Part {
+pub(super) fn part(members: &[u32]) -> Part {
     let named = members.iter().map(|n| (id(*n), member(*n))).collect();
-    Part { version, count: members.len() as u64, members: named }
+    Part { count: members.len() as u64, members: named }
 }
 
 /// Plays what is around an audience.
@@ -72,7 +72,7 @@ use std::string::String;
 
 impl Stage {
     pub(super) fn new(rules: Rules) -> Self {
-        Self::with(Audience::new(Visibility::Shown, rules.listed, 0), rules)
+        Self::with(Audience::new(Visibility::Shown, rules.listed), rules)
     }
 
     pub(super) fn with(audience: Audience, rules: Rules) -> Self {
@@ -104,7 +104,6 @@ impl Stage {
                     self.spots.insert(conn.slot, Spot::Live(place));
                 }
                 Effect::Say(say) => self.said.push(say),
-                Effect::CountChanged => {}
                 Effect::Back(id) => self.back.push(id),
                 Effect::Arm(at) => self.armed = Some(at),
             }
@@ -222,12 +221,16 @@ impl Stage {
         self.call(|audience, cx| audience.end_away(cx, id(n), LEFT));
     }
 
-    pub(super) fn said(&mut self, peer: PeerSlot, say: Say) -> Heard {
-        self.call(|audience, cx| audience.peer_said(cx, peer, say))
+    pub(super) fn said(&mut self, peer: PeerSlot, say: Say) {
+        self.call(|audience, cx| audience.peer_said(cx, peer, say));
     }
 
-    pub(super) fn reported(&mut self, peer: PeerSlot, part: Part) -> Heard {
-        self.call(|audience, cx| audience.peer_part(cx, peer, part))
+    pub(super) fn reported(&mut self, peer: PeerSlot, part: Part) {
+        self.call(|audience, cx| audience.peer_part(cx, peer, part));
+    }
+
+    pub(super) fn peer_leaves(&mut self, peer: PeerSlot) {
+        self.call(|audience, cx| audience.peer_leaves(cx, peer));
     }
 
     /// Lets time pass, and calls the audience when it wants to be called.

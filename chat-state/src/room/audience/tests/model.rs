@@ -29,9 +29,6 @@ enum Step {
     PeerPart(u32, u8, u8),
     PeerLeaving(u32),
     PeerEnded(u32),
-    PeersDoubted,
-    /// The last report of a peer comes again.
-    PeerRepeats(u32),
     Pass(u64),
 }
 
@@ -53,9 +50,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         (p.clone(), n).prop_map(|(p, n)| Step::PeerWent(p, n)),
         (p.clone(), any::<u8>(), 0..4_u8).prop_map(|(p, bits, more)| Step::PeerPart(p, bits, more)),
         p.clone().prop_map(Step::PeerLeaving),
-        p.clone().prop_map(Step::PeerEnded),
-        Just(Step::PeersDoubted),
-        p.prop_map(Step::PeerRepeats),
+        p.prop_map(Step::PeerEnded),
         (0..2000_u64).prop_map(Step::Pass),
     ];
     proptest::collection::vec(step, 0..120)
@@ -72,7 +67,6 @@ enum Place {
 
 #[derive(Clone, Debug, Default)]
 struct PeerModel {
-    version: u64,
     count: u64,
     named: BTreeSet<u32>,
     leaving: Option<Mono>,
@@ -130,7 +124,6 @@ impl Model {
         }
         self.came_back(n);
         let peer = self.peer(p);
-        peer.version += 1;
         peer.leaving = None;
         if !peer.named.contains(&n) {
             peer.count += 1;
@@ -142,7 +135,6 @@ impl Model {
 
     fn peer_went(&mut self, p: u32, n: u32) {
         let peer = self.peer(p);
-        peer.version += 1;
         if peer.named.remove(&n) || peer.count > peer.named.len() as u64 {
             peer.count -= 1;
         }
@@ -151,7 +143,6 @@ impl Model {
     fn peer_part(&mut self, p: u32, part: &Part) {
         let peer = self.peer(p);
         peer.leaving = None;
-        peer.version = part.version;
         let named = part.members.iter().take(TIGHT.listed);
         peer.named = named.map(|(id, _)| id.0 as u32).collect();
         peer.count = part.count;
@@ -228,16 +219,16 @@ impl Play {
         match *step {
             Step::PeerCame(p, n) => {
                 model.peer_came(p, n);
-                stage.said(PeerSlot(p), came(n, model.peer(p).version));
+                stage.said(PeerSlot(p), came(n));
             }
             Step::PeerWent(p, n) => {
                 model.peer_went(p, n);
-                stage.said(PeerSlot(p), went(n, model.peer(p).version));
+                stage.said(PeerSlot(p), went(n));
             }
             Step::PeerPart(p, bits, more) => {
                 let members: Vec<u32> = (0..MEMBERS).filter(|n| bits & (1 << n) != 0).collect();
                 let more = u64::from(more);
-                let mut part = part(model.peer(p).version + more, &members);
+                let mut part = part(&members);
                 part.count += more;
                 model.peer_part(p, &part);
                 stage.reported(PeerSlot(p), part);
@@ -245,28 +236,14 @@ impl Play {
             Step::PeerLeaving(p) => {
                 let until = stage.now.plus(TIGHT.grace_ms);
                 let peer = model.peer(p);
-                peer.version += 1;
-                peer.leaving = Some(until);
-                stage.said(PeerSlot(p), Say::Leaving { version: model.peer(p).version });
+                if peer.count > 0 {
+                    peer.leaving = Some(until);
+                }
+                stage.peer_leaves(PeerSlot(p));
             }
             Step::PeerEnded(p) => {
                 stage.call(|audience, cx| audience.end_peer(cx, PeerSlot(p)));
                 model.peers.remove(&p);
-            }
-            Step::PeersDoubted => {
-                stage.call(Audience::doubt_peers);
-                for peer in model.peers.values_mut() {
-                    *peer = PeerModel { version: peer.version, ..PeerModel::default() };
-                }
-            }
-            Step::PeerRepeats(p) => {
-                if let Some(version) = model.peers.get(&p).map(|peer| peer.version) {
-                    assert_eq!(stage.said(PeerSlot(p), went(0, version)), Heard::Stale);
-                    if version > 0 {
-                        let old = part(version - 1, &[0, 1, 2]);
-                        assert_eq!(stage.reported(PeerSlot(p), old), Heard::Stale);
-                    }
-                }
             }
             Step::Pass(ms) => {
                 stage.pass(ms);
@@ -314,11 +291,5 @@ proptest! {
         for (n, screen) in &play.stage.screens {
             prop_assert_eq!(*screen, count, "member {}", n);
         }
-        let versions = play.stage.said.iter().map(|say| match say {
-            Say::Came { version, .. } | Say::Went { version, .. } | Say::Leaving { version } => {
-                *version
-            }
-        });
-        prop_assert!(versions.eq(1..=play.stage.said.len() as u64), "one version a change");
     }
 }
