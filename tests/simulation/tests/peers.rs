@@ -217,6 +217,7 @@ impl World {
 
     fn session(&mut self, node: usize, session: &str, resume: Option<Resume>) -> At {
         let at = self.connect(node, session);
+        let resume = resume.map(Box::new);
         self.request(at, Request::Hello { name: None, token: None, features: vec![], resume });
         at
     }
@@ -308,7 +309,8 @@ fn losses_without_end_do_not_become_a_storm() {
     assert_eq!(world.losses, 0);
     // Recoveries begin after 0, 1, 3, 7 and 15 s, each with a request and its answer.
     let each = 2 * (1 + ROOMS.div_ceil(256));
-    let most = 5 * each + 7 * 2 * QUIET_PER_5S;
+    // The pace may cut what a Hub lists with a renewal in two.
+    let most = 5 * each + 7 * 2 * (QUIET_PER_5S + 1);
     let sent = world.sent_in(begun..begun + 31);
     assert!(sent <= most, "{sent} of {most}");
 }
