@@ -122,6 +122,7 @@ pub(crate) struct Cluster {
     registers: Registers,
     outgoing: Outgoing,
     recovery: Recovery,
+    introduction: Introduction,
     pace: Pace,
     /// When heads may be checked again.
     check_at: Mono,
@@ -132,6 +133,13 @@ pub(crate) struct Cluster {
     /// Requests that may have been lost, in the order in which their answers are overdue. At most
     /// one for each part of an open room and time of [`ANSWER_MS`].
     overdue: VecDeque<Waiting>,
+}
+
+/// Whether this Hub has asked its peers what they have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Introduction {
+    Due,
+    Made,
 }
 
 /// A part for which an answer is due.
@@ -146,13 +154,9 @@ impl Cluster {
     /// Makes a Hub's view of its peers, which it does not know yet. The first call of
     /// [`Self::turn`] introduces the Hub to them.
     pub(crate) fn new(settings: Settings) -> Self {
-        let mut recovery = Recovery::default();
-        let renew_at = match settings.peers {
-            Peers::None => None,
-            Peers::Some => {
-                recovery.lost(Mono(0), Lost::All);
-                Some(Mono(0))
-            }
+        let (renew_at, introduction) = match settings.peers {
+            Peers::None => (None, Introduction::Made),
+            Peers::Some => (Some(Mono(0)), Introduction::Due),
         };
         Self {
             settings,
@@ -160,7 +164,8 @@ impl Cluster {
             table: PeerTable::default(),
             registers: Registers::default(),
             outgoing: Outgoing::default(),
-            recovery,
+            recovery: Recovery::default(),
+            introduction,
             pace: Pace::default(),
             check_at: Mono(0),
             renew_at,

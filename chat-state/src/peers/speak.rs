@@ -7,7 +7,9 @@ use super::outgoing::{Ended, take_batch};
 use super::pace::{REFILL_MS, ROOMS};
 use super::recovery::Step;
 use super::signal::{Asked, ROOMS_MAX, Span};
-use super::{Cluster, Effect, Note, RENEW_MS, ROUND_RENEWALS, ROUND_ROOMS_MIN, Register, To};
+use super::{
+    Cluster, Effect, Introduction, Note, RENEW_MS, ROUND_RENEWALS, ROUND_ROOMS_MIN, Register, To,
+};
 use crate::ids::{Mono, PeerSlot};
 
 /// Up to so many opened rooms, the members of each are requested from its followers. Those of more
@@ -49,6 +51,10 @@ impl Cluster {
         self.renew_at = Some(now.plus(RENEW_MS));
         Self::say(To::Everyone, Note::Alive(self.service), out);
         out.push(Effect::Renewed);
+        if self.introduction == Introduction::Due {
+            self.introduction = Introduction::Made;
+            Self::say(To::Everyone, Note::AskDigest(Asked::All), out);
+        }
         let part = self.registers.here().div_ceil(ROUND_RENEWALS);
         self.outgoing.round.left = part.max(ROUND_ROOMS_MIN);
     }
