@@ -2,6 +2,7 @@
 use alloc::vec::Vec;
 
 use super::{Actions, Hub};
+use crate::config::Peers;
 use crate::event::{Signal, SignalTo};
 use crate::ids::Mono;
 use crate::peers::signal::{Digest, DigestLine, RosterPart, Service};
@@ -16,6 +17,9 @@ impl Hub {
     /// Lets this Hub speak to its peers if that is due, and arms the timer for the next time.
     #[inline]
     pub(super) fn end_peer_turn(&mut self, now: Mono, out: &mut Actions) {
+        if self.config.peers == Peers::None {
+            return;
+        }
         let due = self.peers.due();
         if due != self.peers_at || due.is_some_and(|due| due <= now) {
             self.take_peer_turn(now, out);
