@@ -32,7 +32,8 @@ fn wire(text: &str) {
         }
         Some(Err(_)) => assert!(read.is_err(), "{text:?}"),
         None => {
-            assert_eq!(read, RoomName::new(text));
+            // The two may name different faults of a text that has several.
+            assert_eq!(read.as_ref().ok(), RoomName::new(text).as_ref().ok());
             assert!(
                 read.is_ok_and(|room| room.kind() == RoomKind::Public)
                     || RoomName::new(text).is_err()

@@ -36,9 +36,11 @@ fn run(script: &Script, seed: u64, workers: usize, log: Arc<dyn RoomLog>) {
         let times =
             TimeValues { heartbeat_ms: 250, heartbeat_dead_ms: 1000, ..TimeValues::default() }
                 .build()
-                .unwrap();
+                .expect("within bounds");
         // The logs know nothing of limits on how fast somebody may talk.
-        let limits = LimitValues { messages_per_10s: 0, ..LimitValues::default() }.build().unwrap();
+        let limits = LimitValues { messages_per_10s: 0, ..LimitValues::default() }
+            .build()
+            .expect("within bounds");
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let server = Server::builder().log(log).workers(workers).limits(limits).times(times);
         let server = server.listen(any).start().expect("a server");

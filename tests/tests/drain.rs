@@ -162,7 +162,7 @@ async fn the_deadline_ends_a_drain_that_waits_for_an_answer() {
     let times =
         chat_state::TimeValues { append_ms: 3_600_000, ..chat_state::TimeValues::default() }
             .build()
-            .unwrap();
+            .expect("within bounds");
     let server = chat_tokio::Server::builder()
         .log(Arc::<Stuck>::clone(&log))
         .times(times)

@@ -29,7 +29,7 @@ fn start(builder: Builder) -> (Server, SocketAddr, SocketAddr) {
 }
 
 fn limited(limits: LimitValues) -> (Server, SocketAddr, SocketAddr) {
-    start(Server::builder().limits(limits.build().unwrap()))
+    start(Server::builder().limits(limits.build().expect("within bounds")))
 }
 
 /// Bytes of a text as a WebSocket frame of a server.

@@ -326,7 +326,9 @@ async fn storm(net: Net, (server, workers): (&Server, usize), log: &Counting) {
 
 fn builder(log: &Arc<Counting>) -> chat_tokio::server::Builder {
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
-    let limits = LimitValues { messages_per_10s: 0, ..LimitValues::default() }.build().unwrap();
+    let limits = LimitValues { messages_per_10s: 0, ..LimitValues::default() }
+        .build()
+        .expect("within bounds");
     Server::builder().log(Arc::<Counting>::clone(log)).limits(limits).listen(any)
 }
 

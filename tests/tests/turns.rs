@@ -82,7 +82,7 @@ async fn a_burst_to_more_members_than_a_task_has_operations_cuts_nobody_off() {
     let limits =
         LimitValues { outbox_bytes: 4096, outbox_high_bytes: 4096, ..LimitValues::default() }
             .build()
-            .unwrap();
+            .expect("within bounds");
     // A log that answers later: the broadcast is then made by a task that tokio wants to yield.
     let home = tempfile::tempdir().expect("a folder");
     let log = SqliteLog::open(home.path().join("log"), &SqliteOptions::default()).expect("a log");

@@ -54,7 +54,7 @@ impl Hub {
             Signal::AskDigest { rooms } => {
                 self.with_peer(now, from, out, |peers, slot, effects| {
                     peers.digest_asked(slot, &rooms, effects);
-                })
+                });
             }
             Signal::Digest(digest) => self.with_peer(now, from, out, |peers, slot, effects| {
                 peers.digest(slot, &digest, effects);
