@@ -249,7 +249,7 @@ impl Worker {
                 self.push_gathered();
                 self.begin_close(conn, reason);
             }
-            Action::Note(noted) => tracing::debug!(worker = self.id.0, ?noted, "noted"),
+            Action::Note(noted) => tracing::debug!(worker = self.index, ?noted, "noted"),
             Action::Pause { conn } => {
                 self.counts.pauses.add(1);
                 if let Some(slot) = self.slots.get_mut(conn) {
