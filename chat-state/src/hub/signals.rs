@@ -45,20 +45,26 @@ impl Hub {
                 let frame = ServerFrame::Typing { room: room.name.clone(), member, active };
                 self.show_typing(room, None, frame, out);
             }
-            Signal::Alive { service } => self.with_peer(now, from, out, |peers, slot, _| {
-                peers.service_told(now, slot, service);
-            }),
-            Signal::AskRosters { rooms } => self.with_peer(now, from, out, |peers, slot, _| {
-                peers.rosters_asked(slot, &rooms);
-            }),
+            Signal::Alive { service } => {
+                self.with_peer(now, from, out, |peers, slot, _| {
+                    peers.service_told(now, slot, service);
+                });
+            }
+            Signal::AskRosters { rooms } => {
+                self.with_peer(now, from, out, |peers, slot, _| {
+                    peers.rosters_asked(slot, &rooms);
+                });
+            }
             Signal::AskDigest { rooms } => {
                 self.with_peer(now, from, out, |peers, slot, effects| {
                     peers.digest_asked(slot, &rooms, effects);
-                })
+                });
             }
-            Signal::Digest(digest) => self.with_peer(now, from, out, |peers, slot, effects| {
-                peers.digest(slot, &digest, effects);
-            }),
+            Signal::Digest(digest) => {
+                self.with_peer(now, from, out, |peers, slot, effects| {
+                    peers.digest(slot, &digest, effects);
+                });
+            }
             Signal::Came { room, id, member, attempt, stamp } => {
                 self.resumed_elsewhere(id, attempt, out);
                 if let Some(slot) = self.heard_peer(now, from, out) {

@@ -70,8 +70,8 @@ impl Tally {
     }
 
     /// Takes a count of a peer. 0 forgets the user.
-    fn note(&mut self, slot: PeerSlot, at: u64, user: UserId, sessions: u32) {
-        if sessions == 0 && !self.users.contains_key(&user) {
+    fn note(&mut self, slot: PeerSlot, at: u64, user: &UserId, sessions: u32) {
+        if sessions == 0 && !self.users.contains_key(user) {
             return;
         }
         let of = self.users.entry(user.clone()).or_default();
@@ -86,7 +86,7 @@ impl Tally {
             of.elsewhere.push(Elsewhere { slot, sessions, at });
         }
         if of.is_empty() {
-            self.users.remove(&user);
+            self.users.remove(user);
         }
     }
 
@@ -195,7 +195,7 @@ impl Hub {
             if is_new && self.tally.len() >= 4 * self.config.limits.connections as usize {
                 continue;
             }
-            self.tally.note(slot, at, user, sessions);
+            self.tally.note(slot, at, &user, sessions);
         }
     }
 

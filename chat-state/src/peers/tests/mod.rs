@@ -275,7 +275,8 @@ impl World {
         for to in all {
             self.sent += 1;
             let Faults { lose_every, repeat_every, delay_ms_max } = self.faults;
-            let strikes = |every: u64, salt: u64| every > 0 && mix(self.sent + salt) % every == 0;
+            let strikes =
+                |every: u64, salt: u64| every > 0 && mix(self.sent + salt).is_multiple_of(every);
             if strikes(lose_every, 0) {
                 continue;
             }
