@@ -1,15 +1,14 @@
 //! The server's state machine.
 //!
 //! Each file has one idea: `requests` routes what clients ask, `membership` enters and leaves
-//! rooms, `append` takes messages, `tail` connects a room's log with its members,
-//! `delivery` feeds those who lag, `history` reads back, `signals` hears other Hubs, `rosters`
-//! what they say of members, `peering` talks to them,
-//! `heartbeat` notices the dead, `pause` stops reading, `away` keeps sessions that have lost their
-//! connection, `auth` knows who they are, `budgets` holds what users and addresses share, `tally`
-//! counts the sessions of users, `sessions` issues the ids of connections, `resume` gives a session a
-//! new one, `drain` leaves service, `operate`
-//! does what an operator orders, `places` tells whether there is one in a room, `view` shows what
-//! there is, `stats` counts it.
+//! rooms, `append` takes messages, `tail` connects a room's log with its members, `delivery` feeds
+//! members that lag, `history` reads back, `signals` hears other Hubs, `rosters` takes what they
+//! say of members, `peering` answers them, `heartbeat` notices dead connections, `pause` stops
+//! reading, `away` keeps sessions that have lost their connection, `auth` identifies users,
+//! `budgets` holds what users and addresses share, `tally` counts the sessions of users,
+//! `sessions` issues the ids of connections, `resume` gives a session a new connection, `drain`
+//! shuts down gracefully, `operate` does what an operator orders, `places` checks whether a room
+//! has a place, `view` shows what there is, `stats` counts it.
 mod append;
 mod audience;
 mod auth;
@@ -419,8 +418,8 @@ impl Hub {
         self.tail_config = tail::tail_config(&self.config);
     }
 
-    /// Takes note that a transport is gone, and frees its id. A peer that closed on purpose does not
-    /// come back.
+    /// Takes note that a transport is gone, and frees its id. A peer that closed on purpose does
+    /// not come back.
     fn disconnected(&mut self, conn: ConnId, why: LeaveReason, out: &mut Actions) {
         self.part(conn, why, why != LeaveReason::Left, out);
         self.sessions.release(conn);

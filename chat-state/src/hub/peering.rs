@@ -63,11 +63,7 @@ impl Hub {
                     }
                 }
                 Effect::Head { room, head } => {
-                    if let Some(at) = self.rooms.find(&room) {
-                        self.with_tail(at, out, |tail, cx, effects| {
-                            tail.grown(cx, &head.epoch, head.seq, effects);
-                        });
-                    }
+                    self.room_grown(&room, &head.epoch, head.seq, out);
                 }
                 Effect::Emptied { room, slot } => {
                     let part = Part { count: 0, members: Vec::new() };

@@ -154,8 +154,8 @@ impl Recovery {
         self.pause_ms = (2 * self.pause_ms).min(PAUSE_MS_MAX);
     }
 
-    /// Returns the time from which on [`Self::next`] has a step; `None`: something else has to happen
-    /// first.
+    /// Returns the time from which on [`Self::next`] has a step. `None`: something else has to
+    /// happen first.
     pub(super) fn due(&self) -> Option<Mono> {
         match (&self.walk, &self.affected) {
             (Walk::Begin | Walk::After(_) | Walk::Rooms(_), _) => Some(Mono(0)),

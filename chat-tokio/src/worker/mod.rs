@@ -249,7 +249,7 @@ impl Worker {
                 self.push_gathered();
                 self.begin_close(conn, reason);
             }
-            Action::Note(noted) => tracing::debug!(worker = ?self.id, ?noted, "noted"),
+            Action::Note(noted) => tracing::debug!(worker = self.index, ?noted, "noted"),
             Action::Pause { conn } => {
                 self.counts.pauses.add(1);
                 if let Some(slot) = self.slots.get_mut(conn) {
@@ -294,7 +294,6 @@ impl Worker {
     fn tell_begun(&self, frame: &chat_proto::ServerFrame) {
         if let (Some(hooks), chat_proto::ServerFrame::Welcome(welcome)) = (&self.hooks, frame)
             && !welcome.resumed
-            && welcome.rooms.is_empty()
         {
             let data = serde_json::json!({"user": welcome.user, "username": welcome.name});
             let now = self.clock.now().wall;

@@ -423,7 +423,8 @@ proptest! {
         (hubs, most, told) in (2..=3_usize, 1..5_u32, any::<bool>()),
         steps in proptest::collection::vec((0..10_u8, 0..3_usize, 0..2_u8, 0..90_000_u64), 1..80),
     ) {
-        let mut test = Test::new(hubs, &LimitValues { user_sessions: most, ..LimitValues::default() });
+        let limits = LimitValues { user_sessions: most, ..LimitValues::default() };
+        let mut test = Test::new(hubs, &limits);
         let mut all: Vec<(At, u8)> = Vec::new();
         for (step, n, who, gap) in steps {
             match step {
