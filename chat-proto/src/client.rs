@@ -107,8 +107,8 @@ pub enum Request {
 pub struct Resume {
     /// The session's secret name, from `welcome`.
     pub session: SessionId,
-    /// Number of the client's connection for this session. A connection with a lower number than the
-    /// newest one is refused, even if it arrives later.
+    /// Number of the client's connection for this session. A connection with a lower number than
+    /// the newest one is refused, even if it arrives later.
     #[serde(skip_serializing_if = "is_zero")]
     pub attempt: u64,
     /// The last entry seen, for each room to recover.

@@ -2,8 +2,8 @@
 //!
 //! # How to drive it
 //!
-//! A [`Hub`] gets [`Event`]s and answers [`Action`]s; what is uncertain (time, secrets, what the log
-//! says) comes in with the events. The same events give the same actions.
+//! A [`Hub`] gets [`Event`]s and answers [`Action`]s; what is uncertain (time, secrets, what the
+//! log says) comes in with the events. The same events give the same actions.
 //!
 //! ```
 //! use chat_proto::{Dialect, LeaveReason, SessionId, Timestamp};

@@ -150,7 +150,7 @@ fn a_key_counts_on_every_hub() {
          a: joined den at 0 with 1(a)
          a: ack 1
          a: [den] 1<a>hi
-         b: welcome a again den to 1
+         b: welcome a den to 1
          b: [den] members 1(a)
          b: ack 1 again
          b: error idempotency_conflict

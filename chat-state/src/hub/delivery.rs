@@ -275,7 +275,7 @@ impl Hub {
         self.read_for(conn, Bulk::CatchUp(at), room.name.clone(), range, out);
     }
 
-    /// Moves the cursor of a lagging member; at the room's own cursor it goes back to the live list.
+    /// Moves the cursor of a lagging member. At the room's own cursor the member goes live again.
     fn advance(&mut self, conn: ConnId, at: RoomId, reached: Seq, out: &mut Actions) {
         let room = self.rooms.get(at).expect("a room outlives its members");
         if reached < room.tail.cursor() {

@@ -1,7 +1,7 @@
 //! What other Hubs say, and where rooms end in their logs.
 use alloc::vec::Vec;
 
-use chat_proto::{RoomName, ServerFrame};
+use chat_proto::{Epoch, RoomName, Seq, ServerFrame};
 
 use super::tail::Effects;
 use super::{Actions, Hub};
@@ -30,8 +30,7 @@ impl Hub {
                 }
             }
             Signal::Grown { epoch, room, last } => {
-                let Some(at) = self.rooms.find(&room) else { return };
-                self.with_tail(at, out, |tail, cx, effects| tail.grown(cx, &epoch, last, effects));
+                self.room_grown(&room, &epoch, last, out);
             }
             Signal::Resumed { member, attempt } => self.resumed_elsewhere(member, attempt, out),
             Signal::Spent { by, cost, per_window } => {
@@ -39,26 +38,32 @@ impl Hub {
             }
             Signal::Revoked(what) => self.end_revoked(&what, out),
             Signal::Typing { room, member, active } => {
-                let Some(room) = self.rooms.find(&room).and_then(|at| self.rooms.get(at)) else {
-                    return;
-                };
-                let frame = ServerFrame::Typing { room: room.name.clone(), member, active };
-                self.show_typing(room, None, frame, out);
+                let room = self.rooms.find(&room).and_then(|at| self.rooms.get(at));
+                if let Some(room) = room {
+                    let frame = ServerFrame::Typing { room: room.name.clone(), member, active };
+                    self.show_typing(room, None, frame, out);
+                }
             }
-            Signal::Alive { service } => self.with_peer(now, from, out, |peers, slot, _| {
-                peers.service_told(now, slot, service);
-            }),
-            Signal::AskRosters { rooms } => self.with_peer(now, from, out, |peers, slot, _| {
-                peers.rosters_asked(slot, &rooms);
-            }),
+            Signal::Alive { service } => {
+                self.with_peer(now, from, out, |peers, slot, _| {
+                    peers.service_told(now, slot, service);
+                });
+            }
+            Signal::AskRosters { rooms } => {
+                self.with_peer(now, from, out, |peers, slot, _| {
+                    peers.rosters_asked(slot, &rooms);
+                });
+            }
             Signal::AskDigest { rooms } => {
                 self.with_peer(now, from, out, |peers, slot, effects| {
                     peers.digest_asked(slot, &rooms, effects);
                 });
             }
-            Signal::Digest(digest) => self.with_peer(now, from, out, |peers, slot, effects| {
-                peers.digest(slot, &digest, effects);
-            }),
+            Signal::Digest(digest) => {
+                self.with_peer(now, from, out, |peers, slot, effects| {
+                    peers.digest(slot, &digest, effects);
+                });
+            }
             Signal::Came { room, id, member, attempt, stamp } => {
                 self.resumed_elsewhere(id, attempt, out);
                 if let Some(slot) = self.heard_peer(now, from, out) {
@@ -82,6 +87,19 @@ impl Hub {
                     self.sessions_told(slot, at, covers.as_ref(), counts);
                 }
             }
+        }
+    }
+
+    /// Takes a hint that a room's log has grown.
+    pub(super) fn room_grown(
+        &mut self,
+        room: &RoomName,
+        epoch: &Epoch,
+        last: Seq,
+        out: &mut Actions,
+    ) {
+        if let Some(at) = self.rooms.find(room) {
+            self.with_tail(at, out, |tail, cx, effects| tail.grown(cx, epoch, last, effects));
         }
     }
 

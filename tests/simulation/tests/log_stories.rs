@@ -8,8 +8,8 @@ fn two_hubs() -> World {
 #[test]
 fn an_invented_position_does_not_delay_a_resume_that_came_before_it() {
     story(
-        "v1 a\n v1 b\n v1 c\n a joins den\n b joins den\n b cut\n log replaced den\n lost 0\n wait 1000
-         v1 d\n d joins den\n c joins den\n c cut\n log holds\n e resumes b
+        "v1 a\n v1 b\n v1 c\n a joins den\n b joins den\n b cut\n log replaced den\n lost 0
+         wait 1000\n v1 d\n d joins den\n c joins den\n c cut\n log holds\n e resumes b
          f resumes c from den 1000\n log answer 0",
         "a: welcome a
          b: welcome b
@@ -44,7 +44,8 @@ fn a_late_append_to_a_replaced_log_closes_nobody_in_the_new_one() {
 #[test]
 fn a_join_is_refused_if_the_log_does_not_answer() {
     story(
-        "v1 a\n log holds\n a joins den\n log loses 0\n wait 9999\n wait 1\n log prompt\n a joins den",
+        "v1 a\n log holds\n a joins den\n log loses 0\n wait 9999\n wait 1
+         log prompt\n a joins den",
         "a: welcome a
          a: error log_unavailable
          a: joined den at 0 with 1(a)",

@@ -320,9 +320,7 @@ fn a_lost_change_of_members_is_made_up_for() {
     let mut world = World::new(2);
     let den = room(1);
     let (ada, bob) = (world.session(0, "ada", None), world.session(1, "bob", None));
-    for at in [ada, bob] {
-        world.join(at, &den);
-    }
+    [ada, bob].iter().for_each(|at| world.join(*at, &den));
     let eve = world.session(1, "eve", None);
     world.join(eve, &den);
     world.pass(3000);
@@ -367,9 +365,7 @@ fn the_members_of_a_hub_that_died_are_gone_with_its_lease() {
     let mut world = World::new(3);
     let den = room(1);
     let members = [0, 1, 2].map(|node| world.session(node, &format!("s{node}"), None));
-    for member in members {
-        world.join(member, &den);
-    }
+    members.iter().for_each(|member| world.join(*member, &den));
     world.pass(60_000);
     world.kill(2);
     world.forget_told();
@@ -393,9 +389,7 @@ fn an_older_connection_is_fenced_although_the_signal_of_the_resume_was_lost() {
     let den = room(1);
     let old = world.session(0, "ada", None);
     let witness = world.session(0, "bob", None);
-    for at in [old, witness] {
-        world.join(at, &den);
-    }
+    [old, witness].iter().for_each(|at| world.join(*at, &den));
     world.pass(1000);
     world.drops = |signal| matches!(signal, Signal::Resumed { .. });
     let resume = Resume {

@@ -344,7 +344,8 @@ mod tests {
             ("lib.rs", "mod a;\nmod b;"),
             (
                 "a.rs",
-                "mod inner { use super::*; fn f() {} }\n#[cfg(test)]\nmod tests { use crate::b::B; }\n#[cfg(test)]\nmod more;\n\
+                "mod inner { use super::*; fn f() {} }\n\
+                 #[cfg(test)]\nmod tests { use crate::b::B; }\n#[cfg(test)]\nmod more;\n\
                  // use crate::b::B;\nconst X: &str = \"use crate::b::B;\";",
             ),
             ("a/more.rs", "use crate::b::B;"),

@@ -9,8 +9,8 @@ use crate::ids::Mono;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Hole {
     None,
-    /// The missing entries may arrive by themselves before this time. The cursor is the one at which
-    /// the wait began.
+    /// The missing entries may arrive by themselves before this time. The cursor is the one at
+    /// which the wait began.
     Waiting {
         due: Mono,
         backoff: Backoff,

@@ -229,6 +229,7 @@ proptest! {
         prop_assert_eq!(ends.cursor, owner.log.last());
         prop_assert_eq!(checker.cursor, Some(owner.log.last().get()));
         checker.settled.sort_unstable();
-        prop_assert_eq!(checker.settled, (0..said).collect::<Vec<_>>(), "each draft is settled once");
+        let each_once: Vec<_> = (0..said).collect();
+        prop_assert_eq!(checker.settled, each_once, "each draft is settled once");
     }
 }
