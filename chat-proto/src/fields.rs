@@ -11,7 +11,8 @@ use crate::text::Text;
 const FEATURES_MAX: usize = 32;
 
 /// Declares a struct of optional fields and its reader. The reader accepts only an object (a
-/// derived one would also accept an array), refuses a known field that is given twice, skips unknown fields
+/// derived one would also accept an array), refuses a known field that is given twice, skips
+/// unknown fields
 /// and names the field at fault. `null` reads as a missing field.
 macro_rules! flat {
     (
