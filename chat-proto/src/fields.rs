@@ -12,8 +12,7 @@ const FEATURES_MAX: usize = 32;
 
 /// Declares a struct of optional fields and its reader. The reader accepts only an object (a
 /// derived one would also accept an array), refuses a known field that is given twice, skips
-/// unknown fields
-/// and names the field at fault. `null` reads as a missing field.
+/// unknown fields and names the field at fault. `null` reads as a missing field.
 macro_rules! flat {
     (
         $(#[$doc:meta])* $name:ident<$life:lifetime> {
