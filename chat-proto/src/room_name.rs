@@ -1,4 +1,5 @@
 //! The names of rooms.
+use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
 use core::cmp::Ordering;
@@ -15,10 +16,13 @@ use crate::text::Text;
 ///
 /// The name of a public room is a Nickname ([RFC 8266](https://www.rfc-editor.org/rfc/rfc8266)) of
 /// 1 to 64 bytes that begins with no [prefix](RoomKind::prefix) of another kind.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct RoomName {
-    spelled: Arc<str>,
-    folded: Arc<str>,
+    /// The name as it was spelled, and behind it the folded form if that differs: in one piece,
+    /// since a name is copied with every message.
+    text: Arc<str>,
+    /// Bytes of the spelling.
+    spelled: u8,
     kind: RoomKind,
 }
 
@@ -31,10 +35,19 @@ impl RoomName {
         let spelled = nickname(text)?;
         let kind = RoomKind::Public;
         if spelled.bytes().all(|b| b.is_ascii() && !b.is_ascii_uppercase()) {
-            return Ok(Self { folded: spelled.clone(), spelled, kind });
+            return Ok(Self::folded_already(spelled, kind));
         }
         let folded = nickname(&spelled.to_lowercase())?;
-        Ok(Self { spelled, folded, kind })
+        if folded == spelled {
+            return Ok(Self::folded_already(spelled, kind));
+        }
+        let text = format!("{spelled}{folded}").into();
+        Ok(Self { text, spelled: short_len(&spelled), kind })
+    }
+
+    /// Makes a name whose spelling is its folded form.
+    fn folded_already(text: Arc<str>, kind: RoomKind) -> Self {
+        Self { spelled: short_len(&text), text, kind }
     }
 
     /// Makes the name of a user's own room: `@` and the user id, so 2 to 65 bytes.
@@ -62,8 +75,7 @@ impl RoomName {
     fn prefixed(kind: RoomKind, rest: &str) -> Self {
         let mut name = String::from(kind.prefix().expect("only kinds with a prefix come here"));
         name.push_str(rest);
-        let spelled: Arc<str> = name.into();
-        Self { folded: spelled.clone(), spelled, kind }
+        Self::folded_already(name.into(), kind)
     }
 
     /// Reads a name that a `chat.v1` frame may hold: that of a public room or of a user's own room.
@@ -84,13 +96,14 @@ impl RoomName {
     /// Returns the name as it was first spelled.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.spelled
+        &self.text[..usize::from(self.spelled)]
     }
 
     /// Returns the form that names are compared by.
     #[must_use]
     pub fn folded(&self) -> &str {
-        &self.folded
+        let spelled = usize::from(self.spelled);
+        if spelled == self.text.len() { &self.text } else { &self.text[spelled..] }
     }
 
     /// Returns the kind of the room.
@@ -103,15 +116,25 @@ impl RoomName {
     #[must_use]
     pub fn owner(&self) -> Option<&str> {
         match self.kind {
-            RoomKind::Own => self.folded.strip_prefix('@'),
+            RoomKind::Own => self.folded().strip_prefix('@'),
             RoomKind::Public | RoomKind::Server => None,
         }
     }
 }
 
+/// Returns the length of a name, which is at most [`NAME_BYTES_MAX`] and a prefix.
+fn short_len(name: &str) -> u8 {
+    u8::try_from(name.len()).expect("names are short")
+}
+
+impl fmt::Debug for RoomName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("RoomName").field(&self.as_str()).finish()
+    }
+}
 impl PartialEq for RoomName {
     fn eq(&self, other: &Self) -> bool {
-        self.folded == other.folded
+        self.folded() == other.folded()
     }
 }
 impl Eq for RoomName {}
@@ -122,22 +145,22 @@ impl PartialOrd for RoomName {
 }
 impl Ord for RoomName {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.folded.cmp(&other.folded)
+        self.folded().cmp(other.folded())
     }
 }
 impl Hash for RoomName {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.folded.hash(state);
+        self.folded().hash(state);
     }
 }
 impl fmt::Display for RoomName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.spelled)
+        f.write_str(self.as_str())
     }
 }
 impl Serialize for RoomName {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.spelled)
+        serializer.serialize_str(self.as_str())
     }
 }
 impl<'de> Deserialize<'de> for RoomName {

@@ -16,8 +16,6 @@ pub(crate) enum Timer {
     Heartbeat(ConnId),
     /// A slowed-down connection may be read again.
     Budget(ConnId),
-    /// The time of a shared budget, a kept session or a lingering member is over.
-    Users,
     /// The connection's turn to leave has come.
     DrainClose(ConnId),
     /// A deadline of a room's tail.
@@ -30,8 +28,6 @@ pub(crate) enum Timer {
     Resume(ConnId),
     /// A room's members have to be told who comes and goes.
     Audience(RoomId),
-    /// Something is to be said to other Hubs, or one of them has ended.
-    Peers,
     /// Some rooms' heads are to be asked for, in case the signal of their last entry was lost.
     Poll,
 }

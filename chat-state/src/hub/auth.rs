@@ -126,7 +126,8 @@ impl Hub {
     pub(super) fn check_hello(
         &mut self,
         conn: ConnId,
-        (hello, token): (Hello, Option<Credentials>),
+        hello: Hello,
+        token: Option<Credentials>,
         out: &mut Actions,
     ) {
         let Some(session) = self.sessions.get_mut(conn) else { return };
@@ -137,7 +138,7 @@ impl Hub {
             return self.refuse_identity(conn, AuthError::Invalid, out);
         };
         session.stage = Stage::Checking;
-        self.ask_authority(conn, (Waiting::Hello(hello), credentials), out);
+        self.ask_authority(conn, Waiting::Hello(hello), credentials, out);
     }
 
     /// Asks the authority before the first `basic` frame counts; meanwhile nothing is read.
@@ -153,7 +154,7 @@ impl Hub {
             return self.refuse_identity(conn, AuthError::Invalid, out);
         };
         session.stage = Stage::Checking;
-        self.ask_authority(conn, (Waiting::Basic(request), credentials), out);
+        self.ask_authority(conn, Waiting::Basic(request), credentials, out);
         self.pause(conn, Reason::Identity, out);
     }
 
@@ -162,7 +163,8 @@ impl Hub {
     pub(super) fn renew(
         &mut self,
         conn: ConnId,
-        (id, credentials): (Option<RequestId>, Credentials),
+        id: Option<RequestId>,
+        credentials: Credentials,
         out: &mut Actions,
     ) {
         let Some(session) = self.sessions.get_mut(conn) else { return };
@@ -175,14 +177,15 @@ impl Hub {
                 let why = "an `auth` is being checked already";
                 Self::refuse(conn, id, ErrorCode::AuthUnavailable, why, out);
             }
-            Some(_) => self.ask_authority(conn, (Waiting::Renew(id), credentials), out),
+            Some(_) => self.ask_authority(conn, Waiting::Renew(id), credentials, out),
         }
     }
 
     fn ask_authority(
         &mut self,
         conn: ConnId,
-        (waiting, credentials): (Waiting, Credentials),
+        waiting: Waiting,
+        credentials: Credentials,
         out: &mut Actions,
     ) {
         let token = self.token(Pending::Auth(conn));
@@ -203,7 +206,8 @@ impl Hub {
         let asked = self.sessions.get_mut(conn).and_then(|session| session.auth.as_mut());
         let token = asked.and_then(|auth| auth.asked.as_ref()).map(|(token, _)| *token);
         let Some(token) = token else { return };
-        self.authenticated(now, token, Err(AuthError::Unavailable), out);
+        self.pending.answer(token);
+        self.authenticated(now, conn, token, Err(AuthError::Unavailable), out);
     }
 
     /// Does what has waited for the authority's answer.
@@ -211,11 +215,11 @@ impl Hub {
     pub(super) fn authenticated(
         &mut self,
         now: Now,
+        conn: ConnId,
         token: Token,
         result: Result<Box<Grant>, AuthError>,
         out: &mut Actions,
     ) {
-        let Some(Pending::Auth(conn)) = self.pending.answer(token) else { return };
         let Some(session) = self.sessions.get_mut(conn) else { return };
         let asked = session.auth.as_mut().and_then(|auth| auth.asked.take());
         let Some((_, waiting)) = asked.filter(|(asked, _)| *asked == token) else { return };
@@ -252,10 +256,10 @@ impl Hub {
                 }
                 self.session_came(conn, out);
                 self.basic(now, conn, request, out);
-                self.unpause(now.mono, conn, Reason::Identity, out);
+                self.unpause(conn, Reason::Identity, out);
             }
             (Waiting::Basic(_), Err(error)) => self.refuse_identity(conn, error, out),
-            (Waiting::Renew(id), Ok(grant)) => self.renewed(now, conn, (id, *grant), out),
+            (Waiting::Renew(id), Ok(grant)) => self.renewed(now, conn, id, *grant, out),
             (Waiting::Renew(id), Err(error)) => {
                 Self::refuse(conn, id, code(error), reason(error), out);
             }
@@ -266,7 +270,8 @@ impl Hub {
         &mut self,
         now: Now,
         conn: ConnId,
-        (id, grant): (Option<RequestId>, Grant),
+        id: Option<RequestId>,
+        grant: Grant,
         out: &mut Actions,
     ) {
         let Some(session) = self.sessions.get(conn) else { return };
@@ -340,20 +345,20 @@ impl Hub {
 
     /// A grant ends soon, or has ended.
     #[inline(never)]
-    pub(super) fn grant_due(&mut self, now: Mono, conn: ConnId, out: &mut Actions) {
+    pub(super) fn grant_due(&mut self, conn: ConnId, out: &mut Actions) {
         let Some(session) = self.sessions.get_mut(conn) else { return };
         let dialect = session.dialect;
         let granted = session.auth.as_mut().and_then(|auth| auth.grant.as_mut());
         let Some(granted) = granted else { return };
         let Some(ends) = granted.ends else { return };
-        if now >= ends {
+        if self.now >= ends {
             granted.due = None;
             return self.close(conn, CloseReason::GrantEnded, out);
         }
         granted.due = Some(ends);
         self.timers.arm(ends, Timer::Auth(conn));
         if dialect == Dialect::V1 {
-            let expires_in_ms = ends.since(now);
+            let expires_in_ms = ends.since(self.now);
             Self::reply(conn, ServerFrame::AuthExpiring { expires_in_ms }, out);
         }
     }
@@ -375,10 +380,10 @@ impl Hub {
                 JoinRule::Owner => NOT_THE_OWNER,
                 JoinRule::Granted | JoinRule::Nobody => NOT_ALLOWED,
             };
-            return Err((ErrorCode::Forbidden, why));
+            return Err(Refusal::new(ErrorCode::Forbidden, why));
         }
         if self.bans.hold_for_room(&session.user, name, self.now) {
-            return Err((ErrorCode::Forbidden, KEPT_OUT));
+            return Err(Refusal::new(ErrorCode::Forbidden, KEPT_OUT));
         }
         self.has_place_for_new(name)
     }

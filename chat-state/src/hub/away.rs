@@ -6,12 +6,11 @@ use chat_proto::LeaveReason;
 
 use super::auth::Auth;
 use super::{Actions, Hub};
-use crate::ids::MemberId;
+use crate::ids::{MemberId, Mono};
 use crate::reason::{CloseReason, Noted};
 use crate::room::RoomId;
 use crate::room::audience::Attendee;
 use crate::session::{Session, Subscription};
-use crate::timers::Timer;
 use crate::users::kept::KeptSession;
 use crate::users::lingering::Lingering;
 
@@ -67,8 +66,7 @@ impl Hub {
     }
 
     /// Ends what is due: members that linger, kept sessions and shared budgets.
-    pub(super) fn users_due(&mut self, out: &mut Actions) {
-        self.users_due = None;
+    pub(super) fn end_users(&mut self, out: &mut Actions) {
         while let Some(member) = self.lingering.due(self.now) {
             self.end_lingering(member, None, out);
         }
@@ -76,20 +74,10 @@ impl Hub {
         self.budgets.expire(self.now);
     }
 
-    /// Sets the timer for the first end among lingering members, kept sessions and shared budgets.
-    pub(super) fn arm_users(&mut self) {
+    /// Returns the first end among lingering members, kept sessions and shared budgets.
+    pub(super) fn users_end(&self) -> Option<Mono> {
         let ends = [self.lingering.next_end(), self.kept.next_end(), self.budgets.next_end()];
-        let first = ends.into_iter().flatten().min();
-        if first == self.users_due {
-            return;
-        }
-        if let Some(before) = self.users_due {
-            self.timers.disarm(before, Timer::Users);
-        }
-        if let Some(at) = first {
-            self.timers.arm(at, Timer::Users);
-        }
-        self.users_due = first;
+        ends.into_iter().flatten().min()
     }
 
     /// Tells the members of its rooms that a session is gone for good, for this reason or else for

@@ -8,7 +8,7 @@ use super::pause::Reason;
 use super::{Actions, Hub};
 use crate::config::Peers;
 use crate::event::{Signal, SignalTo};
-use crate::ids::{ConnId, Mono};
+use crate::ids::ConnId;
 use crate::limits::bucket::Verdict;
 use crate::limits::cost::{Cost, MESSAGE};
 use crate::limits::strikes;
@@ -35,7 +35,6 @@ impl Hub {
     #[inline]
     pub(super) fn admit(
         &mut self,
-        now: Mono,
         conn: ConnId,
         id: &Option<RequestId>,
         cost: Cost,
@@ -45,31 +44,33 @@ impl Hub {
         let own = session.auth.as_deref().and_then(Auth::messages_per_10s);
         let per_window = own.unwrap_or(self.config.limits.messages_per_10s);
         let mut budget = session.budget;
-        let mut verdict = budget.take(now, cost, per_window, OWN_LIMIT);
-        let (shares, rates) = (session.shares, Rates::of(own, &self.config.limits));
-        if shares.any() && verdict == Verdict::Within {
-            verdict = self.budgets.take(shares, rates, now, cost);
+        let verdict = budget.take(self.now, cost, per_window, OWN_LIMIT);
+        if let Verdict::Over { retry_after_ms, limit } = verdict {
+            self.refuse_for_budget(conn, id, retry_after_ms, limit, out);
+            return false;
         }
-        match verdict {
-            Verdict::Within => {
-                session.budget = budget;
-                if shares.any() && self.config.peers != Peers::None {
-                    self.report_spent(shares, rates, out);
-                }
-                true
+        let shares = session.shares;
+        if shares.any() {
+            let rates = Rates::of(own, &self.config.limits);
+            let verdict = self.budgets.take(shares, rates, self.now, cost);
+            if let Verdict::Over { retry_after_ms, limit } = verdict {
+                self.refuse_for_budget(conn, id, retry_after_ms, limit, out);
+                return false;
             }
-            Verdict::Over { retry_after_ms, limit } => {
-                self.refuse_for_budget(now, conn, id, retry_after_ms, limit, out);
-                false
+            session.budget = budget;
+            if self.config.peers != Peers::None {
+                self.report_spent(shares, rates, out);
             }
+        } else {
+            session.budget = budget;
         }
+        true
     }
 
     /// Tells a session that it is over a budget. Closes it if it has ignored that too often.
     #[inline(never)]
     fn refuse_for_budget(
         &mut self,
-        now: Mono,
         conn: ConnId,
         id: &Option<RequestId>,
         retry_after_ms: u64,
@@ -77,7 +78,7 @@ impl Hub {
         out: &mut Actions,
     ) {
         let session = self.sessions.get_mut(conn).expect("a session has sent the request");
-        if session.strikes.add(now) > STRIKES_MAX {
+        if session.strikes.add(self.now) > STRIKES_MAX {
             let (code, after_ms) = (CloseCode::RateLimited.reason().into(), strikes::QUIET_MS);
             Self::reply(conn, ServerFrame::Bye { code, reconnect: true, after_ms }, out);
             return self.close(conn, CloseReason::BudgetExceeded, out);
@@ -90,26 +91,26 @@ impl Hub {
 
     /// Charges a `basic` frame, which cannot be refused. Beyond the budgets the connection is not
     /// read for a while.
-    pub(super) fn slow_down(&mut self, now: Mono, conn: ConnId, cost: Cost, out: &mut Actions) {
+    pub(super) fn slow_down(&mut self, conn: ConnId, cost: Cost, out: &mut Actions) {
         let Some(session) = self.sessions.get_mut(conn) else { return };
         let own = session.auth.as_deref().and_then(Auth::messages_per_10s);
         let per_window = own.unwrap_or(self.config.limits.basic_messages_per_10s);
-        let mut wait_ms = session.budget.charge(now, cost, per_window);
+        let mut wait_ms = session.budget.charge(self.now, cost, per_window);
         let shares = session.shares;
         if shares.any() {
             let rates = Rates::of(own, &self.config.limits);
-            wait_ms = wait_ms.max(self.budgets.charge(shares, rates, now, cost));
+            wait_ms = wait_ms.max(self.budgets.charge(shares, rates, self.now, cost));
             if self.config.peers != Peers::None {
                 self.report_spent(shares, rates, out);
             }
         }
-        self.rest(now, conn, wait_ms, out);
+        self.rest(conn, wait_ms, out);
     }
 
     /// Charges a malformed frame where messages have no limit. A connection that goes on sending
     /// malformed frames is read more and more slowly.
     #[inline(never)]
-    pub(super) fn slow_down_for_malformed(&mut self, now: Mono, conn: ConnId, out: &mut Actions) {
+    pub(super) fn slow_down_for_malformed(&mut self, conn: ConnId, out: &mut Actions) {
         let limits = &self.config.limits;
         let Some(session) = self.sessions.get_mut(conn) else { return };
         let per_window = match session.dialect {
@@ -120,23 +121,23 @@ impl Hub {
         if own.unwrap_or(per_window) > 0 {
             return;
         }
-        let doublings = session.strikes.count(now).min(MALFORMED_DOUBLINGS);
+        let doublings = session.strikes.count(self.now).min(MALFORMED_DOUBLINGS);
         let cost = Cost(MESSAGE.0 << doublings);
-        let wait_ms = session.budget.charge(now, cost, MALFORMED_PER_10S);
+        let wait_ms = session.budget.charge(self.now, cost, MALFORMED_PER_10S);
         if wait_ms > 0 {
-            session.strikes.add_up_to(now, MALFORMED_DOUBLINGS);
-            self.rest(now, conn, wait_ms, out);
+            session.strikes.add_up_to(self.now, MALFORMED_DOUBLINGS);
+            self.rest(conn, wait_ms, out);
         }
     }
 
     /// Stops reading a connection for this long. A frame that was read before the pause can only
     /// make it longer.
-    fn rest(&mut self, now: Mono, conn: ConnId, wait_ms: u64, out: &mut Actions) {
+    fn rest(&mut self, conn: ConnId, wait_ms: u64, out: &mut Actions) {
         if wait_ms == 0 {
             return;
         }
         let Some(session) = self.sessions.get_mut(conn) else { return };
-        let at = now.plus(wait_ms).max(session.budget_at.unwrap_or(now));
+        let at = self.now.plus(wait_ms).max(session.budget_at.unwrap_or(self.now));
         if let Some(before) = session.budget_at.replace(at) {
             self.timers.disarm(before, Timer::Budget(conn));
         }
@@ -144,10 +145,10 @@ impl Hub {
         self.pause(conn, Reason::Budget, out);
     }
 
-    pub(super) fn budget_due(&mut self, now: Mono, conn: ConnId, out: &mut Actions) {
+    pub(super) fn budget_due(&mut self, conn: ConnId, out: &mut Actions) {
         let Some(session) = self.sessions.get_mut(conn) else { return };
         session.budget_at = None;
-        self.unpause(now, conn, Reason::Budget, out);
+        self.unpause(conn, Reason::Budget, out);
     }
 
     /// Lets a connection share the budget of its user.
@@ -183,7 +184,7 @@ impl Hub {
     }
 
     /// Charges what another Hub has let through.
-    pub(super) fn spent_elsewhere(&mut self, now: Mono, spent: Spent) {
-        self.budgets.spent_elsewhere(spent, now, self.budgets_max());
+    pub(super) fn spent_elsewhere(&mut self, spent: Spent) {
+        self.budgets.spent_elsewhere(spent, self.now, self.budgets_max());
     }
 }

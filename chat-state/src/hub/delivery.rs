@@ -9,7 +9,7 @@ use chat_proto::{Dialect, ErrorCode, RequestId, RoomName, Seq, ServerFrame};
 use super::{Actions, Hub, Pending};
 use crate::delivery::{Answered, Next, Outcome, Reading, wire};
 use crate::event::Action;
-use crate::ids::{ConnId, Mono, Token};
+use crate::ids::{ConnId, Token};
 use crate::log::{Keep, LogPage, ReadError, ReadRange};
 use crate::reason::{CloseReason, Noted};
 use crate::room::RoomId;
@@ -48,9 +48,9 @@ impl Hub {
         session.feed.want(Bulk::CatchUp(at));
     }
 
-    pub(super) fn drained(&mut self, now: Mono, conn: ConnId, out: &mut Actions) {
+    pub(super) fn drained(&mut self, conn: ConnId, out: &mut Actions) {
         // Taking what was sent is a sign of life: while it is congested nothing is read from it.
-        self.heard(now, conn);
+        self.heard(conn);
         let Some(session) = self.sessions.get_mut(conn) else { return };
         session.feed.drained();
         self.serve(conn, out);
@@ -122,7 +122,7 @@ impl Hub {
         range: ReadRange,
         out: &mut Actions,
     ) {
-        let token = self.load(room, range, Pending::Feed(conn, range), out);
+        let token = self.load(room, range, Pending::Feed(conn, range.into()), out);
         let due = self.now.plus(self.config.times.read_ms);
         let Some(session) = self.sessions.get_mut(conn) else { return };
         session.feed.reading(Reading { token, work, reserved: range.bytes, due });
@@ -132,9 +132,9 @@ impl Hub {
     /// Takes the log's answer to a read for a connection.
     pub(super) fn feed_read(
         &mut self,
-        now: Mono,
         conn: ConnId,
-        (token, range): (Token, ReadRange),
+        token: Token,
+        range: ReadRange,
         result: Result<LogPage, ReadError>,
         out: &mut Actions,
     ) {
@@ -147,34 +147,34 @@ impl Hub {
             && self.note_ends(at, &page.head, out) == Some(PageOf::AnotherLog)
         {
             // The head decides whether the log was replaced. If not, the read is repeated.
-            self.park(now, conn, work);
+            self.park(conn, work);
             return self.serve(conn, out);
         }
         match work {
             Bulk::Join(at) => self.join_read(conn, at, range, result, out),
-            Bulk::CatchUp(at) => self.catch_up_read(now, conn, at, result, out),
-            Bulk::Reply(request) => self.reply_read(now, conn, *request, range, result, out),
+            Bulk::CatchUp(at) => self.catch_up_read(conn, at, result, out),
+            Bulk::Reply(request) => self.reply_read(conn, *request, range, result, out),
             Bulk::Presence(_) => unreachable!("presence is never read from the log"),
         }
         self.serve(conn, out);
     }
 
     /// The log has not answered a read for a connection in time: the read counts as failed.
-    pub(super) fn read_due(&mut self, now: Mono, conn: ConnId, out: &mut Actions) {
+    pub(super) fn read_due(&mut self, conn: ConnId, out: &mut Actions) {
         let Some(session) = self.sessions.get(conn) else { return };
-        let reading = session.feed.in_flight().filter(|reading| reading.due <= now);
+        let reading = session.feed.in_flight().filter(|reading| reading.due <= self.now);
         let Some(token) = reading.map(|reading| reading.token) else { return };
         if let Some(Pending::Feed(_, range)) = self.pending.answer(token) {
             let late = Err(ReadError("no answer in time".into()));
-            self.feed_read(now, conn, (token, range), late, out);
+            self.feed_read(conn, token, *range, late, out);
         }
     }
 
     /// Repeats a connection's work after a while.
-    fn park(&mut self, now: Mono, conn: ConnId, work: Bulk) {
+    fn park(&mut self, conn: ConnId, work: Bulk) {
         let session = self.sessions.get_mut(conn).expect("it is being served");
         let wait = session.feed.park(work, self.config.times.retry_ms);
-        self.timers.arm(now.plus(wait), Timer::CatchUp(conn));
+        self.timers.arm(self.now.plus(wait), Timer::CatchUp(conn));
     }
 
     /// Drops a connection's work about one room, and the read that is in flight for it.
@@ -212,11 +212,11 @@ impl Hub {
         let BulkRequest { id, what } = request;
         match what {
             BulkReply::Page { room, range, limit } => {
-                self.serve_page(conn, (id, room), (range, limit), out);
+                self.serve_page(conn, id, room, range, limit, out);
             }
             BulkReply::Members { room } => self.serve_members(conn, id, room, out),
             BulkReply::Rooms { after } => {
-                self.ended(self.now, conn, out);
+                self.ended(conn, out);
                 let (rooms, has_more) = self.list_rooms(after.as_ref());
                 self.spend(conn, wire::rooms(rooms.len()));
                 Self::reply(conn, ServerFrame::Rooms { id, rooms, has_more }, out);
@@ -231,7 +231,7 @@ impl Hub {
         at: RoomId,
         out: &mut Actions,
     ) {
-        self.ended(self.now, conn, out);
+        self.ended(conn, out);
         if !self.sessions.get(conn).is_some_and(|session| session.is_member(at)) {
             return Self::refuse(conn, id, ErrorCode::NotMember, LEFT, out);
         }
@@ -291,14 +291,13 @@ impl Hub {
     /// Takes what the log read for a member that lags.
     fn catch_up_read(
         &mut self,
-        now: Mono,
         conn: ConnId,
         at: RoomId,
         result: Result<LogPage, ReadError>,
         out: &mut Actions,
     ) {
         let Ok(page) = result else {
-            return self.park(now, conn, Bulk::CatchUp(at));
+            return self.park(conn, Bulk::CatchUp(at));
         };
         let room = self.rooms.get(at).expect("a room outlives its members");
         let (name, end) = (room.name.clone(), room.tail.cursor());

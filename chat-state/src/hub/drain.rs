@@ -28,7 +28,7 @@ pub(super) struct Draining {
 
 impl Hub {
     /// Tells everybody when its turn comes, and spreads the turns over the time there is.
-    pub(super) fn drain(&mut self, now: Mono, deadline: Mono, out: &mut Actions) {
+    pub(super) fn drain(&mut self, deadline: Mono, out: &mut Actions) {
         if self.draining.is_some() {
             return;
         }
@@ -36,7 +36,7 @@ impl Hub {
         self.tell_service(Service::Draining, out);
         self.forget_away(out);
         let conns = self.sessions.conns();
-        let spread = deadline.since(now).min(SPREAD_MS_MAX) * (100 - RESERVE_PERCENT) / 100;
+        let spread = deadline.since(self.now).min(SPREAD_MS_MAX) * (100 - RESERVE_PERCENT) / 100;
         let count = conns.len() as u64;
         for (i, conn) in conns.into_iter().enumerate() {
             let turn = spread * i as u64 / count;
@@ -46,16 +46,16 @@ impl Hub {
                 let bye = ServerFrame::Bye { code, reconnect: true, after_ms };
                 Self::reply(conn, bye, out);
             }
-            self.timers.arm(now.plus(turn), Timer::DrainClose(conn));
+            self.timers.arm(self.now.plus(turn), Timer::DrainClose(conn));
         }
     }
 
     /// Closes one connection, unless it waits for an answer and there is time left.
-    pub(super) fn drain_close_due(&mut self, now: Mono, conn: ConnId, out: &mut Actions) {
+    pub(super) fn drain_close_due(&mut self, conn: ConnId, out: &mut Actions) {
         let Some(Draining { deadline, .. }) = self.draining else { return };
         let Some(session) = self.sessions.get(conn) else { return };
-        if session.in_flight > 0 && now < deadline {
-            let later = now.plus(GRACE_MS).min(deadline);
+        if session.in_flight > 0 && self.now < deadline {
+            let later = self.now.plus(GRACE_MS).min(deadline);
             self.timers.arm(later, Timer::DrainClose(conn));
         } else {
             self.close(conn, CloseReason::Draining, out);

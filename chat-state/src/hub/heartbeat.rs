@@ -5,7 +5,7 @@ use chat_proto::{Dialect, Position, RoomName, ServerFrame};
 
 use super::{Actions, Hub};
 use crate::event::Action;
-use crate::ids::{ConnId, Mono, Now};
+use crate::ids::{ConnId, Now};
 use crate::reason::CloseReason;
 use crate::session::{Session, Stage, State};
 use crate::timers::Timer;
@@ -14,36 +14,36 @@ use crate::timers::Timer;
 const HEADS_MAX: usize = 64;
 
 impl Hub {
-    pub(super) fn heard(&mut self, now: Mono, conn: ConnId) {
+    pub(super) fn heard(&mut self, conn: ConnId) {
         if let Some(session) = self.sessions.get_mut(conn) {
-            session.heard = now;
+            session.heard = self.now;
         }
     }
 
     /// Starts asking a peer for signs of life.
-    pub(super) fn begin_heartbeat(&mut self, now: Mono, conn: ConnId) {
+    pub(super) fn begin_heartbeat(&mut self, conn: ConnId) {
         let times = &self.config.times;
         let Some(session) = self.sessions.get_mut(conn) else { return };
         let (every, _) = beat(times, session.dialect);
         self.timers.disarm(session.heartbeat_at, Timer::Heartbeat(conn));
-        session.ping_at = Some(now.plus(every));
-        session.heartbeat_at = now.plus(every);
+        session.ping_at = Some(self.now.plus(every));
+        session.heartbeat_at = self.now.plus(every);
         self.timers.arm(session.heartbeat_at, Timer::Heartbeat(conn));
     }
 
-    pub(super) fn heartbeat_due(&mut self, now: Mono, conn: ConnId, out: &mut Actions) {
+    pub(super) fn heartbeat_due(&mut self, conn: ConnId, out: &mut Actions) {
         let Some(session) = self.sessions.get_mut(conn) else { return };
         let Some(ping_at) = session.ping_at else { return };
         let (every, dead) = beat(&self.config.times, session.dialect);
         if session.paused.any() {
             // It is not read, so nothing can be heard from it.
-            session.heard = now;
+            session.heard = self.now;
         }
-        if now.since(session.heard) >= dead {
+        if self.now.since(session.heard) >= dead {
             return self.close(conn, CloseReason::HeartbeatTimeout, out);
         }
-        if ping_at <= now {
-            session.ping_at = Some(now.plus(every));
+        if ping_at <= self.now {
+            session.ping_at = Some(self.now.plus(every));
             session.beats = session.beats.wrapping_add(1);
             match session.dialect {
                 Dialect::Basic => out.push_back(Action::Probe { conn }),
@@ -88,8 +88,8 @@ impl Hub {
     }
 
     /// Gives a peer its time to say `hello`, or who it is.
-    pub(super) fn await_hello(&mut self, now: Mono, conn: ConnId) {
-        let at = now.plus(self.config.times.hello_ms);
+    pub(super) fn await_hello(&mut self, conn: ConnId) {
+        let at = self.now.plus(self.config.times.hello_ms);
         if let Some(session) = self.sessions.get_mut(conn) {
             session.hello_at = Some(at);
             self.timers.arm(at, Timer::Hello(conn));

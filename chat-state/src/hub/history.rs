@@ -7,7 +7,7 @@ use chat_proto::{Entry, ErrorCode, HistoryRange, Page, RequestId, Seq, ServerFra
 use super::delivery::LEFT;
 use super::{Actions, Hub, Pending};
 use crate::delivery::wire;
-use crate::ids::{ConnId, Mono, Token};
+use crate::ids::{ConnId, Token};
 use crate::log::{Keep, LogPage, ReadError, ReadRange};
 use crate::room::RoomId;
 use crate::room::tail::Ends;
@@ -16,13 +16,25 @@ use crate::session::{Bulk, BulkReply, BulkRequest, State};
 /// The reason of a refusal when the log can't be read.
 const UNREADABLE: &str = "the room's log can't be read at the moment";
 
+/// Entries that answer a request for history.
+struct Found {
+    at: RoomId,
+    /// Where they were looked for.
+    range: ReadRange,
+    /// The first entry that the log has.
+    first: Seq,
+    events: Vec<Arc<Entry>>,
+}
+
 impl Hub {
     /// Takes a request for history. It is answered by the connection's feed.
     pub(super) fn history(
         &mut self,
         conn: ConnId,
         at: RoomId,
-        (id, range, limit): (Option<RequestId>, HistoryRange, Option<u32>),
+        id: Option<RequestId>,
+        range: HistoryRange,
+        limit: Option<u32>,
         out: &mut Actions,
     ) {
         let Some(room) = self.rooms.get(at) else { return };
@@ -39,21 +51,23 @@ impl Hub {
     pub(super) fn serve_page(
         &mut self,
         conn: ConnId,
-        (id, at): (Option<RequestId>, RoomId),
-        (asked, limit): (HistoryRange, u32),
+        id: Option<RequestId>,
+        at: RoomId,
+        asked: HistoryRange,
+        limit: u32,
         out: &mut Actions,
     ) {
         if !self.sessions.get(conn).is_some_and(|session| session.is_member(at)) {
-            self.ended(self.now, conn, out);
+            self.ended(conn, out);
             return Self::refuse(conn, id, ErrorCode::NotMember, LEFT, out);
         }
         let room = self.rooms.get(at).expect("a room outlives its members");
         let Some(Ends { first, cursor, .. }) = room.tail.ends() else {
             // Its log was replaced: the members are being closed.
-            self.ended(self.now, conn, out);
+            self.ended(conn, out);
             return Self::refuse(conn, id, ErrorCode::LogUnavailable, UNREADABLE, out);
         };
-        let range = read_range(asked, limit, self.config.limits.page_bytes, (first, cursor));
+        let range = read_range(asked, limit, self.config.limits.page_bytes, first, cursor);
         if range.from > range.to || room.tail.recent().covers(range.from.max(first), cursor) {
             let (from, bytes) = (range.from.max(first), range.bytes as usize);
             let events = match range.keep {
@@ -63,22 +77,16 @@ impl Hub {
                     room.tail.recent().oldest(from, range.to.min(most), bytes)
                 }
             };
-            self.ended(self.now, conn, out);
-            return self.reply_page(conn, at, (id, range), (first, events), out);
+            self.ended(conn, out);
+            return self.reply_page(conn, id, Found { at, range, first, events }, out);
         }
         let what = BulkReply::Page { room: at, range: asked, limit };
         let work = Bulk::Reply(BulkRequest { id, what }.into());
         self.read_for(conn, work, room.name.clone(), range, out);
     }
 
-    fn reply_page(
-        &mut self,
-        conn: ConnId,
-        at: RoomId,
-        (id, range): (Option<RequestId>, ReadRange),
-        (first, events): (Seq, Vec<Arc<Entry>>),
-        out: &mut Actions,
-    ) {
+    fn reply_page(&mut self, conn: ConnId, id: Option<RequestId>, found: Found, out: &mut Actions) {
+        let Found { at, range, first, events } = found;
         let Some(room) = self.rooms.get(at) else { return };
         let Some(Ends { epoch, cursor, .. }) = room.tail.ends() else { return };
         let (before, after) = match (events.first(), events.last()) {
@@ -103,24 +111,21 @@ impl Hub {
     /// Routes what the log read.
     pub(super) fn loaded(
         &mut self,
-        now: Mono,
         token: Token,
+        asked: Pending,
         result: Result<LogPage, ReadError>,
         out: &mut Actions,
     ) {
-        match self.pending.answer(token) {
-            Some(Pending::Tail(at, id)) => self.tail_read(at, id, result, out),
-            Some(Pending::Feed(conn, range)) => {
-                self.feed_read(now, conn, (token, range), result, out);
-            }
-            Some(Pending::LateAppend(_) | Pending::Auth(_)) | None => {}
+        match asked {
+            Pending::Tail(at, id) => self.tail_read(at, id, result, out),
+            Pending::Feed(conn, range) => self.feed_read(conn, token, *range, result, out),
+            Pending::LateAppend(_) | Pending::Auth(_) => unreachable!("not a question to read"),
         }
     }
 
     /// Takes what the log read for a request for history.
     pub(super) fn reply_read(
         &mut self,
-        now: Mono,
         conn: ConnId,
         request: BulkRequest,
         range: ReadRange,
@@ -133,11 +138,11 @@ impl Hub {
         };
         // A session that has left meanwhile may not read any more.
         if !self.sessions.get(conn).is_some_and(|session| session.is_member(at)) {
-            self.ended(now, conn, out);
+            self.ended(conn, out);
             return Self::refuse(conn, id, ErrorCode::NotMember, LEFT, out);
         }
         let Ok(page) = result else {
-            self.ended(now, conn, out);
+            self.ended(conn, out);
             return Self::refuse(conn, id, ErrorCode::LogUnavailable, UNREADABLE, out);
         };
         let is_around = matches!(asked, HistoryRange::Around(_));
@@ -147,8 +152,9 @@ impl Hub {
             let session = self.sessions.get_mut(conn).expect("it is a member");
             return session.feed.want(Bulk::Reply(work.into()));
         }
-        self.ended(now, conn, out);
-        self.reply_page(conn, at, (id, range), (page.head.first, page.entries), out);
+        self.ended(conn, out);
+        let found = Found { at, range, first: page.head.first, events: page.entries };
+        self.reply_page(conn, id, found, out);
     }
 
     /// Takes what the log read for a join.
@@ -170,18 +176,13 @@ impl Hub {
             Self::refuse(conn, id, ErrorCode::LogUnavailable, UNREADABLE, out);
             return self.give_up_joining(conn, at, out);
         };
-        self.finish_join((conn, at), (range.to, page.head.first), page.entries, out);
+        self.finish_join(conn, at, range.to, page.head.first, page.entries, out);
     }
 }
 
 /// Turns what a client asks for into places. An empty range has `from > to`; one of more than
 /// `limit` places is cut off by the limit, after those that the log does not have any more.
-fn read_range(
-    range: HistoryRange,
-    limit: u32,
-    bytes: u32,
-    (first, cursor): (Seq, Seq),
-) -> ReadRange {
+fn read_range(range: HistoryRange, limit: u32, bytes: u32, first: Seq, cursor: Seq) -> ReadRange {
     let n = u64::from(limit);
     let one = Seq::ZERO.next();
     let (from, to, keep) = match range {
@@ -229,7 +230,7 @@ mod tests {
                         (HistoryRange::After(seq), after),
                         (HistoryRange::Latest, latest),
                     ] {
-                        let got = places(read_range(range, limit, 1, ends), n);
+                        let got = places(read_range(range, limit, 1, ends.0, ends.1), n);
                         assert_eq!(got, expected, "{range:?} {limit} of {cursor}");
                     }
                 }
@@ -249,7 +250,7 @@ mod tests {
                     nearest.truncate(limit as usize);
                     nearest.sort_unstable();
                     let range = HistoryRange::Around(Seq::new(at).unwrap());
-                    let got = places(read_range(range, limit, 1, ends), limit as usize);
+                    let got = places(read_range(range, limit, 1, ends.0, ends.1), limit as usize);
                     assert_eq!(got, nearest, "{limit} around {at} of {first}..={cursor}");
                 }
             }

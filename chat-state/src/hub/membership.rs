@@ -25,7 +25,8 @@ impl Hub {
     pub(super) fn join(
         &mut self,
         conn: ConnId,
-        (name, joining): (RoomName, Joining),
+        name: RoomName,
+        joining: Joining,
         out: &mut Actions,
     ) -> Result<(), Refusal> {
         let rooms = self.config.limits.rooms as usize;
@@ -35,21 +36,23 @@ impl Hub {
             && session.is_member(at)
         {
             self.in_service()?;
-            return self.rejoin((conn, at), joining, out);
+            return self.rejoin(conn, at, joining, out);
         }
         if session.subscriptions.len() >= rooms {
-            return Err((ErrorCode::TooManyRooms, "leave a room first: limit `rooms`"));
+            let why = "leave a room first: limit `rooms`";
+            return Err(Refusal::new(ErrorCode::TooManyRooms, why));
         }
         self.may_enter(session, &name)?;
         let at = found.unwrap_or_else(|| self.open(name, out));
-        self.begin_joining((conn, at), joining, out);
+        self.begin_joining(conn, at, joining, out);
         Ok(())
     }
 
     /// Puts a session on its way into a room.
     pub(super) fn begin_joining(
         &mut self,
-        (conn, at): (ConnId, RoomId),
+        conn: ConnId,
+        at: RoomId,
         joining: Joining,
         out: &mut Actions,
     ) {
@@ -64,7 +67,8 @@ impl Hub {
     /// not done yet is replaced: it has waited too long.
     fn rejoin(
         &mut self,
-        (conn, at): (ConnId, RoomId),
+        conn: ConnId,
+        at: RoomId,
         joining: Joining,
         out: &mut Actions,
     ) -> Result<(), Refusal> {
@@ -103,6 +107,7 @@ impl Hub {
             self.peers.opened(self.now, &name);
         }
         let at = self.rooms.insert(room);
+        self.arm_poll();
         out.push_back(Action::Follow { room: name });
         self.apply_tail_effects(at, effects, out);
         at
@@ -129,7 +134,7 @@ impl Hub {
             let State::Joining(joining) = &subscription.state else { continue };
             match dialect {
                 Dialect::V1 if joining.resume.is_some() => {
-                    self.not_recovered((conn, at), LostReason::Unavailable, out);
+                    self.not_recovered(conn, at, LostReason::Unavailable, out);
                 }
                 Dialect::V1 => {
                     let id = joining.id.clone();
@@ -154,7 +159,7 @@ impl Hub {
         let Some(subscription) = session.subscription(at) else { return };
         let State::Joining(joining) = &subscription.state else { return };
         if joining.resume.is_some() {
-            self.recover((conn, at), out);
+            self.recover(conn, at, out);
             return self.finish_resume(conn, out);
         }
         match dialect {
@@ -175,7 +180,7 @@ impl Hub {
         let bytes = self.config.limits.page_bytes;
         if room.tail.recent().covers(from, cursor) {
             let events = room.tail.recent().newest(from, cursor, bytes as usize);
-            self.finish_join((conn, at), (cursor, first), events, out);
+            self.finish_join(conn, at, cursor, first, events, out);
             return;
         }
         let limit = wanted as u32;
@@ -186,8 +191,10 @@ impl Hub {
     /// Answers a join. Live events begin directly after `head`.
     pub(super) fn finish_join(
         &mut self,
-        (conn, at): (ConnId, RoomId),
-        (head, first): (Seq, Seq),
+        conn: ConnId,
+        at: RoomId,
+        head: Seq,
+        first: Seq,
         events: Vec<Arc<Entry>>,
         out: &mut Actions,
     ) {
@@ -232,11 +239,18 @@ impl Hub {
                 Self::reply(conn, ServerFrame::Joined(joined.into()), out);
             }
         }
-        for message in held {
-            self.queue_message(self.now, (conn, at), message, out);
-        }
+        self.say_held(conn, at, held, out);
         if dialect == Dialect::V1 {
             self.serve(conn, out);
+        }
+    }
+
+    /// Says what was held until the join was done. It is in flight already.
+    fn say_held(&mut self, conn: ConnId, at: RoomId, held: Vec<Message>, out: &mut Actions) {
+        for message in held {
+            let session = self.sessions.get_mut(conn).expect("it has just joined");
+            session.in_flight -= 1;
+            self.say(conn, at, message, out);
         }
     }
 
@@ -310,7 +324,7 @@ impl Hub {
     /// Refuses what was said behind a join that has failed.
     fn refuse_held(&mut self, conn: ConnId, held: Vec<Message>, out: &mut Actions) {
         for Message { id, .. } in held {
-            self.ended(self.now, conn, out);
+            self.ended(conn, out);
             let why = "the join that this message followed has failed";
             Self::refuse(conn, id, ErrorCode::NotMember, why, out);
         }

@@ -34,6 +34,7 @@ mod tail;
 mod tally;
 mod view;
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
@@ -91,8 +92,6 @@ pub struct Hub {
     kept: KeptSessions,
     /// Members that others do not see leave yet.
     lingering: LingeringSessions<RoomId>,
-    /// When [`Timer::Users`] is due.
-    users_due: Option<Mono>,
     rooms: Rooms,
     pending: Questions,
     tail_config: TailConfig,
@@ -101,8 +100,6 @@ pub struct Hub {
     /// Rooms whose drafts can be appended when the turn ends.
     to_offer: Vec<RoomId>,
     peers: Cluster,
-    /// When [`Timer::Peers`] is armed for.
-    peers_at: Option<Mono>,
     poll_armed: bool,
     /// The room up to which heads were polled.
     polled: Option<RoomName>,
@@ -115,23 +112,15 @@ pub struct Hub {
     anonymous: DisplayName,
 }
 
-/// Whether somebody is still there for an event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Addressee {
-    Here,
-    /// It came late.
-    Gone,
-}
-
-/// What an answer of the log is for.
+/// What an answer of the log is for. It is small, since every message has one.
 #[derive(Debug)]
 enum Pending {
     /// A question of a room's tail.
     Tail(RoomId, AskId),
     /// An append that was given up: if it succeeded after all, the room has grown.
-    LateAppend(RoomName),
+    LateAppend(Box<RoomName>),
     /// Entries for the feed of a connection.
-    Feed(ConnId, ReadRange),
+    Feed(ConnId, Box<ReadRange>),
     /// Who a connection is.
     Auth(ConnId),
 }
@@ -168,10 +157,6 @@ impl Hub {
     #[must_use]
     pub fn new(config: Config) -> Self {
         let peers = Cluster::new(settings(&config));
-        let (mut timers, peers_at) = (Timers::default(), peers.due());
-        if let Some(at) = peers_at {
-            timers.arm(at, Timer::Peers);
-        }
         Self {
             tail_config: tail::tail_config(&config),
             effects: Effects::new(),
@@ -182,15 +167,13 @@ impl Hub {
             tally: Tally::default(),
             kept: KeptSessions::default(),
             lingering: LingeringSessions::default(),
-            users_due: None,
             rooms: Rooms::default(),
             pending: Questions::default(),
             to_offer: Vec::new(),
             peers,
-            peers_at,
             poll_armed: false,
             polled: None,
-            timers,
+            timers: Timers::default(),
             draining: None,
             bans: Bans::default(),
             catch_ups: 0,
@@ -207,68 +190,72 @@ impl Hub {
     /// If the event names a connection or a question that this Hub never had. Nothing has changed
     /// then.
     pub fn handle(&mut self, now: Now, event: Event, out: &mut Actions) -> Result<(), Misuse> {
-        match self.addressee(&event)? {
-            Addressee::Gone => return Ok(()),
-            Addressee::Here => {}
-        }
         self.now = now.mono;
         match event {
-            Event::Received { conn, frame } => self.received(now, conn, frame, out),
+            Event::Received { conn, frame } => self.received(now, conn, frame, out)?,
             Event::Malformed { conn, error, dialect } => {
-                self.malformed(now.mono, conn, error, dialect, out);
+                if self.has_session(conn)? {
+                    self.malformed(conn, error, dialect, out);
+                }
             }
-            Event::Alive { conn } => self.heard(now.mono, conn),
-            Event::Congested { conn } => self.congested(conn, out),
-            Event::Drained { conn } => self.drained(now.mono, conn, out),
-            Event::CutOff { conn, reason } => self.close(conn, reason.into(), out),
-            Event::Disconnected { conn, why } => self.disconnected(conn, why, out),
-            Event::Appended { token, result } => self.appended(token, result, out),
-            Event::Head { token, result } => self.head_read(token, result, out),
-            Event::Loaded { token, result } => self.loaded(now.mono, token, result, out),
-            Event::Authenticated { token, result } => self.authenticated(now, token, result, out),
+            Event::Alive { conn } => {
+                if self.has_session(conn)? {
+                    self.heard(conn);
+                }
+            }
+            Event::Congested { conn } => {
+                if self.has_session(conn)? {
+                    self.congested(conn, out);
+                }
+            }
+            Event::Drained { conn } => {
+                if self.has_session(conn)? {
+                    self.drained(conn, out);
+                }
+            }
+            Event::CutOff { conn, reason } => {
+                if self.has_session(conn)? {
+                    self.close(conn, reason.into(), out);
+                }
+            }
+            Event::Disconnected { conn, why } => match self.sessions.holder(conn)? {
+                Holder::Session | Holder::Closed => self.disconnected(conn, why, out),
+                Holder::Nobody => {}
+            },
+            Event::Appended { token, result } => {
+                let Some(asked) = self.pending.take(token, Answer::Appended)? else {
+                    return Ok(());
+                };
+                self.appended(asked, result, out);
+            }
+            Event::Head { token, result } => {
+                let asked = self.pending.take(token, Answer::Head)?;
+                let Some(Pending::Tail(at, id)) = asked else { return Ok(()) };
+                self.with_tail(at, out, |tail, cx, out| tail.head_read(cx, id, result, out));
+            }
+            Event::Loaded { token, result } => {
+                let Some(asked) = self.pending.take(token, Answer::Loaded)? else { return Ok(()) };
+                self.loaded(token, asked, result, out);
+            }
+            Event::Authenticated { token, result } => {
+                let asked = self.pending.take(token, Answer::Authenticated)?;
+                let Some(Pending::Auth(conn)) = asked else { return Ok(()) };
+                self.authenticated(now, conn, token, result, out);
+            }
             Event::Revoke(what) => self.revoke(what, out),
             Event::Operator(order) => self.operate(now, order, out),
-            Event::Signal { from, signal } => self.signalled(now.mono, from, signal, out),
+            Event::Signal { from, signal } => self.signalled(from, signal, out),
             Event::SignalsLost(lost) => self.peers.lost(now.mono, lost),
-            Event::Drain { deadline } => self.drain(now.mono, deadline, out),
+            Event::Drain { deadline } => self.drain(deadline, out),
             Event::Reconfigure { limits } => self.reconfigure(limits),
         }
-        self.arm_poll(now.mono);
-        self.arm_users();
-        self.report_drained(out);
-        self.end_peer_turn(now.mono, out);
+        self.end_event(out);
         Ok(())
     }
 
-    /// Returns whether somebody is still there for an event.
-    fn addressee(&self, event: &Event) -> Result<Addressee, Misuse> {
-        match event {
-            Event::Received { conn, .. }
-            | Event::Malformed { conn, .. }
-            | Event::Alive { conn }
-            | Event::Congested { conn }
-            | Event::Drained { conn }
-            | Event::CutOff { conn, .. } => match self.sessions.holder(*conn)? {
-                Holder::Session => Ok(Addressee::Here),
-                Holder::Closed | Holder::Nobody => Ok(Addressee::Gone),
-            },
-            Event::Disconnected { conn, .. } => match self.sessions.holder(*conn)? {
-                Holder::Session | Holder::Closed => Ok(Addressee::Here),
-                Holder::Nobody => Ok(Addressee::Gone),
-            },
-            Event::Appended { token, .. } => self.pending.addressee(*token, Answer::Appended),
-            Event::Head { token, .. } => self.pending.addressee(*token, Answer::Head),
-            Event::Loaded { token, .. } => self.pending.addressee(*token, Answer::Loaded),
-            Event::Authenticated { token, .. } => {
-                self.pending.addressee(*token, Answer::Authenticated)
-            }
-            Event::Revoke(_)
-            | Event::Operator(_)
-            | Event::Signal { .. }
-            | Event::SignalsLost(_)
-            | Event::Drain { .. }
-            | Event::Reconfigure { .. } => Ok(Addressee::Here),
-        }
+    /// Returns whether a connection is still open. What is said of one that is gone comes late.
+    fn has_session(&self, conn: ConnId) -> Result<bool, Misuse> {
+        Ok(self.sessions.holder(conn)? == Holder::Session)
     }
 
     /// Fires the timers that are due. Spurious calls are harmless.
@@ -276,10 +263,18 @@ impl Hub {
         self.now = now.mono;
         if self.poll_timeout().is_some_and(|due| due <= now.mono) {
             self.fire_due(now, out);
-            self.arm_poll(now.mono);
-            self.arm_users();
+            self.end_event(out);
+        }
+    }
+
+    /// Says what is due now that something has happened.
+    #[inline]
+    fn end_event(&mut self, out: &mut Actions) {
+        if self.draining.is_some() {
             self.report_drained(out);
-            self.end_peer_turn(now.mono, out);
+        }
+        if self.peers_due().is_some_and(|due| due <= self.now) {
+            self.take_peer_turn(out);
         }
     }
 
@@ -293,30 +288,38 @@ impl Hub {
     }
 
     fn fire_due(&mut self, now: Now, out: &mut Actions) {
-        while let Some(timer) = self.timers.pop_due(now.mono) {
-            match timer {
-                Timer::Hello(conn) => self.hello_due(now, conn, out),
-                Timer::Auth(conn) => self.grant_due(now.mono, conn, out),
-                Timer::Heartbeat(conn) => self.heartbeat_due(now.mono, conn, out),
-                Timer::Budget(conn) => self.budget_due(now.mono, conn, out),
-                Timer::Users => self.users_due(out),
-                Timer::DrainClose(conn) => self.drain_close_due(now.mono, conn, out),
-                Timer::Tail(room, timer) => self.tail_due(room, timer, out),
-                Timer::CatchUp(conn) => self.retry_feed(conn, out),
-                Timer::Read(conn) => self.read_due(now.mono, conn, out),
-                Timer::Resume(conn) => self.resume_due(now.mono, conn, out),
-                Timer::Audience(room) => self.audience_due(room, out),
-                // The end of the turn does what is due.
-                Timer::Peers => self.peers_at = None,
-                Timer::Poll => self.poll_due(out),
+        loop {
+            if let Some(timer) = self.timers.pop_due(now.mono) {
+                self.fire(timer, now, out);
+            } else if self.users_end().is_some_and(|end| end <= now.mono) {
+                self.end_users(out);
+            } else {
+                return;
             }
+        }
+    }
+
+    fn fire(&mut self, timer: Timer, now: Now, out: &mut Actions) {
+        match timer {
+            Timer::Hello(conn) => self.hello_due(now, conn, out),
+            Timer::Auth(conn) => self.grant_due(conn, out),
+            Timer::Heartbeat(conn) => self.heartbeat_due(conn, out),
+            Timer::Budget(conn) => self.budget_due(conn, out),
+            Timer::DrainClose(conn) => self.drain_close_due(conn, out),
+            Timer::Tail(room, timer) => self.tail_due(room, timer, out),
+            Timer::CatchUp(conn) => self.retry_feed(conn, out),
+            Timer::Read(conn) => self.read_due(conn, out),
+            Timer::Resume(conn) => self.resume_due(conn, out),
+            Timer::Audience(room) => self.audience_due(room, out),
+            Timer::Poll => self.poll_due(out),
         }
     }
 
     /// Returns when the next timer is due, see [`Hub::handle_timeout`].
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Mono> {
-        self.timers.next()
+        let all = [self.timers.next(), self.users_end(), self.peers_due()];
+        all.into_iter().flatten().min()
     }
 
     /// Returns what the Hub holds, for metrics and for tests that want it empty.
@@ -327,7 +330,7 @@ impl Hub {
             away: self.kept.len(),
             rooms: self.rooms.len(),
             pending: self.pending.len(),
-            timers: self.timers.len() - usize::from(self.peers_at.is_some()) + self.to_offer.len(),
+            timers: self.timers.len() + self.to_offer.len(),
             budgets: self.budgets.len(),
             users: self.tally.len(),
             elsewhere: self.peers.rooms(),
@@ -347,12 +350,12 @@ impl Hub {
         };
         match refused {
             Some(reason) => out.push_back(Action::Close { conn, code: reason.code(), reason }),
-            None => self.begin(now.mono, conn, connect),
+            None => self.begin(conn, connect),
         }
         conn
     }
 
-    fn begin(&mut self, now: Mono, conn: ConnId, connect: Connect) {
+    fn begin(&mut self, conn: ConnId, connect: Connect) {
         let Connect { session: id, dialect, identity, probe, peer } = connect;
         let (name, auth) = match identity {
             Identity::Guest { name } => (name, None),
@@ -379,9 +382,9 @@ impl Hub {
             budget: Bucket::default(),
             shares,
             strikes: Strikes::default(),
-            heard: now,
+            heard: self.now,
             ping_at: None,
-            heartbeat_at: now,
+            heartbeat_at: self.now,
             beats: 0,
             heads_from: 0,
             hello_at: None,
@@ -395,10 +398,10 @@ impl Hub {
         };
         self.sessions.insert(session);
         if stage == Stage::Fresh {
-            self.await_hello(now, conn);
+            self.await_hello(conn);
         }
         if probe == Probe::Transport && dialect == Dialect::Basic {
-            self.begin_heartbeat(now, conn);
+            self.begin_heartbeat(conn);
         }
     }
 
@@ -526,8 +529,8 @@ pub struct Stats {
     pub rooms: usize,
     /// Answers of the log that are due.
     pub pending: usize,
-    /// Timers that are armed, but not the one for other Hubs, and rooms with messages to be offered
-    /// at once.
+    /// Timers that are armed for connections and rooms, and rooms with messages to be offered at
+    /// once.
     pub timers: usize,
     /// Shared budgets of users and addresses that are connected, or whose budget is not whole yet.
     pub budgets: usize,

@@ -79,7 +79,7 @@ impl Hub {
                     self.close(conn, CloseReason::Kicked, out);
                 }
                 (Dialect::V1, Stage::Resuming) => {
-                    self.not_recovered((conn, at), LostReason::NotMember, out);
+                    self.not_recovered(conn, at, LostReason::NotMember, out);
                 }
                 (Dialect::V1, Stage::Fresh | Stage::Checking | Stage::Active) => {
                     self.put_out(conn, at, out);

@@ -3,7 +3,7 @@ use chat_proto::Dialect;
 
 use super::{Actions, Hub};
 use crate::event::Action;
-use crate::ids::{ConnId, Mono};
+use crate::ids::ConnId;
 use crate::room::RoomId;
 use crate::session::Paused;
 
@@ -28,14 +28,14 @@ impl Hub {
 
     /// Counts a request whose reply is known, and tells in which dialect it is to be given; `None`
     /// if nobody waits for it any more.
-    pub(super) fn ended(&mut self, now: Mono, conn: ConnId, out: &mut Actions) -> Option<Dialect> {
+    pub(super) fn ended(&mut self, conn: ConnId, out: &mut Actions) -> Option<Dialect> {
         let limit = self.config.limits.in_flight;
         let session = self.sessions.get_mut(conn)?;
         let dialect = session.dialect;
         debug_assert!(session.in_flight > 0, "a reply without a request");
         session.in_flight = session.in_flight.saturating_sub(1);
         if session.paused.in_flight && session.in_flight <= limit / 2 {
-            self.unpause(now, conn, Reason::InFlight, out);
+            self.unpause(conn, Reason::InFlight, out);
         }
         Some(dialect)
     }
@@ -49,24 +49,24 @@ impl Hub {
         }
     }
 
-    pub(super) fn unpause(&mut self, now: Mono, conn: ConnId, reason: Reason, out: &mut Actions) {
+    pub(super) fn unpause(&mut self, conn: ConnId, reason: Reason, out: &mut Actions) {
         let Some(session) = self.sessions.get_mut(conn) else { return };
         let before = session.paused.any();
         *flag(&mut session.paused, reason) = false;
         if before && !session.paused.any() {
             // Nothing could be heard from it, which is not its fault.
-            session.heard = now;
+            session.heard = self.now;
             out.push_back(Action::Unpause { conn });
         }
     }
 
     /// Reads those again that had to wait for a room's drafts, once half of them are gone.
-    pub(super) fn unpause_stalled(&mut self, now: Mono, at: RoomId, out: &mut Actions) {
+    pub(super) fn unpause_stalled(&mut self, at: RoomId, out: &mut Actions) {
         let half = self.config.limits.room_drafts as usize / 2;
         let Some(room) = self.rooms.get_mut(at) else { return };
         if room.tail.queued() <= half {
             for conn in core::mem::take(&mut room.stalled) {
-                self.unpause(now, conn, Reason::Drafts, out);
+                self.unpause(conn, Reason::Drafts, out);
             }
         }
     }

@@ -8,36 +8,25 @@ use crate::ids::Mono;
 use crate::peers::signal::{Digest, DigestLine, RosterPart, Service};
 use crate::peers::{Effect, Note, Register, To};
 use crate::room::audience::{Audience, Part};
-use crate::timers::Timer;
 
 /// Members in one signal, unless those of a single room are more.
 const MEMBERS_MAX: usize = 1024;
 
 impl Hub {
-    /// Lets this Hub speak to its peers if that is due, and arms the timer for the next time.
-    #[inline]
-    pub(super) fn end_peer_turn(&mut self, now: Mono, out: &mut Actions) {
-        if self.config.peers == Peers::None {
-            return;
-        }
-        let due = self.peers.due();
-        if due != self.peers_at || due.is_some_and(|due| due <= now) {
-            self.take_peer_turn(now, out);
+    /// Returns when this Hub has something to say to its peers, or one of them ends.
+    pub(super) fn peers_due(&self) -> Option<Mono> {
+        match self.config.peers {
+            Peers::None => None,
+            Peers::Some => self.peers.due(),
         }
     }
 
+    /// Lets this Hub speak to its peers.
     #[inline(never)]
-    fn take_peer_turn(&mut self, now: Mono, out: &mut Actions) {
+    pub(super) fn take_peer_turn(&mut self, out: &mut Actions) {
         let mut effects = Vec::new();
-        self.peers.turn(now, &mut effects);
+        self.peers.turn(self.now, &mut effects);
         self.apply_peer_effects(effects, out);
-        let due = self.peers.due();
-        if let Some(before) = core::mem::replace(&mut self.peers_at, due) {
-            self.timers.disarm(before, Timer::Peers);
-        }
-        if let Some(due) = due {
-            self.timers.arm(due, Timer::Peers);
-        }
     }
 
     /// Tells peers that this Hub begins to shut down, or that it has no connections left.

@@ -5,12 +5,23 @@ use super::Hub;
 use crate::room::policy::RoomPolicy;
 
 /// The error that refuses a request.
-pub(super) type Refusal = (ErrorCode, &'static str);
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Refusal {
+    pub(super) code: ErrorCode,
+    pub(super) why: &'static str,
+}
+
+impl Refusal {
+    pub(super) const fn new(code: ErrorCode, why: &'static str) -> Self {
+        Self { code, why }
+    }
+}
 
 const ROOMS_EXHAUSTED: Refusal =
-    (ErrorCode::RoomsExhausted, "the server has no place for more rooms");
+    Refusal::new(ErrorCode::RoomsExhausted, "the server has no place for more rooms");
 
-const ROOM_FULL: Refusal = (ErrorCode::RoomFull, "the room has no place for more members");
+const ROOM_FULL: Refusal =
+    Refusal::new(ErrorCode::RoomFull, "the room has no place for more members");
 
 impl Hub {
     /// Returns an error if a new member has no place in a room, as far as other Hubs have told of
@@ -57,7 +68,7 @@ impl Hub {
 
     pub(super) fn in_service(&self) -> Result<(), Refusal> {
         match self.draining {
-            Some(_) => Err((ErrorCode::Draining, "the server is leaving service")),
+            Some(_) => Err(Refusal::new(ErrorCode::Draining, "the server is leaving service")),
             None => Ok(()),
         }
     }

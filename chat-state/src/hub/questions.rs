@@ -2,7 +2,7 @@
 use alloc::vec::Vec;
 use core::cmp::Ordering;
 
-use super::{Addressee, Answer, Pending};
+use super::{Answer, Pending};
 use crate::event::Misuse;
 use crate::ids::Token;
 
@@ -34,33 +34,46 @@ impl Questions {
         if u64::from(*uses) == token.0 >> 32 { place.as_mut() } else { None }
     }
 
-    /// Returns whether somebody waits for an answer of this kind.
-    pub(super) fn addressee(&self, token: Token, answer: Answer) -> Result<Addressee, Misuse> {
+    /// Takes what an answer of this kind is for; `None` if nobody waits for it any more.
+    ///
+    /// # Errors
+    /// If the question was never asked, or is not answered in this way.
+    pub(super) fn take(&mut self, token: Token, answer: Answer) -> Result<Option<Pending>, Misuse> {
         let unknown = Misuse::UnknownToken(token);
-        let (uses, place) = self.slots.get(slot(token)).ok_or(unknown)?;
+        let (uses, place) = self.slots.get_mut(slot(token)).ok_or(unknown)?;
         match (token.0 >> 32).cmp(&u64::from(*uses)) {
-            Ordering::Less => Ok(Addressee::Gone),
-            Ordering::Greater => Err(unknown),
-            Ordering::Equal => match place {
-                None => Err(unknown),
-                Some(pending) if pending.answer() == answer => Ok(Addressee::Here),
-                Some(_) => Err(Misuse::WrongAnswer(token)),
-            },
+            Ordering::Less => return Ok(None),
+            Ordering::Greater => return Err(unknown),
+            Ordering::Equal => {}
         }
+        match place {
+            None => return Err(unknown),
+            Some(pending) if pending.answer() != answer => return Err(Misuse::WrongAnswer(token)),
+            Some(_) => {}
+        }
+        let pending = place.take();
+        self.free(token);
+        Ok(pending)
     }
 
+    /// Takes what an answer is for, unless the question was answered before.
     pub(super) fn answer(&mut self, token: Token) -> Option<Pending> {
         let (uses, place) = self.slots.get_mut(slot(token))?;
         if u64::from(*uses) != token.0 >> 32 {
             return None;
         }
         let pending = place.take()?;
-        // A slot that has had every number is not used again.
+        self.free(token);
+        Some(pending)
+    }
+
+    /// Lets the slot of an answered question be used again, unless it has had every number.
+    fn free(&mut self, token: Token) {
+        let (uses, _) = &mut self.slots[slot(token)];
         if let Some(next) = uses.checked_add(1) {
             *uses = next;
             self.free.push(slot(token) as u32);
         }
-        Some(pending)
     }
 }
 

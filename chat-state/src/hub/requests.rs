@@ -14,8 +14,8 @@ use super::auth::{Auth, Hello};
 use super::operate::KEPT_OUT;
 use super::places::Refusal;
 use super::{Actions, Hub, auth};
-use crate::event::{Action, Recipients, Signal, SignalTo};
-use crate::ids::{ConnId, Mono, Now};
+use crate::event::{Action, Misuse, Recipients, Signal, SignalTo};
+use crate::ids::{ConnId, Now};
 use crate::limits::cost;
 use crate::reason::CloseReason;
 use crate::room::policy::RoomPolicy;
@@ -39,58 +39,57 @@ pub(super) enum Resumed {
 }
 
 impl Hub {
+    /// Takes a frame. One of a connection that is gone comes late.
     pub(super) fn received(
         &mut self,
         now: Now,
         conn: ConnId,
         frame: ClientFrame,
         out: &mut Actions,
-    ) {
-        let Some(session) = self.sessions.get_mut(conn) else { return };
-        session.heard = now.mono;
+    ) -> Result<(), Misuse> {
+        let Some(session) = self.sessions.get_mut(conn) else {
+            return self.sessions.holder(conn).map(drop);
+        };
+        session.heard = self.now;
         let dialect = session.dialect;
-        match (frame, dialect) {
-            (ClientFrame::Basic(request), Dialect::Basic) if session.stage != Stage::Active => {
-                self.check_basic(conn, request, out);
-            }
-            (ClientFrame::Basic(request), Dialect::Basic) => self.basic(now, conn, request, out),
-            // A frame of another dialect than the connection's has no meaning.
-            (ClientFrame::Basic(_), Dialect::V1) => {}
-            (ClientFrame::V1 { id, request }, _) => {
-                if (dialect == Dialect::V1 || self.upgrade(now.mono, conn))
-                    && self.admit(
-                        now.mono,
-                        conn,
-                        &id,
-                        cost::of_request(&request, &self.config.limits),
-                        out,
-                    )
-                {
-                    self.v1(now, conn, (id, request), out);
+        match frame {
+            ClientFrame::V1 { id, request } => {
+                let cost = cost::of_request(&request, &self.config.limits);
+                let speaks_v1 = dialect == Dialect::V1 || self.upgrade(conn);
+                if speaks_v1 && self.admit(conn, &id, cost, out) {
+                    self.v1(now, conn, id, request, out);
                 }
             }
+            ClientFrame::Basic(request) => match dialect {
+                Dialect::Basic if session.stage != Stage::Active => {
+                    self.check_basic(conn, request, out);
+                }
+                Dialect::Basic => self.basic(now, conn, request, out),
+                // A frame of another dialect than the connection's has no meaning.
+                Dialect::V1 => {}
+            },
         }
+        Ok(())
     }
 
     pub(super) fn malformed(
         &mut self,
-        now: Mono,
         conn: ConnId,
         error: DecodeError,
         dialect: Dialect,
         out: &mut Actions,
     ) {
-        self.heard(now, conn);
+        self.heard(conn);
         match dialect {
             Dialect::Basic => {
-                self.slow_down(now, conn, cost::MESSAGE, out);
-                self.slow_down_for_malformed(now, conn, out);
+                self.slow_down(conn, cost::MESSAGE, out);
+                self.slow_down_for_malformed(conn, out);
             }
             Dialect::V1 => {
-                let _ = self.upgrade(now, conn);
-                if self.admit(now, conn, &error.id, cost::MESSAGE, out) {
+                let _ = self.upgrade(conn);
+                if self.admit(conn, &error.id, cost::MESSAGE, out) {
                     Self::reply(conn, ServerFrame::Error(ErrorBody::from(error).into()), out);
-                    self.slow_down_for_malformed(now, conn, out);
+                    self.slow_down_for_malformed(conn, out);
                 }
             }
         }
@@ -98,7 +97,7 @@ impl Hub {
 
     /// A connection without a negotiated dialect chose `chat.v1` by its first frame; answers
     /// whether it speaks it now.
-    fn upgrade(&mut self, now: Mono, conn: ConnId) -> bool {
+    fn upgrade(&mut self, conn: ConnId) -> bool {
         let Some(session) = self.sessions.get_mut(conn) else { return false };
         // A `basic` frame that is being checked has chosen.
         let undecided = session.subscriptions.is_empty() && session.stage != Stage::Checking;
@@ -109,7 +108,7 @@ impl Hub {
             session.dialect = Dialect::V1;
             session.stage = Stage::Fresh;
             self.timers.disarm(session.heartbeat_at, Timer::Heartbeat(conn));
-            self.await_hello(now, conn);
+            self.await_hello(conn);
             return true;
         }
         session.dialect == Dialect::V1
@@ -122,7 +121,7 @@ impl Hub {
         request: BasicRequest,
         out: &mut Actions,
     ) {
-        self.slow_down(now.mono, conn, cost::MESSAGE, out);
+        self.slow_down(conn, cost::MESSAGE, out);
         let Some(session) = self.sessions.get(conn) else { return };
         let current = session.subscriptions.first().map(|s| s.room);
         match request {
@@ -139,7 +138,7 @@ impl Hub {
                     self.leave(conn, current, LeaveReason::Left, out);
                 }
                 let joining = Joining::asked(None, 0);
-                let joined = self.join(conn, (room, joining), out);
+                let joined = self.join(conn, room, joining, out);
                 debug_assert!(joined.is_ok(), "it had a place");
             }
             BasicRequest::Leave => {
@@ -154,7 +153,7 @@ impl Hub {
                 } else if !content.contains('\0') {
                     let body = Body::Message { content, reply_to: None };
                     let message = Message { id: None, key: None, ts: now.wall, body };
-                    self.say(now.mono, (conn, current), message, out);
+                    self.say(conn, current, message, out);
                 }
             }
         }
@@ -166,7 +165,8 @@ impl Hub {
         &mut self,
         now: Now,
         conn: ConnId,
-        (id, request): (Option<RequestId>, Request),
+        id: Option<RequestId>,
+        request: Request,
         out: &mut Actions,
     ) {
         let Some(session) = self.sessions.get(conn) else { return };
@@ -181,24 +181,24 @@ impl Hub {
         }
         match request {
             Request::Hello { name, token, features, resume } => {
-                self.hello(conn, (Hello { id, features, name, resume }, token), out);
+                self.hello(conn, Hello { id, features, name, resume }, token, out);
             }
-            Request::Auth { token } => self.renew(conn, (id, token), out),
+            Request::Auth { token } => self.renew(conn, id, token, out),
             Request::Join { room, history } => {
                 let joining = Joining::asked(id.clone(), history);
-                if let Err((code, why)) = self.join(conn, (room, joining), out) {
-                    self.refuse_join(conn, id, (code, why), out);
+                if let Err(refusal) = self.join(conn, room, joining, out) {
+                    self.refuse_join(conn, id, refusal, out);
                 }
             }
-            Request::Leave { room } => self.leave_request(conn, (id, room), out),
+            Request::Leave { room } => self.leave_request(conn, id, room, out),
             Request::Message { room, key, content, reply_to } => {
                 let Some(room) = self.room_to_speak(session, &room, &id, out) else { return };
-                if let Err((code, why)) = self.check_content(&content) {
+                if let Err(Refusal { code, why }) = self.check_content(&content) {
                     return Self::refuse(conn, id, code, why, out);
                 }
                 let body = Body::Message { content, reply_to };
                 let message = Message { id, key, ts: now.wall, body };
-                self.say(now.mono, (conn, room), message, out);
+                self.say(conn, room, message, out);
             }
             Request::History { room, range, limit } => {
                 let Some(room) = self.member_room(conn, &room, &id, out) else { return };
@@ -208,7 +208,7 @@ impl Hub {
                     let code = ErrorCode::Forbidden;
                     return Self::refuse(conn, id, code, auth::NOT_ALLOWED, out);
                 }
-                self.history(conn, room, (id, range, limit), out);
+                self.history(conn, room, id, range, limit, out);
             }
             Request::Members { room } => {
                 let Some(room) = self.member_room(conn, &room, &id, out) else { return };
@@ -219,7 +219,7 @@ impl Hub {
             }
             Request::Typing { room, active } => {
                 let Some(room) = self.room_to_speak(session, &room, &id, out) else { return };
-                self.typing(now.mono, (conn, room), id, active, out);
+                self.typing(conn, room, id, active, out);
             }
             Request::Ping => Self::reply(conn, ServerFrame::Pong { id }, out),
             Request::Pong => {}
@@ -229,13 +229,13 @@ impl Hub {
     }
 
     #[inline(never)]
-    fn hello(&mut self, conn: ConnId, (hello, token): (Hello, Option<Token>), out: &mut Actions) {
+    fn hello(&mut self, conn: ConnId, hello: Hello, token: Option<Token>, out: &mut Actions) {
         let Some(session) = self.sessions.get_mut(conn) else { return };
         if session.stage != Stage::Fresh {
             let why = "`hello` was said before";
             Self::refuse(conn, hello.id, ErrorCode::AlreadyWelcome, why, out);
         } else if session.auth.is_some() {
-            self.check_hello(conn, (hello, token), out);
+            self.check_hello(conn, hello, token, out);
         } else if token.is_some() {
             let why = "this server takes no tokens; give a `name` instead";
             Self::refuse(conn, hello.id, ErrorCode::Unauthorized, why, out);
@@ -250,7 +250,7 @@ impl Hub {
         &self,
         conn: ConnId,
         id: Option<RequestId>,
-        (code, why): Refusal,
+        Refusal { code, why }: Refusal,
         out: &mut Actions,
     ) {
         let limits = &self.config.limits;
@@ -283,7 +283,7 @@ impl Hub {
         }
         session.features = Features { typing: features.iter().any(|asked| asked == TYPING) };
         if let Some(resume) = resume {
-            return self.resume(conn, (id, name), *resume, out);
+            return self.resume(conn, id, name, *resume, out);
         }
         if let Some(name) = name {
             session.name = name;
@@ -324,14 +324,15 @@ impl Hub {
             features: features.into_iter().collect(),
             rooms,
         };
-        self.begin_heartbeat(self.now, conn);
+        self.begin_heartbeat(conn);
         Self::reply(conn, ServerFrame::Welcome(welcome.into()), out);
     }
 
     fn leave_request(
         &mut self,
         conn: ConnId,
-        (id, room): (Option<RequestId>, RoomName),
+        id: Option<RequestId>,
+        room: RoomName,
         out: &mut Actions,
     ) {
         let Some(at) = self.member_room(conn, &room, &id, out) else { return };
@@ -385,17 +386,18 @@ impl Hub {
         Self::reply(conn, ServerFrame::Error(error.into()), out);
     }
 
-    fn check_content(&self, content: &Arc<str>) -> Result<(), (ErrorCode, &'static str)> {
+    fn check_content(&self, content: &Arc<str>) -> Result<(), Refusal> {
         if content.is_empty() {
-            return Err((ErrorCode::InvalidContent, "`content` is empty"));
+            return Err(Refusal::new(ErrorCode::InvalidContent, "`content` is empty"));
         }
         // Without a way out the loop takes 16 bytes at a time.
         if content.bytes().fold(false, |found, byte| found | (byte == 0)) {
-            return Err((ErrorCode::InvalidContent, "`content` holds a NUL character"));
+            let why = "`content` holds a NUL character";
+            return Err(Refusal::new(ErrorCode::InvalidContent, why));
         }
         if content.len() > self.config.limits.message_bytes as usize {
             let why = "`content` has more bytes than the limit `message_bytes`";
-            return Err((ErrorCode::TooLarge, why));
+            return Err(Refusal::new(ErrorCode::TooLarge, why));
         }
         Ok(())
     }
@@ -449,8 +451,8 @@ impl Hub {
 
     fn typing(
         &mut self,
-        now: Mono,
-        (conn, at): (ConnId, RoomId),
+        conn: ConnId,
+        at: RoomId,
         id: Option<RequestId>,
         active: bool,
         out: &mut Actions,
@@ -465,7 +467,7 @@ impl Hub {
         }
         let last = subscription.typing;
         let due = match (active, last) {
-            (true, Some(last)) => now.since(last.at) >= self.config.times.typing_ms,
+            (true, Some(last)) => self.now.since(last.at) >= self.config.times.typing_ms,
             (true, None) => true,
             (false, last) => last.is_some_and(|last| last.active),
         };
@@ -473,7 +475,7 @@ impl Hub {
             return;
         }
         // That it has ended does not make the next beginning come sooner.
-        let at = last.filter(|_| !active).map_or(now, |last| last.at);
+        let at = last.filter(|_| !active).map_or(self.now, |last| last.at);
         subscription.typing = Some(Typing { at, active });
         let name = room.name.clone();
         let frame = ServerFrame::Typing { room: name.clone(), member: member.clone(), active };

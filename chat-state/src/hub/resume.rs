@@ -47,7 +47,8 @@ impl Hub {
     pub(super) fn resume(
         &mut self,
         conn: ConnId,
-        (id, name): (Option<RequestId>, Option<DisplayName>),
+        id: Option<RequestId>,
+        name: Option<DisplayName>,
         resume: Resume,
         out: &mut Actions,
     ) {
@@ -112,7 +113,8 @@ impl Hub {
     fn begin_recovery(
         &mut self,
         conn: ConnId,
-        (name, position): (RoomName, Position),
+        name: RoomName,
+        position: Position,
         out: &mut Actions,
     ) {
         let limit = self.config.limits.rooms as usize;
@@ -129,11 +131,11 @@ impl Hub {
             return self.decide(conn, name, Recovery::Lost(LostReason::NotMember));
         }
         let at = found.unwrap_or_else(|| self.open(name, out));
-        self.begin_joining((conn, at), Joining::resumed(position), out);
+        self.begin_joining(conn, at, Joining::resumed(position), out);
     }
 
     /// Decides about one room, or waits until its log has decided where the position lies.
-    pub(super) fn recover(&mut self, (conn, at): (ConnId, RoomId), out: &mut Actions) {
+    pub(super) fn recover(&mut self, conn: ConnId, at: RoomId, out: &mut Actions) {
         let Some(room) = self.rooms.get_mut(at) else { return };
         let subscription = self.sessions.get_mut(conn).and_then(|s| s.subscription(at));
         let Some(lookup) = subscription.and_then(Subscription::recovering) else { return };
@@ -149,17 +151,17 @@ impl Hub {
         match located {
             Located::Pending => {}
             Located::OtherLog | Located::Beyond => {
-                self.not_recovered((conn, at), LostReason::EpochChanged, out);
+                self.not_recovered(conn, at, LostReason::EpochChanged, out);
             }
-            Located::Truncated => self.not_recovered((conn, at), LostReason::Truncated, out),
+            Located::Truncated => self.not_recovered(conn, at, LostReason::Truncated, out),
             Located::Reached if behind > u64::from(self.config.limits.behind_entries) => {
-                self.not_recovered((conn, at), LostReason::TooFar, out);
+                self.not_recovered(conn, at, LostReason::TooFar, out);
             }
-            Located::Reached => self.recovered((conn, at), from, out),
+            Located::Reached => self.recovered(conn, at, from, out),
         }
     }
 
-    fn recovered(&mut self, (conn, at): (ConnId, RoomId), from: Seq, out: &mut Actions) {
+    fn recovered(&mut self, conn: ConnId, at: RoomId, from: Seq, out: &mut Actions) {
         let Some(room) = self.rooms.get_mut(at) else { return };
         let Some(Ends { epoch, cursor, .. }) = room.tail.ends() else { return };
         let head = Position { epoch: epoch.clone(), seq: cursor };
@@ -180,7 +182,8 @@ impl Hub {
     /// The room has to be joined again; until then others do not see the member leave.
     pub(super) fn not_recovered(
         &mut self,
-        (conn, at): (ConnId, RoomId),
+        conn: ConnId,
+        at: RoomId,
         reason: LostReason,
         out: &mut Actions,
     ) {
@@ -209,15 +212,15 @@ impl Hub {
             return;
         }
         for conn in core::mem::take(&mut room.ahead) {
-            self.recover((conn, at), out);
+            self.recover(conn, at, out);
             self.finish_resume(conn, out);
         }
     }
 
     /// The log has not answered in time.
-    pub(super) fn resume_due(&mut self, now: Mono, conn: ConnId, out: &mut Actions) {
+    pub(super) fn resume_due(&mut self, conn: ConnId, out: &mut Actions) {
         let Some(session) = self.sessions.get(conn) else { return };
-        if session.resuming.as_ref().is_none_or(|resuming| resuming.due > now) {
+        if session.resuming.as_ref().is_none_or(|resuming| resuming.due > self.now) {
             return;
         }
         if let Some(resuming) = self.sessions.get_mut(conn).and_then(|s| s.resuming.as_mut()) {
@@ -230,7 +233,7 @@ impl Hub {
         let waiting = session.subscriptions.iter().filter(|s| waiting(&s.state));
         let waiting: Vec<RoomId> = waiting.map(|s| s.room).collect();
         for at in waiting {
-            self.not_recovered((conn, at), LostReason::Unavailable, out);
+            self.not_recovered(conn, at, LostReason::Unavailable, out);
         }
         self.finish_resume(conn, out);
     }
@@ -243,8 +246,8 @@ impl Hub {
             // A room that is open already is decided at once, by the loop below.
             return;
         }
-        while let Some(next) = self.resuming(conn).and_then(Resuming::next_room) {
-            self.begin_recovery(conn, next, out);
+        while let Some((room, position)) = self.resuming(conn).and_then(Resuming::next_room) {
+            self.begin_recovery(conn, room, position, out);
         }
         let Some(resuming) = self.resuming(conn) else { return };
         resuming.is_opening = false;

@@ -7,7 +7,7 @@ use super::tail::Effects;
 use super::{Actions, Hub};
 use crate::config::Peers;
 use crate::event::Signal;
-use crate::ids::{HubId, Mono, PeerSlot};
+use crate::ids::{HubId, PeerSlot};
 use crate::peers::{Cluster, Effect};
 use crate::room::audience::Say;
 use crate::room::tail::{Cx, Tail};
@@ -19,7 +19,7 @@ const POLL_ROOMS: usize = 512;
 
 impl Hub {
     /// Takes a signal.
-    pub(super) fn signalled(&mut self, now: Mono, from: HubId, signal: Signal, out: &mut Actions) {
+    pub(super) fn signalled(&mut self, from: HubId, signal: Signal, out: &mut Actions) {
         match signal {
             Signal::Committed { epoch, room, entries } => {
                 if let Some(at) = self.rooms.find(&room) {
@@ -34,7 +34,7 @@ impl Hub {
             }
             Signal::Resumed { member, attempt } => self.resumed_elsewhere(member, attempt, out),
             Signal::Spent { by, cost, per_window } => {
-                self.spent_elsewhere(now, Spent { by, cost, per_window });
+                self.spent_elsewhere(Spent { by, cost, per_window });
             }
             Signal::Revoked(what) => self.end_revoked(&what, out),
             Signal::Typing { room, member, active } => {
@@ -45,45 +45,46 @@ impl Hub {
                 }
             }
             Signal::Alive { service } => {
-                self.with_peer(now, from, out, |peers, slot, _| {
+                let now = self.now;
+                self.with_peer(from, out, |peers, slot, _| {
                     peers.service_told(now, slot, service);
                 });
             }
             Signal::AskRosters { rooms } => {
-                self.with_peer(now, from, out, |peers, slot, _| {
+                self.with_peer(from, out, |peers, slot, _| {
                     peers.rosters_asked(slot, &rooms);
                 });
             }
             Signal::AskDigest { rooms } => {
-                self.with_peer(now, from, out, |peers, slot, effects| {
+                self.with_peer(from, out, |peers, slot, effects| {
                     peers.digest_asked(slot, &rooms, effects);
                 });
             }
             Signal::Digest(digest) => {
-                self.with_peer(now, from, out, |peers, slot, effects| {
+                self.with_peer(from, out, |peers, slot, effects| {
                     peers.digest(slot, &digest, effects);
                 });
             }
             Signal::Came { room, id, member, attempt, stamp } => {
                 self.resumed_elsewhere(id, attempt, out);
-                if let Some(slot) = self.heard_peer(now, from, out) {
+                if let Some(slot) = self.heard_peer(from, out) {
                     let change = self.peers.came(slot, &room, stamp);
                     self.peer_said(slot, &room, change, Say::Came { id, member }, out);
                 }
             }
             Signal::Went { room, id, member, reason, stamp } => {
-                if let Some(slot) = self.heard_peer(now, from, out) {
+                if let Some(slot) = self.heard_peer(from, out) {
                     let change = self.peers.went(slot, &room, stamp);
                     self.peer_said(slot, &room, change, Say::Went { id, member, reason }, out);
                 }
             }
             Signal::Rosters { parts } => {
-                if let Some(slot) = self.heard_peer(now, from, out) {
+                if let Some(slot) = self.heard_peer(from, out) {
                     parts.into_iter().for_each(|part| self.part_told(slot, part, out));
                 }
             }
             Signal::Sessions { at, covers, counts } => {
-                if let Some(slot) = self.heard_peer(now, from, out) {
+                if let Some(slot) = self.heard_peer(from, out) {
                     self.sessions_told(slot, at, covers.as_ref(), counts);
                 }
             }
@@ -104,9 +105,9 @@ impl Hub {
     }
 
     /// Renews the lease of a peer; `None` if what it says does not count.
-    fn heard_peer(&mut self, now: Mono, from: HubId, out: &mut Actions) -> Option<PeerSlot> {
+    fn heard_peer(&mut self, from: HubId, out: &mut Actions) -> Option<PeerSlot> {
         let mut effects = Vec::new();
-        let slot = self.peers.heard(now, from, &mut effects);
+        let slot = self.peers.heard(self.now, from, &mut effects);
         self.apply_peer_effects(effects, out);
         slot
     }
@@ -114,12 +115,11 @@ impl Hub {
     /// Lets the part that keeps the peers take something that a peer has said.
     fn with_peer(
         &mut self,
-        now: Mono,
         from: HubId,
         out: &mut Actions,
         take: impl FnOnce(&mut Cluster, PeerSlot, &mut Vec<Effect>),
     ) {
-        let Some(slot) = self.heard_peer(now, from, out) else { return };
+        let Some(slot) = self.heard_peer(from, out) else { return };
         let mut effects = Vec::new();
         take(&mut self.peers, slot, &mut effects);
         self.apply_peer_effects(effects, out);
@@ -130,6 +130,7 @@ impl Hub {
         self.poll_armed = false;
         let polled = self.polled.take();
         self.polled = self.check_heads(polled.as_ref(), POLL_ROOMS, out);
+        self.arm_poll();
     }
 
     /// Asks where up to `limit` rooms after a name end and returns the last one; `None` if there
@@ -150,10 +151,10 @@ impl Hub {
     }
 
     /// Arms the poll where a signal can be lost.
-    pub(super) fn arm_poll(&mut self, now: Mono) {
+    pub(super) fn arm_poll(&mut self) {
         if !self.poll_armed && self.config.peers == Peers::Some && self.rooms.len() > 0 {
             self.poll_armed = true;
-            self.timers.arm(now.plus(self.config.times.poll_ms.max(1)), Timer::Poll);
+            self.timers.arm(self.now.plus(self.config.times.poll_ms.max(1)), Timer::Poll);
         }
     }
 }

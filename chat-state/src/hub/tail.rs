@@ -2,18 +2,20 @@
 //!
 //! *Invariant:* an entry reaches live members only as an effect of the room's tail, which delivers
 //! entries in order and without holes.
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use chat_proto::{Dialect, ErrorCode, Seq, ServerFrame, Timestamp};
+use chat_proto::{Dialect, Entry, ErrorCode, RoomName, Seq, ServerFrame, Timestamp};
 
 use super::{Actions, Hub, Pending};
 use crate::config::Config;
 use crate::event::{Action, Recipients, Signal, SignalTo};
-use crate::ids::Token;
+use crate::ids::Mono;
 use crate::log::{AppendError, Appended, Keep, LogHead, LogPage, Outcome, ReadError, ReadRange};
 use crate::reason::{CloseReason, Noted};
 use crate::room::tail::{
-    Ask, AskId, Bounds, Cx, Effect, NotAppended, PageOf, Purpose, Tail, TailConfig, TailTimer,
+    Ask, AskId, Bounds, Cx, Effect, NextBatch, NotAppended, PageOf, Purpose, Tail, TailConfig,
+    TailTimer,
 };
 use crate::room::{Room, RoomId, Ticket};
 use crate::timers::Timer;
@@ -45,12 +47,39 @@ impl Hub {
         out: &mut Actions,
     ) {
         let (mut moved, mut settled) = (false, false);
-        for effect in effects.drain(..) {
-            moved |= matches!(effect, Effect::Deliver(_) | Effect::Skipped { .. });
-            settled |= matches!(effect, Effect::Settled { .. });
-            self.apply_tail_effect(at, effect, out);
+        // The first one is taken first.
+        effects.reverse();
+        while let Some(effect) = effects.pop() {
+            match effect {
+                Effect::Ask(id, ask) => self.ask(at, id, &ask, out),
+                Effect::Ready => self.to_offer.push(at),
+                Effect::Settled { ticket, ts, outcome } => {
+                    settled = true;
+                    match outcome {
+                        Ok(outcome) => self.taken(at, ticket, ts, outcome, out),
+                        Err(why) => self.not_taken(ticket, why, out),
+                    }
+                }
+                Effect::Deliver(entry) => {
+                    moved = true;
+                    self.deliver(at, entry, out);
+                }
+                Effect::Skipped { from, to } => {
+                    moved = true;
+                    self.skipped(at, from, to, out);
+                }
+                other => self.apply_rare_effect(at, other, out),
+            }
         }
         self.effects = effects;
+        if moved || settled {
+            self.serve_those_who_wait(at, moved, settled, out);
+        }
+    }
+
+    /// Looks at those who wait for a room's log to move, or for drafts to be settled.
+    #[inline]
+    fn serve_those_who_wait(&mut self, at: RoomId, moved: bool, settled: bool, out: &mut Actions) {
         let Some(room) = self.rooms.get(at) else { return };
         let (waiting, departing) = (!room.ahead.is_empty(), room.audience.has_departing());
         let deserted = room.audience.live().is_empty();
@@ -65,28 +94,32 @@ impl Hub {
         }
     }
 
-    fn apply_tail_effect(&mut self, at: RoomId, effect: Effect<Ticket>, out: &mut Actions) {
+    /// Sends an entry to the live members.
+    fn deliver(&mut self, at: RoomId, entry: Arc<Entry>, out: &mut Actions) {
+        // A connection that is closed because of an earlier effect may have been the last one.
+        let Some(room) = self.rooms.get(at) else { return };
+        if !room.audience.live().is_empty() {
+            let to = Recipients::All(room.audience.live().clone());
+            out.push_back(Action::Send { to, frame: ServerFrame::Entry(entry) });
+        }
+    }
+
+    /// Applies an effect that most messages do not have.
+    #[inline(never)]
+    fn apply_rare_effect(&mut self, at: RoomId, effect: Effect<Ticket>, out: &mut Actions) {
         // A connection that is closed because of an earlier effect may have been the last one.
         let Some(room) = self.rooms.get_mut(at) else { return };
         match effect {
-            Effect::Ask(id, ask) => self.ask(at, id, ask, out),
-            Effect::Ready => self.to_offer.push(at),
-            Effect::Settled { ticket, ts, outcome: Ok(outcome) } => {
-                self.taken(at, ticket, ts, outcome, out);
-            }
-            Effect::Settled { ticket, outcome: Err(why), .. } => self.not_taken(ticket, why, out),
+            Effect::Ask(..)
+            | Effect::Ready
+            | Effect::Settled { .. }
+            | Effect::Deliver(_)
+            | Effect::Skipped { .. } => unreachable!("the caller applies these"),
             Effect::Committed { epoch, entries } => {
                 let room = room.name.clone();
                 let to = SignalTo::Followers(room.clone());
                 self.signal(to, || Signal::Committed { epoch, room, entries }, out);
             }
-            Effect::Deliver(entry) => {
-                if !room.audience.live().is_empty() {
-                    let to = Recipients::All(room.audience.live().clone());
-                    out.push_back(Action::Send { to, frame: ServerFrame::Entry(entry) });
-                }
-            }
-            Effect::Skipped { from, to } => self.skipped(at, from, to, out),
             Effect::EntryDropped(seq) => {
                 Self::note(Noted::EntryDropped { room: room.name.clone(), seq }, out);
             }
@@ -95,17 +128,12 @@ impl Hub {
                 let to = SignalTo::Followers(room.clone());
                 self.signal(to, || Signal::Grown { epoch, room, last }, out);
             }
-            Effect::Arm(timer, due) => {
-                if let Some(before) = room.asked.armed[timer as usize].replace(due) {
-                    self.timers.disarm(before, Timer::Tail(at, timer));
-                }
-                self.timers.arm(due, Timer::Tail(at, timer));
-            }
+            Effect::Arm(timer, due) => self.arm_tail(at, timer, due),
             Effect::GaveUp(id) => {
                 let token = room.asked.tokens[id.purpose as usize].take();
                 let pending = token.and_then(|token| self.pending.get_mut(token));
                 *pending.expect("the question is not answered") =
-                    Pending::LateAppend(room.name.clone());
+                    Pending::LateAppend(room.name.clone().into());
             }
             Effect::Dropped(id) => {
                 if let Some(token) = room.asked.tokens[id.purpose as usize].take() {
@@ -118,7 +146,7 @@ impl Hub {
                 self.forget_if_idle(at, out);
             }
             Effect::OpenFailed => {
-                self.unpause_stalled(self.now, at, out);
+                self.unpause_stalled(at, out);
                 self.turn_away(at, out);
                 self.forget_if_idle(at, out);
             }
@@ -130,19 +158,12 @@ impl Hub {
         }
     }
 
-    fn ask(&mut self, at: RoomId, id: AskId, ask: Ask, out: &mut Actions) {
+    fn ask(&mut self, at: RoomId, id: AskId, ask: &Ask, out: &mut Actions) {
         let Some(room) = self.rooms.get_mut(at) else { return };
         let token = self.pending.ask(Pending::Tail(at, id));
         room.asked.tokens[id.purpose as usize] = Some(token);
-        let waiting = !room.stalled.is_empty();
         let room = room.name.clone();
-        match ask {
-            Ask::Append(drafts) => {
-                out.push_back(Action::Append { token, room, drafts });
-                if waiting {
-                    self.unpause_stalled(self.now, at, out);
-                }
-            }
+        match *ask {
             Ask::Open(Bounds { entries, bytes }) => {
                 let range = ReadRange {
                     from: Seq::ZERO.next(),
@@ -158,6 +179,31 @@ impl Hub {
         }
     }
 
+    /// Hands the next batch of a room to the log, if there is one.
+    pub(super) fn append_batch(&mut self, at: RoomId, out: &mut Actions) {
+        let Some(room) = self.rooms.get_mut(at) else { return };
+        let cx = Cx { now: self.now, room: &room.name, config: &self.tail_config };
+        let Some(NextBatch { id, drafts, arm }) = room.tail.end_turn(cx) else { return };
+        let token = self.pending.ask(Pending::Tail(at, id));
+        room.asked.tokens[id.purpose as usize] = Some(token);
+        let (waiting, room) = (!room.stalled.is_empty(), room.name.clone());
+        if let Some(due) = arm {
+            self.arm_tail(at, TailTimer::Append, due);
+        }
+        out.push_back(Action::Append { token, room, drafts });
+        if waiting {
+            self.unpause_stalled(at, out);
+        }
+    }
+
+    fn arm_tail(&mut self, at: RoomId, timer: TailTimer, due: Mono) {
+        let Some(room) = self.rooms.get_mut(at) else { return };
+        if let Some(before) = room.asked.armed[timer as usize].replace(due) {
+            self.timers.disarm(before, Timer::Tail(at, timer));
+        }
+        self.timers.arm(due, Timer::Tail(at, timer));
+    }
+
     /// The log has taken a draft, or has met its key before.
     fn taken(
         &mut self,
@@ -167,7 +213,7 @@ impl Hub {
         outcome: Outcome,
         out: &mut Actions,
     ) {
-        if self.ended(self.now, conn, out) != Some(Dialect::V1) {
+        if self.ended(conn, out) != Some(Dialect::V1) {
             return;
         }
         let Some(room) = self.rooms.get(at) else { return };
@@ -196,7 +242,7 @@ impl Hub {
                 (ErrorCode::UnknownOutcome, why)
             }
         };
-        match self.ended(self.now, conn, out) {
+        match self.ended(conn, out) {
             Some(Dialect::V1) => Self::refuse(conn, id, code, why, out),
             // The dialect has no errors, and a message must not vanish in silence.
             Some(Dialect::Basic) => {
@@ -233,43 +279,39 @@ impl Hub {
     /// Takes the log's answer to an append.
     pub(super) fn appended(
         &mut self,
-        token: Token,
+        asked: Pending,
         result: Result<Appended, AppendError>,
         out: &mut Actions,
     ) {
-        match self.pending.answer(token) {
-            Some(Pending::Tail(at, id)) if id.purpose == Purpose::Append => {
+        match asked {
+            Pending::Tail(at, id) => {
                 self.with_tail(at, out, |tail, cx, effects| tail.appended(cx, id, result, effects));
             }
-            Some(Pending::LateAppend(room)) => match (self.rooms.find(&room), result) {
-                (Some(at), result) => {
-                    let late = |tail: &mut Tail<_>, cx: Cx<'_>, effects: &mut Effects| {
-                        tail.appended_late(cx, result, effects);
-                    };
-                    self.with_tail(at, out, late);
-                }
-                (None, Ok(appended)) if appended.last() > Seq::ZERO => {
-                    let (last, epoch) = (appended.last(), appended.epoch);
-                    let to = SignalTo::Followers(room.clone());
-                    self.signal(to, || Signal::Grown { epoch, room, last }, out);
-                }
-                (None, Ok(_) | Err(AppendError::Unknown(_) | AppendError::Refused(_))) => {}
-            },
-            Some(Pending::Tail(..) | Pending::Feed(..) | Pending::Auth(_)) | None => {}
+            Pending::LateAppend(room) => self.appended_late(*room, result, out),
+            Pending::Feed(..) | Pending::Auth(_) => unreachable!("not a question to append"),
         }
     }
 
-    /// Takes the log's answer to a head question.
-    pub(super) fn head_read(
+    #[inline(never)]
+    fn appended_late(
         &mut self,
-        token: Token,
-        result: Result<LogHead, ReadError>,
+        room: RoomName,
+        result: Result<Appended, AppendError>,
         out: &mut Actions,
     ) {
-        if let Some(Pending::Tail(at, id)) = self.pending.answer(token)
-            && id.purpose == Purpose::Head
-        {
-            self.with_tail(at, out, |tail, cx, effects| tail.head_read(cx, id, result, effects));
+        match (self.rooms.find(&room), result) {
+            (Some(at), result) => {
+                let late = |tail: &mut Tail<_>, cx: Cx<'_>, effects: &mut Effects| {
+                    tail.appended_late(cx, result, effects);
+                };
+                self.with_tail(at, out, late);
+            }
+            (None, Ok(appended)) if appended.last() > Seq::ZERO => {
+                let (last, epoch) = (appended.last(), appended.epoch);
+                let to = SignalTo::Followers(room.clone());
+                self.signal(to, || Signal::Grown { epoch, room, last }, out);
+            }
+            (None, Ok(_) | Err(AppendError::Unknown(_) | AppendError::Refused(_))) => {}
         }
     }
 
@@ -284,8 +326,7 @@ impl Hub {
         self.with_tail(at, out, |tail, cx, effects| match id.purpose {
             Purpose::Open => tail.opened(cx, id, result, effects),
             Purpose::Read => tail.page_read(cx, id, result, effects),
-            // The answer is not one to this question, which its deadline ends.
-            Purpose::Append | Purpose::Head => {}
+            Purpose::Append | Purpose::Head => unreachable!("not answered by a page"),
         });
     }
 
@@ -316,7 +357,7 @@ impl Hub {
     pub(super) fn offer_all(&mut self, out: &mut Actions) {
         let mut next = 0;
         while let Some(at) = self.to_offer.get(next).copied() {
-            self.with_tail(at, out, Tail::end_turn);
+            self.append_batch(at, out);
             next += 1;
         }
         self.to_offer.clear();

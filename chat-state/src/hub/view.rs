@@ -32,7 +32,8 @@ impl Hub {
         &self,
         which: &Which,
         slot: usize,
-        (count, limit): (usize, usize),
+        count: usize,
+        limit: usize,
     ) -> (Vec<SessionView>, Option<usize>) {
         let end = slot.saturating_add(count).min(self.sessions.slots());
         let room = which.room.as_ref().map(|room| self.rooms.find(room));

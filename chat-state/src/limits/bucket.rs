@@ -36,8 +36,8 @@ impl Bucket {
         limit: &'static str,
     ) -> Verdict {
         let Some(needed) = self.needed(now, cost, per_window) else { return Verdict::Within };
-        if let Some(over) = needed.over {
-            return Verdict::Over { retry_after_ms: over.div_ceil(1000), limit };
+        if needed.over_us > 0 {
+            return Verdict::Over { retry_after_ms: needed.over_us.div_ceil(1000), limit };
         }
         self.arrival_us = needed.arrival_us;
         Verdict::Within
@@ -47,7 +47,7 @@ impl Bucket {
     pub(crate) fn charge(&mut self, now: Mono, cost: Cost, per_window: u32) -> u64 {
         let Some(needed) = self.needed(now, cost, per_window) else { return 0 };
         self.arrival_us = needed.arrival_us;
-        needed.over.map_or(0, |us| us.div_ceil(1000))
+        needed.over_us.div_ceil(1000)
     }
 
     /// Takes a cost that others have let through. Such costs fill at most two windows, so that
@@ -70,18 +70,18 @@ impl Bucket {
             return None;
         }
         let now_us = now.0.saturating_mul(1000);
-        let share_us = WINDOW_US * u64::from(cost.0) / (1000 * u64::from(per_window));
+        let share_us = WINDOW_US / 1000 * u64::from(cost.0) / u64::from(per_window);
         let arrival_us = self.arrival_us.max(now_us).saturating_add(share_us);
         // A whole window may be spent at once.
-        let over = arrival_us.checked_sub(now_us.saturating_add(WINDOW_US)).filter(|us| *us > 0);
-        Some(Needed { arrival_us, over })
+        let over_us = arrival_us.saturating_sub(now_us.saturating_add(WINDOW_US));
+        Some(Needed { arrival_us, over_us })
     }
 }
 
 struct Needed {
     arrival_us: u64,
-    /// The microseconds beyond the budget.
-    over: Option<u64>,
+    /// The microseconds beyond the budget; 0 within it.
+    over_us: u64,
 }
 
 #[cfg(test)]

@@ -46,7 +46,7 @@ impl Worker {
                 let _ = answer.send(self.hub.room_view(&room));
             }
             Look::Sessions(which, slot, limit, answer) => {
-                let _ = answer.send(self.hub.sessions_view(&which, slot, (SCAN, limit)));
+                let _ = answer.send(self.hub.sessions_view(&which, slot, SCAN, limit));
             }
             Look::Counts(answer) => {
                 let stats = self.hub.stats();

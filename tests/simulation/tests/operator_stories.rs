@@ -130,7 +130,7 @@ impl Test {
 
     fn rooms_of(&self, name: &str) -> Vec<String> {
         let which = Which { user: Some(guest(&session(name))), room: None };
-        let (sessions, _) = self.hub.sessions_view(&which, 0, (100, 100));
+        let (sessions, _) = self.hub.sessions_view(&which, 0, 100, 100);
         let rooms = sessions.iter().flat_map(|session| &session.rooms);
         rooms.map(|room| room.as_str().to_owned()).collect()
     }
@@ -171,7 +171,7 @@ fn a_close_forgets_the_session_unless_it_may_come_back() {
         let mut test = Test::new();
         test.welcomed(A, "a");
         test.join(A, "lobby");
-        let (sessions, _) = test.hub.sessions_view(&Which::default(), 0, (100, 100));
+        let (sessions, _) = test.hub.sessions_view(&Which::default(), 0, 100, 100);
         let whom = Whom::Session(sessions[0].id);
         test.order(Order::Close { whom: whom.clone(), code });
         assert_eq!(test.closed(), [(A, code)]);
@@ -306,13 +306,13 @@ fn what_is_shown_comes_in_parts_and_changes_nothing() {
     assert_eq!(test.hub.room_view(&room("nobody")), None);
     assert_eq!(test.hub.members(), 6);
     let all = Which { room: Some(room("all")), user: None };
-    let (one, next) = test.hub.sessions_view(&all, 0, (100, 1));
+    let (one, next) = test.hub.sessions_view(&all, 0, 100, 1);
     assert_eq!((one.len(), next), (1, Some(1)));
-    let (none, next) = test.hub.sessions_view(&all, 1, (1, 0));
+    let (none, next) = test.hub.sessions_view(&all, 1, 1, 0);
     assert_eq!((none.len(), next), (0, Some(1)));
-    let (rest, next) = test.hub.sessions_view(&all, 1, (100, 100));
+    let (rest, next) = test.hub.sessions_view(&all, 1, 100, 100);
     assert_eq!((rest.len(), next), (2, None));
-    let (beyond, next) = test.hub.sessions_view(&all, 99, (100, 100));
+    let (beyond, next) = test.hub.sessions_view(&all, 99, 100, 100);
     assert_eq!((beyond.len(), next), (0, None));
     assert_eq!(test.hub.stats(), before);
 }

@@ -5,8 +5,9 @@ use alloc::vec::Vec;
 use chat_proto::Seq;
 
 use super::appends::{Appends, BATCH_DRAFTS, Batch, Queued, settle_all};
+use super::order::Usable;
 use super::state::Tail;
-use super::{Ask, AskId, Cx, Effect, NotAppended, Purpose};
+use super::{AskId, Cx, Effect, NextBatch, NotAppended, Offered, Purpose, TailConfig, TailTimer};
 use crate::config::Peers;
 use crate::log::{AppendError, Appended, Draft, Outcome};
 
@@ -15,16 +16,17 @@ impl<T> Tail<T> {
     ///
     /// The owner refuses drafts while the queue [is full](Self::is_full). Where an author cannot be
     /// refused, the owner hands over one more draft and stops reading that author.
-    pub(crate) fn offer(&mut self, cx: Cx<'_>, ticket: T, draft: Draft, out: &mut Vec<Effect<T>>) {
+    #[must_use]
+    pub(crate) fn offer(&mut self, config: &TailConfig, ticket: T, draft: Draft) -> Offered {
         self.appends.push(Queued { ticket, draft });
         if self.appends.in_flight.is_some() || !self.is_open() {
-            return;
-        }
-        if self.appends.queue.len() >= BATCH_DRAFTS.min(cx.config.drafts_max) {
-            // Waiting for the end of the turn would not make the batch larger.
-            self.end_turn(cx, out);
+            Offered::Waits
+        } else if self.appends.queue.len() >= BATCH_DRAFTS.min(config.drafts_max) {
+            Offered::Full
+        } else if core::mem::replace(&mut self.appends.ready, true) {
+            Offered::Waits
         } else {
-            self.tell_ready(out);
+            Offered::Ready
         }
     }
 
@@ -33,8 +35,8 @@ impl<T> Tail<T> {
         self.appends.queue.len()
     }
 
-    pub(crate) fn is_full(&self, cx: Cx<'_>) -> bool {
-        self.queued() >= cx.config.drafts_max
+    pub(crate) fn is_full(&self, config: &TailConfig) -> bool {
+        self.queued() >= config.drafts_max
     }
 
     /// Returns the tickets of the drafts that are not settled.
@@ -43,24 +45,24 @@ impl<T> Tail<T> {
         in_flight.chain(&self.appends.queue).map(|queued| &queued.ticket)
     }
 
-    /// Asks the log to append the next batch, unless it still owes the answer to the one before.
-    pub(crate) fn end_turn(&mut self, cx: Cx<'_>, out: &mut Vec<Effect<T>>) {
+    /// Returns the next batch, for the log to append; `None` if nothing waits or the log still owes
+    /// the answer to the batch before. Answered by [`Self::appended`].
+    pub(crate) fn end_turn(&mut self, cx: Cx<'_>) -> Option<NextBatch> {
         self.appends.ready = false;
         let appends = &mut self.appends;
         if appends.in_flight.is_some() || appends.queue.is_empty() || !self.is_open() {
-            return;
+            return None;
         }
         let id = self.next_ask(Purpose::Append);
         let appends = &mut self.appends;
-        let batch = appends.next_batch();
-        let drafts = batch.iter().map(|queued| queued.draft.clone()).collect();
+        let queued = appends.next_batch();
+        let drafts = queued.iter().map(|queued| queued.draft.clone()).collect();
         let due = cx.now.plus(cx.config.append_ms);
-        appends.in_flight = Some(Batch { id, due, drafts: batch });
-        appends.arm(due, out);
-        out.push(Effect::Ask(id, Ask::Append(drafts)));
+        appends.in_flight = Some(Batch { id, due, drafts: queued });
+        Some(NextBatch { id, drafts, arm: appends.arm(due) })
     }
 
-    /// Takes the log's answer to [`Ask::Append`]: settles the drafts, then delivers the entries.
+    /// Takes the log's answer to a [batch](Self::end_turn): settles each draft and delivers its entry.
     pub(crate) fn appended(
         &mut self,
         cx: Cx<'_>,
@@ -93,30 +95,42 @@ impl<T> Tail<T> {
         appended: Appended,
         out: &mut Vec<Effect<T>>,
     ) {
-        let last = appended.last();
-        let Appended { epoch, outcomes } = appended;
-        let count = batch.len();
-        if outcomes.len() < count {
+        if appended.outcomes.len() < batch.len() {
             self.check_head_and_tell(cx, out);
         }
-        let mut outcomes = outcomes.into_iter();
-        let mut entries = core::mem::take(&mut self.appends.entries);
-        for Queued { ticket, draft } in batch.drain(..) {
+        let usable = self.compare(cx, &appended.epoch, out);
+        let mut committed = Vec::new();
+        let mut outcomes = appended.outcomes.iter();
+        let mut repeated = false;
+        // The first draft is taken first.
+        batch.reverse();
+        while let Some(Queued { ticket, draft }) = batch.pop() {
             let ts = draft.ts;
-            let outcome = outcomes.next().ok_or(NotAppended::Unknown);
+            let outcome = outcomes.next().copied().ok_or(NotAppended::Unknown);
             out.push(Effect::Settled { ticket, ts, outcome });
-            if let Ok(Outcome::New { seq }) = outcome {
-                entries.push(Arc::new(draft.into_entry(cx.room.clone(), seq)));
+            let Ok(Outcome::New { seq }) = outcome else {
+                repeated = true;
+                continue;
+            };
+            let entry = Arc::new(draft.into_entry(cx.room.clone(), seq));
+            if cx.config.peers == Peers::Some {
+                committed.push(entry.clone());
+            }
+            if usable == Usable::Yes {
+                self.enter(cx.config.recent, entry, out);
             }
         }
-        if cx.config.peers == Peers::Some && !entries.is_empty() {
-            let entries = entries.as_slice().into();
-            out.push(Effect::Committed { epoch: epoch.clone(), entries });
+        if usable == Usable::Yes {
+            if repeated {
+                // The first entry of a duplicate may have been missed here.
+                self.known = self.known.max(appended.last());
+            }
+            self.check_hole(cx, out);
         }
-        // A duplicate's first entry may have been missed here; an entry of this batch was not.
-        let grown = if entries.len() < count { last } else { Seq::ZERO };
-        self.take_in(cx, &epoch, entries.drain(..), grown, out);
-        self.appends.keep(batch, entries);
+        if !committed.is_empty() {
+            out.push(Effect::Committed { epoch: appended.epoch, entries: committed.into() });
+        }
+        self.appends.keep(batch);
     }
 
     /// Takes the answer to an append whose drafts were settled as unknown. If the log has taken
@@ -150,8 +164,9 @@ impl<T> Tail<T> {
                 self.tell_ready(out);
             }
             None => {
-                if let Some(due) = self.appends.in_flight.as_ref().map(|batch| batch.due) {
-                    self.appends.arm(due, out);
+                let due = self.appends.in_flight.as_ref().map(|batch| batch.due);
+                if let Some(due) = due.and_then(|due| self.appends.arm(due)) {
+                    out.push(Effect::Arm(TailTimer::Append, due));
                 }
             }
         }

@@ -1,10 +1,7 @@
 //! Drafts on their way to the log: a queue and one batch in flight.
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use chat_proto::Entry;
-
-use super::{AskId, Effect, NotAppended, TailTimer};
+use super::{AskId, Effect, NotAppended};
 use crate::ids::Mono;
 use crate::log::Draft;
 
@@ -23,10 +20,9 @@ pub(super) struct Appends<T> {
     /// of each author that the owner has not refused but stopped reading.
     pub(super) queue: Vec<Queued<T>>,
     pub(super) in_flight: Option<Batch<T>>,
-    /// Empty lists for the next batch and its entries: a message allocates its draft and its entry.
+    /// An empty list for the next batch: a message allocates its draft and its entry.
     spare: Vec<Queued<T>>,
-    pub(super) entries: Vec<Arc<Entry>>,
-    /// [`Effect::Ready`] was pushed since the last batch.
+    /// The owner was told since the last batch that drafts can be appended.
     pub(super) ready: bool,
     /// The deadline for which the timer is armed. It is often that of a batch which the log has
     /// answered since: arming it for each batch would cost every message a search of the timers.
@@ -48,14 +44,7 @@ pub(super) struct Batch<T> {
 
 impl<T> Default for Appends<T> {
     fn default() -> Self {
-        Self {
-            queue: Vec::new(),
-            in_flight: None,
-            spare: Vec::new(),
-            entries: Vec::new(),
-            ready: false,
-            armed: None,
-        }
+        Self { queue: Vec::new(), in_flight: None, spare: Vec::new(), ready: false, armed: None }
     }
 }
 
@@ -89,23 +78,21 @@ impl<T> Appends<T> {
         batch
     }
 
-    /// Keeps the lists of a settled batch, unless they are larger than most batches need.
-    pub(super) fn keep(&mut self, mut batch: Vec<Queued<T>>, mut entries: Vec<Arc<Entry>>) {
-        batch.clear();
-        entries.clear();
+    /// Keeps the list of a settled batch, unless it is larger than most batches need.
+    pub(super) fn keep(&mut self, batch: Vec<Queued<T>>) {
+        debug_assert!(batch.is_empty(), "a settled batch");
         if batch.capacity() <= SPARE_MAX {
             self.spare = batch;
         }
-        if entries.capacity() <= SPARE_MAX {
-            self.entries = entries;
-        }
     }
 
-    pub(super) fn arm(&mut self, due: Mono, out: &mut Vec<Effect<T>>) {
-        if self.armed.is_none_or(|armed| due < armed) {
-            self.armed = Some(due);
-            out.push(Effect::Arm(TailTimer::Append, due));
+    /// Returns the deadline for which the timer is to be armed, if it is not armed early enough.
+    pub(super) fn arm(&mut self, due: Mono) -> Option<Mono> {
+        if self.armed.is_some_and(|armed| armed <= due) {
+            return None;
         }
+        self.armed = Some(due);
+        Some(due)
     }
 }
 

@@ -54,8 +54,6 @@ pub(crate) enum Purpose {
 /// What to ask the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Ask {
-    /// Append these drafts in this order. Answered by [`Tail::appended`](super::Tail::appended).
-    Append(Vec<Draft>),
     /// Read the newest entries within these bounds. Answered by
     /// [`Tail::opened`](super::Tail::opened).
     Open(Bounds),
@@ -63,6 +61,27 @@ pub(crate) enum Ask {
     Read(ReadRange),
     /// Read the ends of the log. Answered by [`Tail::head_read`](super::Tail::head_read).
     Head,
+}
+
+/// What becomes of a draft that the tail has taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Offered {
+    /// It waits for others; the owner has nothing to do.
+    Waits,
+    /// Call [`Tail::end_turn`](super::Tail::end_turn) when the turn ends.
+    Ready,
+    /// Call [`Tail::end_turn`](super::Tail::end_turn) at once: waiting for the end of the turn would
+    /// not make the batch larger.
+    Full,
+}
+
+/// Drafts for the log to append, in this order. The question is called [`Purpose::Append`].
+#[derive(Debug)]
+pub(crate) struct NextBatch {
+    pub(crate) id: AskId,
+    pub(crate) drafts: Vec<Draft>,
+    /// When to arm [`TailTimer::Append`] for, unless it is armed already.
+    pub(crate) arm: Option<Mono>,
 }
 
 /// Names a deadline. Arming a name again replaces its deadline.

@@ -30,7 +30,7 @@ mod state;
 mod tests;
 
 pub(crate) use self::effect::{
-    Ask, AskId, Cx, Effect, NotAppended, Purpose, TailConfig, TailTimer,
+    Ask, AskId, Cx, Effect, NextBatch, NotAppended, Offered, Purpose, TailConfig, TailTimer,
 };
 pub(crate) use self::heads::{Located, Lookup};
 pub(crate) use self::recent::{Bounds, Recent};

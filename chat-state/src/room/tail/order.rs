@@ -9,7 +9,7 @@ use super::{Bounds, Cx, Effect};
 
 /// What can be done with something that was said about a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Usable {
+pub(super) enum Usable {
     Yes,
     /// It is about another log than the open one, or nobody can tell yet.
     No,
@@ -53,7 +53,12 @@ impl<T> Tail<T> {
 
     /// Compares an epoch that an append or a peer has named with that of the log. Neither proves
     /// that the log was replaced, since both may be late: only the log's head can tell.
-    fn compare(&mut self, cx: Cx<'_>, epoch: &Epoch, out: &mut Vec<Effect<T>>) -> Usable {
+    pub(super) fn compare(
+        &mut self,
+        cx: Cx<'_>,
+        epoch: &Epoch,
+        out: &mut Vec<Effect<T>>,
+    ) -> Usable {
         match &mut self.log {
             Log::Open(open) if open.epoch == *epoch => Usable::Yes,
             Log::Open(_) => {
@@ -74,7 +79,8 @@ impl<T> Tail<T> {
     /// Delivers an entry whose turn has come, and those that waited for it. One that comes before
     /// its turn waits, one that comes again is ignored.
     ///
-    /// *Invariant:* only this function and `skip_trimmed` move the cursor of an open log.
+    /// *Invariant:* only this function, `enter_waiting` and `skip_trimmed` move the cursor of an open
+    /// log.
     pub(super) fn enter(&mut self, recent: Bounds, entry: Arc<Entry>, out: &mut Vec<Effect<T>>) {
         self.known = self.known.max(entry.seq);
         let Log::Open(Open { cursor, .. }) = &mut self.log else {
@@ -86,16 +92,11 @@ impl<T> Tail<T> {
         if entry.seq != cursor.next() {
             return self.keep_for_later(entry, out);
         }
-        let mut next = Some(entry);
-        while let Some(entry) = next {
-            *cursor = entry.seq;
-            self.recent.push(entry.clone(), recent);
-            out.push(Effect::Deliver(entry));
-            next = if self.out_of_order.is_empty() {
-                None
-            } else {
-                self.out_of_order.take(cursor.next())
-            };
+        *cursor = entry.seq;
+        self.recent.push(entry.clone(), recent);
+        out.push(Effect::Deliver(entry));
+        if !self.out_of_order.is_empty() {
+            self.enter_waiting(recent, out);
         }
     }
 
@@ -108,8 +109,11 @@ impl<T> Tail<T> {
 
     /// Delivers the entries that wait for no others any more.
     pub(super) fn enter_waiting(&mut self, recent: Bounds, out: &mut Vec<Effect<T>>) {
-        if let Some(entry) = self.out_of_order.take(self.cursor().next()) {
-            self.enter(recent, entry, out);
+        let Log::Open(Open { cursor, .. }) = &mut self.log else { return };
+        while let Some(entry) = self.out_of_order.take(cursor.next()) {
+            *cursor = entry.seq;
+            self.recent.push(entry.clone(), recent);
+            out.push(Effect::Deliver(entry));
         }
     }
 

@@ -17,7 +17,9 @@ use chat_proto::{
 };
 
 use self::log::ScriptedLog;
-use super::{Ask, AskId, Bounds, Cx, Effect, Purpose, Tail, TailConfig, TailTimer};
+use super::{
+    Ask, AskId, Bounds, Cx, Effect, NextBatch, Offered, Purpose, Tail, TailConfig, TailTimer,
+};
 use crate::config::Peers;
 use crate::ids::Mono;
 use crate::log::Draft;
@@ -28,6 +30,13 @@ pub(in crate::room::tail) fn seq(n: u64) -> Seq {
 
 pub(in crate::room::tail) fn entry(n: u64, text: &str) -> Arc<Entry> {
     Arc::new(draft(text).into_entry(room(), seq(n)))
+}
+
+/// What the tail has asked the log.
+#[derive(Clone, Debug)]
+enum Question {
+    Append(Vec<Draft>),
+    Read(Ask),
 }
 
 fn room() -> RoomName {
@@ -73,7 +82,7 @@ struct Owner {
     room: RoomName,
     timers: BTreeMap<TailTimer, Mono>,
     /// Questions in flight, in the order in which they were asked.
-    asked: Vec<(AskId, Ask)>,
+    asked: Vec<(AskId, Question)>,
     /// Appends that the tail has given up.
     gave_up: Vec<AskId>,
     /// What the tail has asked for since the last [`Owner::told`], in words.
@@ -118,22 +127,23 @@ impl Owner {
         self.apply(out);
     }
 
+    fn ask(&mut self, id: AskId, question: Question) {
+        assert!(!self.is_asked(id.purpose), "one {:?} in flight", id.purpose);
+        self.told.push(match &question {
+            Question::Append(drafts) => format!("append {}", drafts.len()),
+            Question::Read(Ask::Open(_)) => "open".into(),
+            Question::Read(Ask::Read(range)) => format!("read {}-{}", range.from, range.to),
+            Question::Read(Ask::Head) => "head".into(),
+        });
+        self.asked.push((id, question));
+    }
+
     fn apply(&mut self, effects: Vec<Effect<u32>>) {
         let count = effects.len();
         for (at, effect) in effects.into_iter().enumerate() {
             let last = at + 1 == count;
             match effect {
-                Effect::Ask(id, ask) => {
-                    let same = |(asked, _): &(AskId, Ask)| asked.purpose == id.purpose;
-                    assert!(!self.asked.iter().any(same), "one {:?} in flight", id.purpose);
-                    self.told.push(match &ask {
-                        Ask::Append(drafts) => format!("append {}", drafts.len()),
-                        Ask::Open(_) => "open".into(),
-                        Ask::Read(range) => format!("read {}-{}", range.from, range.to),
-                        Ask::Head => "head".into(),
-                    });
-                    self.asked.push((id, ask));
-                }
+                Effect::Ask(id, ask) => self.ask(id, Question::Read(ask)),
                 Effect::Ready => self.told.push("ready".into()),
                 Effect::Settled { ticket, ts, outcome } => {
                     assert_eq!(ts, Timestamp(1000));
@@ -191,12 +201,18 @@ impl Owner {
     }
 
     fn say(&mut self, ticket: u32, text: &str) {
-        let draft = draft(text);
-        self.call(|tail, cx, out| tail.offer(cx, ticket, draft, out));
+        match self.tail.offer(&self.config, ticket, draft(text)) {
+            Offered::Waits => {}
+            Offered::Ready => self.told.push("ready".into()),
+            Offered::Full => self.end_turn(),
+        }
     }
 
     fn end_turn(&mut self) {
-        self.call(Tail::end_turn);
+        let cx = Cx { now: self.now, room: &self.room, config: &self.config };
+        let Some(NextBatch { id, drafts, arm }) = self.tail.end_turn(cx) else { return };
+        self.timers.extend(arm.map(|due| (TailTimer::Append, due)));
+        self.ask(id, Question::Append(drafts));
     }
 
     /// Says something and hands it to the log, which does not answer yet.
@@ -215,7 +231,7 @@ impl Owner {
         self.asked.iter().any(|(id, _)| id.purpose == purpose)
     }
 
-    fn take_question(&mut self, purpose: Purpose) -> (AskId, Ask) {
+    fn take_question(&mut self, purpose: Purpose) -> (AskId, Question) {
         let id = self.question(purpose);
         let at = self.asked.iter().position(|(asked, _)| *asked == id).unwrap();
         self.asked.remove(at)
@@ -225,19 +241,19 @@ impl Owner {
     fn answer(&mut self, purpose: Purpose) {
         let (id, ask) = self.take_question(purpose);
         match ask {
-            Ask::Append(drafts) => {
+            Question::Append(drafts) => {
                 let appended = self.log.append(drafts);
                 self.call(|tail, cx, out| tail.appended(cx, id, Ok(appended), out));
             }
-            Ask::Open(bounds) => {
+            Question::Read(Ask::Open(bounds)) => {
                 let page = self.log.open(bounds);
                 self.call(|tail, cx, out| tail.opened(cx, id, Ok(page), out));
             }
-            Ask::Read(range) => {
+            Question::Read(Ask::Read(range)) => {
                 let page = self.log.read(range);
                 self.call(|tail, cx, out| tail.page_read(cx, id, Ok(page), out));
             }
-            Ask::Head => {
+            Question::Read(Ask::Head) => {
                 let head = self.log.head();
                 self.call(|tail, cx, out| tail.head_read(cx, id, Ok(head), out));
             }

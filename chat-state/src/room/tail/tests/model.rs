@@ -127,7 +127,7 @@ impl Run {
             }
             Step::LoseAnswer(n) => {
                 if let Some(at) = pick(&owner.asked, n)
-                    && let Ask::Append(drafts) = &owner.asked[at].1
+                    && let Question::Append(drafts) = &owner.asked[at].1
                 {
                     let drafts = drafts.clone();
                     owner.log.append(drafts);
@@ -137,7 +137,7 @@ impl Run {
             Step::Unknown => {
                 if owner.is_asked(Purpose::Append) {
                     let (id, ask) = owner.take_question(Purpose::Append);
-                    let Ask::Append(drafts) = ask else { unreachable!() };
+                    let Question::Append(drafts) = ask else { unreachable!() };
                     owner.log.append(drafts);
                     let error = AppendError::Unknown("?".into());
                     owner.call(|tail, cx, out| tail.appended(cx, id, Err(error), out));

@@ -119,7 +119,7 @@ fn a_head_of_another_log_replaces_the_log_and_keeps_the_drafts() {
     owner.answer(Purpose::Append);
     assert_eq!(
         owner.told(),
-        ["1: Ok(New { seq: Seq(4) })", "committed log2 4", "deliver 4", "ready"]
+        ["1: Ok(New { seq: Seq(4) })", "deliver 4", "committed log2 4", "ready"]
     );
     owner.end_turn();
     owner.answer(Purpose::Append);
@@ -153,7 +153,7 @@ fn a_late_append_to_the_old_log_does_not_replace_the_new_one() {
     owner.answer(Purpose::Open);
     owner.told();
     owner.call(|tail, cx, out| tail.appended(cx, id, Ok(old), out));
-    assert_eq!(owner.told(), ["1: Ok(New { seq: Seq(10) })", "committed log1 10", "head"]);
+    assert_eq!(owner.told(), ["head", "1: Ok(New { seq: Seq(10) })", "committed log1 10"]);
     owner.answer(Purpose::Head);
     assert_eq!(owner.told(), ["head answered"]);
     assert_eq!(owner.tail.ends().unwrap().epoch, &epoch("log2"));
