@@ -254,6 +254,7 @@ impl Hub {
                 if let Some(session) = self.sessions.get_mut(conn) {
                     session.stage = Stage::Active;
                 }
+                self.begin_session(conn, out);
                 self.session_came(conn, out);
                 self.basic(now, conn, request, out);
                 self.unpause(conn, Reason::Identity, out);

@@ -6,7 +6,7 @@ use chat_proto::LeaveReason;
 
 use super::auth::Auth;
 use super::{Actions, Hub};
-use crate::ids::{MemberId, Mono};
+use crate::ids::{ConnId, MemberId, Mono};
 use crate::reason::{CloseReason, Noted};
 use crate::room::RoomId;
 use crate::room::audience::Attendee;
@@ -101,6 +101,17 @@ impl Hub {
     /// Records that a member does not linger in a room any more: it is back, here or elsewhere.
     pub(super) fn stop_lingering_in(&mut self, id: MemberId, at: RoomId) {
         self.lingering.take_room(id, &at);
+    }
+
+    /// Lets a session that begins be found by its name. A driver that gives one name to several
+    /// connections means that the newest has the session.
+    pub(super) fn begin_session(&mut self, conn: ConnId, out: &mut Actions) {
+        let member = self.sessions.get(conn).expect("it is being greeted").member_id;
+        if self.sessions.of(member).is_some_and(|session| session.conn != conn) {
+            self.fence(member, out);
+        }
+        self.kept.take(member);
+        self.sessions.name(member, conn);
     }
 
     /// Closes the connection that has a session, since a newer one has it.

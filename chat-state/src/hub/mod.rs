@@ -350,12 +350,12 @@ impl Hub {
         };
         match refused {
             Some(reason) => out.push_back(Action::Close { conn, code: reason.code(), reason }),
-            None => self.begin(conn, connect),
+            None => self.begin(conn, connect, out),
         }
         conn
     }
 
-    fn begin(&mut self, conn: ConnId, connect: Connect) {
+    fn begin(&mut self, conn: ConnId, connect: Connect, out: &mut Actions) {
         let Connect { session: id, dialect, identity, probe, peer } = connect;
         let (name, auth) = match identity {
             Identity::Guest { name } => (name, None),
@@ -397,8 +397,10 @@ impl Hub {
             resuming: None,
         };
         self.sessions.insert(session);
-        if stage == Stage::Fresh {
-            self.await_hello(conn);
+        match stage {
+            Stage::Fresh => self.await_hello(conn),
+            Stage::Active => self.begin_session(conn, out),
+            Stage::Checking | Stage::Resuming => unreachable!("nothing was asked yet"),
         }
         if probe == Probe::Transport && dialect == Dialect::Basic {
             self.begin_heartbeat(conn);

@@ -1,10 +1,17 @@
 //! What the answers that are still due are for.
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::cmp::Ordering;
+
+use chat_proto::RoomName;
 
 use super::{Answer, Pending};
 use crate::event::Misuse;
 use crate::ids::Token;
+
+/// Appends whose outcome is unknown and whose late answers are still of use. Beyond it the oldest
+/// ones are forgotten: members then learn of their entries by the next signal or poll.
+const LATE_MAX: usize = 256;
 
 /// The questions that were not answered, each in a slot; a token names a slot and how often it was
 /// used before, so a late answer hits nothing.
@@ -12,6 +19,8 @@ use crate::ids::Token;
 pub(super) struct Questions {
     slots: Vec<(u32, Option<Pending>)>,
     free: Vec<u32>,
+    /// Questions that were given up, in order; some were answered since.
+    late: VecDeque<Token>,
 }
 
 impl Questions {
@@ -29,9 +38,17 @@ impl Questions {
         Token(u64::from(*uses) << 32 | u64::from(slot))
     }
 
-    pub(super) fn get_mut(&mut self, token: Token) -> Option<&mut Pending> {
-        let (uses, place) = self.slots.get_mut(slot(token))?;
-        if u64::from(*uses) == token.0 >> 32 { place.as_mut() } else { None }
+    /// Gives up an append that is not answered: its late answer is for the room.
+    pub(super) fn give_up(&mut self, token: Token, room: RoomName) {
+        let (uses, place) = &mut self.slots[slot(token)];
+        assert_eq!(u64::from(*uses), token.0 >> 32, "the question is not answered");
+        *place = Some(Pending::LateAppend(room.into()));
+        self.late.push_back(token);
+        if self.late.len() > LATE_MAX
+            && let Some(oldest) = self.late.pop_front()
+        {
+            self.answer(oldest);
+        }
     }
 
     /// Takes what an answer of this kind is for; `None` if nobody waits for it any more.

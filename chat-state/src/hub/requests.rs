@@ -288,8 +288,7 @@ impl Hub {
         if let Some(name) = name {
             session.name = name;
         }
-        let member = session.member_id;
-        self.sessions.name(member, conn);
+        self.begin_session(conn, out);
         self.welcome(conn, id, Resumed::Fresh, out);
     }
 

@@ -131,9 +131,7 @@ impl Hub {
             Effect::Arm(timer, due) => self.arm_tail(at, timer, due),
             Effect::GaveUp(id) => {
                 let token = room.asked.tokens[id.purpose as usize].take();
-                let pending = token.and_then(|token| self.pending.get_mut(token));
-                *pending.expect("the question is not answered") =
-                    Pending::LateAppend(room.name.clone().into());
+                self.pending.give_up(token.expect("it was asked"), room.name.clone());
             }
             Effect::Dropped(id) => {
                 if let Some(token) = room.asked.tokens[id.purpose as usize].take() {

@@ -9,6 +9,7 @@ use chat_state::{
     Action, Actions, Appended, AuthError, CloseReason, Config, ConnId, Connect, CutOff, Event, Hub,
     Identity, LogHead, LogPage, Misuse, Mono, Now, Outcome, Probe, ReadError, Stats, Token,
 };
+use proptest::prelude::*;
 
 const NOW: Now = Now { mono: Mono(0), wall: Timestamp(1_700_000_000_000) };
 
@@ -199,4 +200,84 @@ fn a_driver_cuts_a_connection_off_for_a_reason_of_its_own() {
         handle(&mut hub, gone(cut)).expect("it is known");
         assert_eq!(hub.stats(), Stats::default());
     }
+}
+
+/// A driver that gives out names which are in use, over all that a connection can do.
+fn any_use_of_two_names(steps: &[(u8, u8)]) {
+    let mut hub = Hub::new(Config::default());
+    let (mut conns, mut actions): (Vec<ConnId>, Actions) = (Vec::new(), VecDeque::new());
+    for (what, who) in steps {
+        let dialect = if who % 3 == 0 { Dialect::Basic } else { Dialect::V1 };
+        let conn = conns.get(usize::from(*who) % conns.len().max(1)).copied();
+        let v1 =
+            |conn, request| Event::Received { conn, frame: ClientFrame::V1 { id: None, request } };
+        let event = match (what % 6, conn) {
+            (0, _) | (_, None) => {
+                let connect = Connect {
+                    session: SessionId::new(&format!("s{}", who % 2)).expect("a session"),
+                    dialect,
+                    identity: Identity::Guest { name: None },
+                    probe: Probe::None,
+                    peer: None,
+                };
+                conns.push(hub.connect(NOW, connect, &mut actions));
+                None
+            }
+            (1, Some(conn)) => {
+                let hello =
+                    Request::Hello { name: None, token: None, features: vec![], resume: None };
+                Some(v1(conn, hello))
+            }
+            (2, Some(conn)) => Some(v1(conn, Request::Join { room: room(), history: 0 })),
+            (3, Some(conn)) => Some(basic(conn, BasicRequest::Join { room: room() })),
+            (4, Some(conn)) => Some(v1(conn, Request::Leave { room: room() })),
+            (_, Some(conn)) => {
+                conns.retain(|known| *known != conn);
+                Some(gone(conn))
+            }
+        };
+        if let Some(event) = event {
+            hub.handle(NOW, event, &mut actions).expect("the Hub has issued it");
+        }
+        while let Some(action) = actions.pop_front() {
+            if let Action::Load { token, .. } = action {
+                let event = Event::Loaded { token, result: Ok(page()) };
+                hub.handle(NOW, event, &mut actions).expect("the Hub has asked");
+            }
+        }
+        let rooms = hub.rooms_view(None, 10);
+        assert!(rooms.iter().all(|room| room.members <= 2), "a name is a member once: {rooms:?}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_name_given_to_several_connections_is_a_member_once(
+        steps in proptest::collection::vec((0..6_u8, 0..12_u8), 0..60),
+    ) {
+        any_use_of_two_names(&steps);
+    }
+}
+
+#[test]
+fn of_two_connections_with_one_name_the_newer_has_the_session() {
+    let mut hub = Hub::new(Config::default());
+    let mut out = VecDeque::new();
+    let connect = || Connect {
+        session: SessionId::new("same").expect("a session"),
+        dialect: Dialect::Basic,
+        identity: Identity::Guest { name: None },
+        probe: Probe::None,
+        peer: None,
+    };
+    let older = hub.connect(NOW, connect(), &mut out);
+    assert!(out.is_empty());
+    hub.connect(NOW, connect(), &mut out);
+    assert!(
+        matches!(
+            out.pop_front(),
+            Some(Action::Close { conn, reason: CloseReason::Superseded, .. }) if conn == older
+        ),
+        "{out:?}"
+    );
 }

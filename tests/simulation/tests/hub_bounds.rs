@@ -8,8 +8,8 @@ use chat_proto::{
     SessionId, Timestamp, UserId,
 };
 use chat_state::{
-    Action, Appended, Config, ConnId, Connect, Digest, DigestLine, Event, Hub, HubId, Identity,
-    Keep, LogHead, LogPage, Mono, Now, Outcome, Peers, Probe, ReadRange, Signal, Token,
+    Action, AppendError, Appended, Config, ConnId, Connect, Digest, DigestLine, Event, Hub, HubId,
+    Identity, Keep, LogHead, LogPage, Mono, Now, Outcome, Peers, Probe, ReadRange, Signal, Token,
 };
 
 const CONN: ConnId = ConnId { slot: 0, generation: 0 };
@@ -562,4 +562,32 @@ fn a_resume_that_waits_for_the_log_ends_though_the_timer_is_late() {
     let welcome =
         |action: &Action| matches!(action, Action::Send { frame: ServerFrame::Welcome(_), .. });
     assert!(test.pass(5100).iter().any(welcome));
+}
+
+#[test]
+fn appends_that_are_never_answered_do_not_add_up() {
+    let mut test = Test::joined(LimitValues::default(), 0);
+    let (mut tokens, mut late) = (Vec::new(), 0);
+    for n in 0..600 {
+        let content = format!("m{n}").into();
+        let message = Request::Message { room: room(), key: None, content, reply_to: None };
+        test.request(CONN, message);
+        for action in test.pass(0) {
+            if let Action::Append { token, .. } = action {
+                tokens.push(token);
+            }
+        }
+        for _ in 0..3 {
+            test.pass(10_000);
+            test.handle(Event::Alive { conn: CONN });
+        }
+        late = late.max(test.hub.stats().pending);
+    }
+    assert_eq!(tokens.len(), 600, "each is given up and makes way for the next");
+    assert!((256..=260).contains(&late), "{late} questions");
+    // Whichever the Hub has forgotten, an answer that comes after all is no mistake.
+    for token in tokens {
+        test.handle(Event::Appended { token, result: Err(AppendError::Refused("down".into())) });
+    }
+    assert!(test.hub.stats().pending <= 4, "{:?}", test.hub.stats());
 }
