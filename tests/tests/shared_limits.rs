@@ -100,6 +100,20 @@ async fn a_flood_of_one_user_over_many_connections_has_one_budget() {
     ada.say("lobby", "my budget is my own").await;
 }
 
+/// Asks for the cheapest things until nothing is left of the budget that all of these share.
+async fn spend_the_rest(clients: &mut [V1Client]) {
+    for client in clients {
+        let leave = Request::Leave { room: name("nowhere") };
+        for _ in 0..1000 {
+            match client.request(&leave).await {
+                ServerFrame::Error(error) if error.code == ErrorCode::RateLimited => break,
+                ServerFrame::Error(_) | ServerFrame::Ack { .. } => {}
+                other => panic!("neither taken nor refused: {other:?}"),
+            }
+        }
+    }
+}
+
 /// Enters a room as one that a proxy has passed on from this address.
 async fn forwarded(server: SocketAddr, from: &str, who: &str) -> V1Client {
     let headers = [("X-Forwarded-For", from)];
@@ -124,12 +138,21 @@ async fn all_connections_of_an_address_have_one_budget() {
     let taken = flood(&mut guests, 40, "`address_messages_per_10s`").await;
     let grown = usize::try_from(clock.now().mono.since(begun)).expect("short") * 64 / 10_000;
     assert!((40..64 + 1 + grown + UNTOLD).contains(&taken), "{taken} of 400, {grown}");
-    // Lines come from the same address, and so does who says `hello` only now.
-    let mut lines = LinesClient::connect(server.lines()).await;
-    lines.send_raw(b"PROXY TCP4 192.0.2.7 192.0.2.1 4000 5000\r\n").await;
-    lines.send(r#"{"type":"hello","id":"0","name":"late"}"#).await;
-    let answer = lines.next().await.expect("a line");
-    assert!(answer.contains("rate_limited") && answer.contains("retry_after_ms"), "{answer}");
+    // Lines come from the same address, and so does who says `hello` only now. What that costs has
+    // grown again after 78 ms, which a busy machine may need to ask.
+    let mut answers = Vec::new();
+    for _ in 0..20 {
+        spend_the_rest(&mut guests).await;
+        let mut lines = LinesClient::connect(server.lines()).await;
+        lines.send_raw(b"PROXY TCP4 192.0.2.7 192.0.2.1 4000 5000\r\n").await;
+        lines.send(r#"{"type":"hello","id":"0","name":"late"}"#).await;
+        answers.push(lines.next().await.expect("a line"));
+        if answers.last().is_some_and(|answer| answer.contains("rate_limited")) {
+            break;
+        }
+    }
+    let answer = answers.last().expect("it has asked");
+    assert!(answer.contains("rate_limited") && answer.contains("retry_after_ms"), "{answers:?}");
     // A neighbour's budget is whole.
     forwarded(server.http(), "192.0.2.8", "neighbour").await.say("lobby", "not me").await;
     // A `basic` peer is not refused: it is read once there is something for it again.

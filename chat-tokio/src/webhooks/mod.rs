@@ -107,7 +107,8 @@ impl fmt::Debug for WebhookOptions {
 /// What a backend can be told of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WebhookEvent {
-    /// A session has begun (`chat.v1`; a `basic` connection has none).
+    /// A session has begun (`chat.v1`; a `basic` connection has none). One that is resumed, or that
+    /// recovers a room, goes on.
     Connect,
     /// A member has come into a room. One who comes back in time was never gone.
     Join,

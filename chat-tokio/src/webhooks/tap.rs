@@ -85,9 +85,17 @@ pub(crate) struct TappedBroker {
     broker: Arc<dyn Broker>,
     hooks: Hooks,
     clock: Clock,
-    /// On how many Hubs a member is: one who moves comes on the next before it goes from the last.
     /// As many as there are memberships.
-    members: Mutex<BTreeMap<(RoomName, MemberId), u32>>,
+    members: Mutex<BTreeMap<(RoomName, MemberId), Membership>>,
+}
+
+/// One who moves comes on the next Hub before it goes from the last.
+#[derive(Debug, Default)]
+struct Membership {
+    /// On how many Hubs the member is.
+    hubs: u32,
+    /// Why it has gone from the Hub that had it last, while earlier ones do not know yet.
+    gone: Option<LeaveReason>,
 }
 
 impl TappedBroker {
@@ -99,21 +107,27 @@ impl TappedBroker {
         match signal {
             Signal::Came { room, id, member, .. } => {
                 let mut members = self.members.lock().unwrap_or_else(PoisonError::into_inner);
-                let hubs = members.entry((room.clone(), *id)).or_default();
-                *hubs += 1;
-                if *hubs == 1 {
+                let membership = members.entry((room.clone(), *id)).or_default();
+                membership.hubs += 1;
+                membership.gone = None;
+                if membership.hubs == 1 {
                     self.tell(WebhookEvent::Join, room, member, None);
                 }
             }
             Signal::Went { room, id, member, reason, .. } => {
                 let mut members = self.members.lock().unwrap_or_else(PoisonError::into_inner);
                 let key = (room.clone(), *id);
-                let left = members.get(&key).map_or(0, |hubs| hubs.saturating_sub(1));
-                if left > 0 {
-                    members.insert(key, left);
+                let before = members.remove(&key).unwrap_or_default();
+                // An earlier connection was lost; why the member is gone is another thing.
+                let gone = match reason {
+                    LeaveReason::Disconnected => before.gone,
+                    _ => Some(*reason),
+                };
+                if before.hubs > 1 {
+                    members.insert(key, Membership { hubs: before.hubs - 1, gone });
                 } else {
-                    members.remove(&key);
-                    self.tell(WebhookEvent::Leave, room, member, Some(*reason));
+                    let reason = gone.unwrap_or(*reason);
+                    self.tell(WebhookEvent::Leave, room, member, Some(reason));
                 }
             }
             Signal::Committed { .. }

@@ -294,6 +294,8 @@ impl Worker {
     fn tell_begun(&self, frame: &chat_proto::ServerFrame) {
         if let (Some(hooks), chat_proto::ServerFrame::Welcome(welcome)) = (&self.hooks, frame)
             && !welcome.resumed
+            // A worker that has never met the session recovers its rooms all the same.
+            && !welcome.rooms.values().any(|now| matches!(now, chat_proto::Recovery::Recovered(_)))
         {
             let data = serde_json::json!({"user": welcome.user, "username": welcome.name});
             let now = self.clock.now().wall;
