@@ -3,7 +3,8 @@ use alloc::vec::Vec;
 
 use chat_proto::{LeaveReason, Member, MembersView};
 
-use super::{Actions, Hub, Sessions};
+use super::sessions::Sessions;
+use super::{Actions, Hub};
 use crate::config::{Config, Peers};
 use crate::event::{Action, Signal, SignalTo};
 use crate::ids::{ConnId, MemberId};

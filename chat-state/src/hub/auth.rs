@@ -5,120 +5,28 @@
 //!
 //! *Invariant:* a session is in no room that its grant does not allow.
 use alloc::boxed::Box;
-use alloc::string::String;
-use alloc::vec::Vec;
 
 use chat_proto::{
     BasicRequest, Dialect, DisplayName, ErrorCode, LeaveReason, RequestId, Resume, RoomName,
-    ServerFrame, SessionId, Token as Credentials, UserId,
+    ServerFrame, Token as Credentials,
 };
 
-use super::operate::KEPT_OUT;
 use super::pause::Reason;
-use super::places::Refusal;
-use super::{Actions, Hub, Pending};
+use super::places::{KEPT_OUT, NOT_ALLOWED, Refusal};
+use super::questions::Pending;
+use super::{Actions, Hub};
 use crate::event::{Action, Signal, SignalTo};
-use crate::grant::{AuthError, CredentialIds, Grant, Revoke};
+use crate::grant::{AuthError, Grant, Revoke};
 use crate::identity;
-use crate::ids::{ConnId, MemberId, Mono, Now, Token};
+use crate::ids::{ConnId, Now, Token};
 use crate::reason::CloseReason;
 use crate::room::policy::{JoinRule, RoomPolicy};
-use crate::session::{Session, Stage};
+use crate::session::{Auth, Granted, Hello, Session, Stage, Waiting};
 use crate::timers::Timer;
 use crate::users::kept::KeptSession;
 
-/// The error text if a credential does not allow a room.
-pub(super) const NOT_ALLOWED: &str = "the credential does not allow this room";
-
 /// The error text for another user's own room, whether it exists or not.
 const NOT_THE_OWNER: &str = "an inbox is for its user's own sessions only";
-
-/// A connection's way to an identity, where one is wanted.
-#[derive(Debug)]
-pub(crate) struct Auth {
-    /// What came with the handshake, until it is used.
-    credentials: Option<Credentials>,
-    /// What waits for the authority: one question at a time.
-    asked: Option<(Token, Waiting)>,
-    grant: Option<Granted>,
-}
-
-/// What the authority granted, and when that ends.
-#[derive(Debug)]
-struct Granted {
-    grant: Grant,
-    ends: Option<Mono>,
-    /// When the timer is set for, before the end or at it.
-    due: Option<Mono>,
-}
-
-/// What is done once the authority has answered.
-#[derive(Debug)]
-enum Waiting {
-    Hello(Hello),
-    /// The first frame of a `basic` connection; further ones are not read.
-    Basic(BasicRequest),
-    Renew(Option<RequestId>),
-}
-
-/// What a `hello` says.
-#[derive(Debug)]
-pub(super) struct Hello {
-    pub(super) id: Option<RequestId>,
-    pub(super) features: Vec<String>,
-    pub(super) name: Option<DisplayName>,
-    pub(super) resume: Option<Box<Resume>>,
-}
-
-impl Auth {
-    pub(super) fn wanted(credentials: Option<Credentials>) -> Box<Self> {
-        Box::new(Self { credentials, asked: None, grant: None })
-    }
-
-    /// When the timer is set for.
-    pub(super) fn due(&self) -> Option<Mono> {
-        self.grant.as_ref()?.due
-    }
-
-    #[inline(never)]
-    fn allows(&self, room: &RoomName) -> bool {
-        self.grant().is_some_and(|grant| grant.rooms.allow(room))
-    }
-
-    /// Returns the ids by which the present credential can be revoked.
-    pub(super) fn credential_ids(&self) -> CredentialIds {
-        let grant = self.grant();
-        let token = grant.and_then(|grant| grant.token_id.clone());
-        CredentialIds { token, key: grant.and_then(|grant| grant.key) }
-    }
-
-    /// The session's own budget, in place of the limit.
-    #[inline]
-    pub(super) fn messages_per_10s(&self) -> Option<u32> {
-        self.grant()?.messages_per_10s
-    }
-
-    pub(super) fn grant(&self) -> Option<&Grant> {
-        self.grant.as_ref().map(|granted| &granted.grant)
-    }
-}
-
-/// Returns the name that Hubs have for the session of this secret name. With a grant it is bound
-/// to the user: to anybody else the same secret name is another session.
-pub(super) fn member_of(session: &Session, id: &SessionId) -> MemberId {
-    match session.auth.as_deref().and_then(Auth::grant) {
-        Some(grant) => identity::member_of(id, &grant.user),
-        None => identity::member(id),
-    }
-}
-
-/// Returns the user of the session of this secret name.
-pub(super) fn user_of(session: &Session, id: &SessionId) -> UserId {
-    match session.auth.as_deref().and_then(Auth::grant) {
-        Some(grant) => grant.user.clone(),
-        None => identity::guest(id),
-    }
-}
 
 impl Hub {
     /// Asks the authority before a `hello` counts.
@@ -308,7 +216,7 @@ impl Hub {
             return false;
         }
         let Some(session) = self.sessions.get(conn) else { return false };
-        let older = resume.map(|resume| member_of(session, &resume.session));
+        let older = resume.map(|resume| session.member_of(&resume.session));
         // Its older connection may be another Hub's. Whoever lies about it gains one session.
         let replaces =
             older.is_some_and(|member| elsewhere > 0 || self.sessions.of(member).is_some());
@@ -338,7 +246,7 @@ impl Hub {
         // One that is short from the beginning is not asked to be renewed at once, again and again.
         let due = left.map(|left| now.mono.plus(left.saturating_sub(warn_ms.min(left / 2))));
         let ends = left.map(|left| now.mono.plus(left));
-        auth.grant = Some(Granted { grant, ends, due });
+        auth.granted = Some(Granted { grant, ends, due });
         if let Some(due) = due {
             self.timers.arm(due, Timer::Auth(conn));
         }
@@ -349,7 +257,7 @@ impl Hub {
     pub(super) fn grant_due(&mut self, conn: ConnId, out: &mut Actions) {
         let Some(session) = self.sessions.get_mut(conn) else { return };
         let dialect = session.dialect;
-        let granted = session.auth.as_mut().and_then(|auth| auth.grant.as_mut());
+        let granted = session.auth.as_mut().and_then(|auth| auth.granted.as_mut());
         let Some(granted) = granted else { return };
         let Some(ends) = granted.ends else { return };
         if self.now >= ends {
@@ -376,7 +284,7 @@ impl Hub {
 
     /// Tells whether a connection's grant allows a room, and the room has place.
     pub(super) fn may_enter(&self, session: &Session, name: &RoomName) -> Result<(), Refusal> {
-        if !allows(session, name) {
+        if !session.may_join(name) {
             let why = match RoomPolicy::of(name.kind()).join {
                 JoinRule::Owner => NOT_THE_OWNER,
                 JoinRule::Granted | JoinRule::Nobody => NOT_ALLOWED,
@@ -412,18 +320,6 @@ impl Hub {
             self.kept.take(member);
             self.end_lingering(member, Some(LeaveReason::Disconnected), out);
         }
-    }
-}
-
-/// Returns true if a session may join a room, bans and places aside.
-pub(super) fn allows(session: &Session, room: &RoomName) -> bool {
-    match RoomPolicy::of(room.kind()).join {
-        JoinRule::Granted => session.auth.as_deref().is_none_or(|auth| auth.allows(room)),
-        // A `basic` connection has one room and cannot resume, so its user's own room is no use.
-        JoinRule::Owner => {
-            session.dialect == Dialect::V1 && room.owner() == Some(session.user.as_str())
-        }
-        JoinRule::Nobody => false,
     }
 }
 

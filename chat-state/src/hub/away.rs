@@ -4,13 +4,12 @@ use alloc::vec::Vec;
 
 use chat_proto::LeaveReason;
 
-use super::auth::Auth;
 use super::{Actions, Hub};
 use crate::ids::{ConnId, MemberId, Mono};
 use crate::reason::{CloseReason, Noted};
 use crate::room::RoomId;
 use crate::room::audience::Attendee;
-use crate::session::{Session, Subscription};
+use crate::session::{Auth, Session, Subscription};
 use crate::users::kept::KeptSession;
 use crate::users::lingering::Lingering;
 

@@ -3,7 +3,6 @@ use alloc::format;
 
 use chat_proto::{CloseCode, Dialect, ErrorBody, ErrorCode, RequestId, ServerFrame};
 
-use super::auth::Auth;
 use super::pause::Reason;
 use super::{Actions, Hub};
 use crate::config::Peers;
@@ -13,6 +12,7 @@ use crate::limits::bucket::Verdict;
 use crate::limits::cost::{Cost, MESSAGE};
 use crate::limits::strikes;
 use crate::reason::CloseReason;
+use crate::session::Auth;
 use crate::timers::Timer;
 use crate::users::budgets::{Rates, Shares, Spent};
 

@@ -6,7 +6,8 @@ use alloc::vec::Vec;
 
 use chat_proto::{Dialect, ErrorCode, RequestId, RoomName, Seq, ServerFrame};
 
-use super::{Actions, Hub, Pending};
+use super::questions::Pending;
+use super::{Actions, Hub};
 use crate::delivery::{Answered, Next, Outcome, Reading, wire};
 use crate::event::Action;
 use crate::ids::{ConnId, Token};

@@ -3,6 +3,7 @@ use alloc::string::String;
 
 use chat_proto::{CloseCode, Dialect, ServerFrame};
 
+use super::state::Draining;
 use super::{Actions, Hub};
 use crate::event::Action;
 use crate::ids::{ConnId, Mono};
@@ -18,13 +19,6 @@ const GRACE_MS: u64 = 50;
 const SPREAD_MS_MAX: u64 = 24 * 60 * 60 * 1000;
 /// How far apart the clients are told to come back, at the least.
 const RETURN_SPREAD_MS: u64 = 2000;
-
-/// A drain under way.
-#[derive(Debug)]
-pub(super) struct Draining {
-    deadline: Mono,
-    reported: bool,
-}
 
 impl Hub {
     /// Tells everybody when its turn comes, and spreads the turns over the time there is.

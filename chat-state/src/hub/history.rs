@@ -5,7 +5,8 @@ use alloc::vec::Vec;
 use chat_proto::{Entry, ErrorCode, HistoryRange, Page, RequestId, Seq, ServerFrame};
 
 use super::delivery::LEFT;
-use super::{Actions, Hub, Pending};
+use super::questions::Pending;
+use super::{Actions, Hub};
 use crate::delivery::wire;
 use crate::ids::{ConnId, Token};
 use crate::log::{Keep, LogPage, ReadError, ReadRange};

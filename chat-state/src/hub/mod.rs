@@ -29,13 +29,12 @@ mod resume;
 mod rosters;
 mod sessions;
 mod signals;
+mod state;
 mod stats;
 mod tail;
 mod tally;
 mod view;
 
-use alloc::boxed::Box;
-use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use chat_proto::{
@@ -53,101 +52,19 @@ use crate::limits::strikes::Strikes;
 use crate::log::ReadRange;
 use crate::peers::{Cluster, Settings};
 use crate::reason::{CloseReason, Noted};
-use crate::room::tail::{AskId, Purpose, TailConfig};
-use crate::room::{RoomId, Rooms};
-use crate::session::{Features, Paused, Session, Stage};
+use crate::room::Rooms;
+use crate::session::{Auth, Features, Paused, Session, Stage};
 use crate::timers::{Timer, Timers};
 use crate::users::bans::Bans;
 use crate::users::budgets::{Budgets, Shares};
 use crate::users::kept::KeptSessions;
 use crate::users::lingering::LingeringSessions;
+use crate::users::tally::Tally;
 
-pub(crate) use self::auth::Auth;
-use self::drain::Draining;
-use self::questions::Questions;
-pub(crate) use self::resume::Resuming;
+use self::questions::{Answer, Pending, Questions};
 use self::sessions::{Holder, Sessions};
-use self::tail::Effects;
-use self::tally::Tally;
-
-/// What a Hub asks for, first in, first out.
-pub type Actions = VecDeque<Action>;
-
-/// The server-side state machine of one worker: it owns some connections, knows which rooms they
-/// are in, and delivers each room's entries to them in order.
-///
-/// It never assigns order (the log does), never waits, reads no clock and draws no random number.
-///
-/// *Invariant:* nothing durable reaches a member except through the room's tail, which
-/// delivers entries in the order of their `seq` and without holes.
-#[derive(Debug)]
-pub struct Hub {
-    config: Config,
-    /// When the event happened that is being handled.
-    now: Mono,
-    sessions: Sessions,
-    budgets: Budgets,
-    tally: Tally,
-    /// Sessions without a connection that can be resumed.
-    kept: KeptSessions,
-    /// Members that others do not see leave yet.
-    lingering: LingeringSessions<RoomId>,
-    rooms: Rooms,
-    pending: Questions,
-    tail_config: TailConfig,
-    /// An empty list, to be filled by the next call of a tail.
-    effects: Effects,
-    /// Rooms whose drafts can be appended when the turn ends.
-    to_offer: Vec<RoomId>,
-    peers: Cluster,
-    poll_armed: bool,
-    /// The room up to which heads were polled.
-    polled: Option<RoomName>,
-    timers: Timers,
-    draining: Option<Draining>,
-    bans: Bans,
-    /// How often a member that lagged went back to the live list.
-    catch_ups: u64,
-    /// The fallback for guests without a name.
-    anonymous: DisplayName,
-}
-
-/// What an answer of the log is for. It is small, since every message has one.
-#[derive(Debug)]
-enum Pending {
-    /// A question of a room's tail.
-    Tail(RoomId, AskId),
-    /// An append that was given up: if it succeeded after all, the room has grown.
-    LateAppend(Box<RoomName>),
-    /// Entries for the feed of a connection.
-    Feed(ConnId, Box<ReadRange>),
-    /// Who a connection is.
-    Auth(ConnId),
-}
-
-/// How a question is answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Answer {
-    Appended,
-    Head,
-    Loaded,
-    Authenticated,
-}
-
-impl Pending {
-    fn answer(&self) -> Answer {
-        match self {
-            Self::Tail(_, id) => match id.purpose {
-                Purpose::Append => Answer::Appended,
-                Purpose::Head => Answer::Head,
-                Purpose::Open | Purpose::Read => Answer::Loaded,
-            },
-            Self::LateAppend(_) => Answer::Appended,
-            Self::Feed(..) => Answer::Loaded,
-            Self::Auth(_) => Answer::Authenticated,
-        }
-    }
-}
+use self::state::Effects;
+pub use self::state::{Actions, Hub};
 
 impl Hub {
     /// Makes a Hub without connections.

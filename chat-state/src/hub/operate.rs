@@ -4,7 +4,7 @@ use chat_proto::{
     Timestamp, UserId,
 };
 
-use super::{Actions, Hub, auth};
+use super::{Actions, Hub};
 use crate::ids::{ConnId, Now};
 use crate::operator::{BANS_MAX, Order, Whom};
 use crate::reason::{CloseReason, Noted};
@@ -12,9 +12,6 @@ use crate::room::RoomId;
 use crate::room::policy::RoomPolicy;
 use crate::session::Stage;
 use crate::users::bans::Forgotten;
-
-/// The error text for a banned user.
-pub(super) const KEPT_OUT: &str = "an operator keeps this user out";
 
 /// The error text for a session that was kicked out of a room.
 const KICKED: &str = "an operator took the session out of the room";
@@ -39,7 +36,7 @@ impl Hub {
             return false;
         }
         let Some(session) = self.sessions.get(conn) else { return false };
-        let resumed = resume.map(|resume| auth::user_of(session, &resume.session));
+        let resumed = resume.map(|resume| session.user_of(&resume.session));
         self.bans.hold_for_server(resumed.as_ref().unwrap_or(&session.user), self.now)
     }
 

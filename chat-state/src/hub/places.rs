@@ -17,6 +17,12 @@ impl Refusal {
     }
 }
 
+/// The error text for a banned user.
+pub(super) const KEPT_OUT: &str = "an operator keeps this user out";
+
+/// The error text if a credential does not allow a room.
+pub(super) const NOT_ALLOWED: &str = "the credential does not allow this room";
+
 const ROOMS_EXHAUSTED: Refusal =
     Refusal::new(ErrorCode::RoomsExhausted, "the server has no place for more rooms");
 

@@ -1,13 +1,53 @@
 //! What the answers that are still due are for.
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::cmp::Ordering;
 
 use chat_proto::RoomName;
 
-use super::{Answer, Pending};
 use crate::event::Misuse;
-use crate::ids::Token;
+use crate::ids::{ConnId, Token};
+use crate::log::ReadRange;
+use crate::room::RoomId;
+use crate::room::tail::{AskId, Purpose};
+
+/// What an answer of the log is for. It is small, since every message has one.
+#[derive(Debug)]
+pub(super) enum Pending {
+    /// A question of a room's tail.
+    Tail(RoomId, AskId),
+    /// An append that was given up: if it succeeded after all, the room has grown.
+    LateAppend(Box<RoomName>),
+    /// Entries for the feed of a connection.
+    Feed(ConnId, Box<ReadRange>),
+    /// Who a connection is.
+    Auth(ConnId),
+}
+
+/// How a question is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    Appended,
+    Head,
+    Loaded,
+    Authenticated,
+}
+
+impl Pending {
+    fn answer(&self) -> Answer {
+        match self {
+            Self::Tail(_, id) => match id.purpose {
+                Purpose::Append => Answer::Appended,
+                Purpose::Head => Answer::Head,
+                Purpose::Open | Purpose::Read => Answer::Loaded,
+            },
+            Self::LateAppend(_) => Answer::Appended,
+            Self::Feed(..) => Answer::Loaded,
+            Self::Auth(_) => Answer::Authenticated,
+        }
+    }
+}
 
 /// Appends whose outcome is unknown and whose late answers are still of use. Beyond it the oldest
 /// ones are forgotten: members then learn of their entries by the next signal or poll.

@@ -7,36 +7,24 @@ use alloc::vec::Vec;
 
 use chat_proto::{
     BasicRequest, Body, ClientFrame, DecodeError, Dialect, ErrorBody, ErrorCode, LeaveReason,
-    Recovery, Request, RequestId, RoomName, RoomSummary, ServerFrame, Token, Welcome,
+    Request, RequestId, RoomName, RoomSummary, ServerFrame, Token, Welcome,
 };
 
-use super::auth::{Auth, Hello};
-use super::operate::KEPT_OUT;
-use super::places::Refusal;
-use super::{Actions, Hub, auth};
+use super::places::{KEPT_OUT, NOT_ALLOWED, Refusal};
+use super::{Actions, Hub};
 use crate::event::{Action, Misuse, Recipients, Signal, SignalTo};
 use crate::ids::{ConnId, Now};
 use crate::limits::cost;
 use crate::reason::CloseReason;
 use crate::room::policy::RoomPolicy;
 use crate::room::{Room, RoomId, Roster};
-use crate::session::{BulkReply, Features, Joining, Message, Session, Stage, Typing};
+use crate::session::{
+    Auth, BulkReply, Features, Hello, Joining, Message, Resumed, Session, Stage, Typing,
+};
 use crate::timers::Timer;
 
 /// The optional part of the protocol that shows who is typing.
 const TYPING: &str = "typing";
-
-/// Whether a `hello` asked to go on with a session, for its `welcome`.
-#[derive(Debug)]
-pub(super) enum Resumed {
-    Fresh,
-    Asked {
-        /// The server still knew the session.
-        known: bool,
-        /// What became of each room that was named.
-        rooms: BTreeMap<RoomName, Recovery>,
-    },
-}
 
 impl Hub {
     /// Takes a frame. One of a connection that is gone comes late.
@@ -204,9 +192,9 @@ impl Hub {
                 let Some(room) = self.member_room(conn, &room, &id, out) else { return };
                 // What a fresh credential no longer allows is not shown, whatever else is going on.
                 let Some(session) = self.sessions.get(conn) else { return };
-                if self.rooms.get(room).is_some_and(|room| !auth::allows(session, &room.name)) {
+                if self.rooms.get(room).is_some_and(|room| !session.may_join(&room.name)) {
                     let code = ErrorCode::Forbidden;
-                    return Self::refuse(conn, id, code, auth::NOT_ALLOWED, out);
+                    return Self::refuse(conn, id, code, NOT_ALLOWED, out);
                 }
                 self.history(conn, room, id, range, limit, out);
             }

@@ -6,41 +6,22 @@
 //! *Invariant:* a room is recovered only if the log has everything after the given position; then
 //! the member lags from there, and nothing newer comes first.
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use chat_proto::{
     DisplayName, LeaveReason, LostReason, Position, Recovery, RequestId, Resume, RoomName, Seq,
 };
 
-use super::requests::Resumed;
-use super::{Actions, Hub, auth};
+use super::{Actions, Hub};
 use crate::event::{Signal, SignalTo};
-use crate::ids::{ConnId, MemberId, Mono};
+use crate::ids::{ConnId, MemberId};
 use crate::reason::CloseReason;
 use crate::room::RoomId;
 use crate::room::audience::Told;
 use crate::room::tail::{Cx, Ends, Located};
-use crate::session::{Bulk, Joining, Stage, State, Subscription};
+use crate::session::{Bulk, Joining, Resumed, Resuming, Stage, State, Subscription};
 use crate::timers::Timer;
-
-/// What the `welcome` of a resume waits for.
-#[derive(Debug)]
-pub(crate) struct Resuming {
-    id: Option<RequestId>,
-    /// The server still knew the session.
-    known: bool,
-    /// Rooms that are not looked at yet: at most as many as one frame can name.
-    waiting: VecDeque<(RoomName, Position)>,
-    /// Rooms that are being decided, by the client's spelling.
-    undecided: BTreeSet<RoomName>,
-    /// The next rooms are being opened.
-    is_opening: bool,
-    /// What became of the others.
-    decided: BTreeMap<RoomName, Recovery>,
-    /// When it waits no longer.
-    pub(super) due: Mono,
-}
 
 impl Hub {
     /// Gives a session to a connection that knows its secret name.
@@ -53,7 +34,7 @@ impl Hub {
         out: &mut Actions,
     ) {
         let Some(session) = self.sessions.get(conn) else { return };
-        let member = auth::member_of(session, &resume.session);
+        let member = session.member_of(&resume.session);
         let kept = self.kept.get(member).map(|kept| kept.attempt);
         let held = self.sessions.of(member).map(|session| session.attempt);
         // A client that does not count its attempts leaves the field out: then the later one wins.
@@ -68,7 +49,7 @@ impl Hub {
         let kept = self.kept.take(member);
         let due = self.now.plus(self.config.times.resume_ms);
         let Some(session) = self.sessions.get_mut(conn) else { return };
-        session.user = auth::user_of(session, &resume.session);
+        session.user = session.user_of(&resume.session);
         session.id = resume.session;
         session.member_id = member;
         session.attempt = resume.attempt;
@@ -124,7 +105,7 @@ impl Hub {
         let lingers = found
             .and_then(|at| self.rooms.get(at))
             .is_some_and(|room| room.audience.is_away(member));
-        let may = auth::allows(session, &name)
+        let may = session.may_join(&name)
             && !self.bans.hold_for_room(&session.user, &name, self.now)
             && (lingers || self.has_place(&name).is_ok());
         if rooms >= limit || !may {
@@ -268,18 +249,3 @@ impl Hub {
         self.sessions.get_mut(conn)?.resuming.as_deref_mut()
     }
 }
-
-impl Resuming {
-    /// Takes the next room to decide, if few enough are being decided.
-    fn next_room(&mut self) -> Option<(RoomName, Position)> {
-        if self.undecided.len() >= ROOMS_AT_ONCE {
-            return None;
-        }
-        let (name, position) = self.waiting.pop_front()?;
-        self.undecided.insert(name.clone());
-        Some((name, position))
-    }
-}
-
-/// Rooms of one resume that are opened at a time.
-const ROOMS_AT_ONCE: usize = 8;

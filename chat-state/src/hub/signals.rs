@@ -3,7 +3,7 @@ use alloc::vec::Vec;
 
 use chat_proto::{Epoch, RoomName, Seq, ServerFrame};
 
-use super::tail::Effects;
+use super::state::Effects;
 use super::{Actions, Hub};
 use crate::config::Peers;
 use crate::event::Signal;

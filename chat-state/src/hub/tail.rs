@@ -7,7 +7,9 @@ use alloc::vec::Vec;
 
 use chat_proto::{Dialect, Entry, ErrorCode, RoomName, Seq, ServerFrame, Timestamp};
 
-use super::{Actions, Hub, Pending};
+use super::questions::Pending;
+use super::state::Effects;
+use super::{Actions, Hub};
 use crate::config::Config;
 use crate::event::{Action, Recipients, Signal, SignalTo};
 use crate::ids::Mono;
@@ -19,9 +21,6 @@ use crate::room::tail::{
 };
 use crate::room::{Room, RoomId, Ticket};
 use crate::timers::Timer;
-
-/// The effects of one call, which are applied in order.
-pub(super) type Effects = Vec<Effect<Ticket>>;
 
 impl Hub {
     /// Calls a room's tail and applies the effects. Returns `None` if the room is gone.

@@ -4,3 +4,4 @@ pub(crate) mod bans;
 pub(crate) mod budgets;
 pub(crate) mod kept;
 pub(crate) mod lingering;
+pub(crate) mod tally;

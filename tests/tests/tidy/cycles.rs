@@ -11,9 +11,6 @@ use super::scan::{Language, Views};
 /// The folders of source files that must be free of cycles.
 pub(crate) const CRATES: [&str; 2] = ["chat-proto/src/", "chat-state/src/"];
 
-/// The only files whose imports are not checked.
-const EXCEPTION: &str = "chat-state/src/hub/";
-
 /// The number of re-exports to follow for one name.
 const REEXPORTS_MAX: usize = 8;
 
@@ -23,7 +20,6 @@ type Path = Vec<String>;
 /// Checks the files of one crate, each given as its path below `root` and its text.
 pub(crate) fn check(root: &str, files: &BTreeMap<String, String>) -> Vec<Violation> {
     let mut imports = imports(files);
-    imports.retain(|file, _| !format!("{root}{file}").starts_with(EXCEPTION));
     let mut found = Vec::new();
     while let Some(cycle) = next_cycle(&mut imports) {
         let names: Vec<&str> = cycle.iter().chain(cycle.first()).map(String::as_str).collect();
@@ -352,18 +348,5 @@ mod tests {
             ("b.rs", "use crate::a::A;"),
         ];
         assert_eq!(found("chat-state/src/", &files), [""; 0]);
-    }
-
-    #[test]
-    fn only_the_exception_is_excepted() {
-        let files = [
-            ("hub/a.rs", "use super::b::B;\nuse crate::c::C;"),
-            ("hub/b.rs", "use super::a::A;"),
-            ("hub/mod.rs", ""),
-            ("c.rs", "use crate::hub::a::A;"),
-            ("lib.rs", ""),
-        ];
-        assert_eq!(found("chat-state/src/", &files), [""; 0]);
-        assert_eq!(found("chat-proto/src/", &files).len(), 1);
     }
 }

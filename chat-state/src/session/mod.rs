@@ -1,4 +1,7 @@
 //! One connection's part of the protocol.
+mod auth;
+mod resuming;
+
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
@@ -8,14 +11,18 @@ use chat_proto::{
 };
 
 use crate::delivery::Feed;
-use crate::hub::{Auth, Resuming};
+use crate::identity;
 use crate::ids::{ConnId, MemberId, Mono};
 use crate::limits::bucket::Bucket;
 use crate::limits::strikes::Strikes;
 use crate::room::RoomId;
 use crate::room::audience::Spot;
+use crate::room::policy::{JoinRule, RoomPolicy};
 use crate::room::tail::Lookup;
 use crate::users::budgets::Shares;
+
+pub(crate) use self::auth::{Auth, Granted, Hello, Waiting};
+pub(crate) use self::resuming::{Resumed, Resuming};
 
 /// What the Hub knows of a connection.
 #[derive(Debug)]
@@ -280,5 +287,34 @@ impl Session {
     pub(crate) fn unsubscribe(&mut self, room: RoomId) -> Option<Subscription> {
         let at = self.subscriptions.binary_search_by_key(&room, |s| s.room).ok()?;
         Some(self.subscriptions.remove(at))
+    }
+
+    /// Returns the name that Hubs have for the session of this secret name. With a grant it is bound
+    /// to the user: to anybody else the same secret name is another session.
+    pub(crate) fn member_of(&self, id: &SessionId) -> MemberId {
+        match self.auth.as_deref().and_then(Auth::grant) {
+            Some(grant) => identity::member_of(id, &grant.user),
+            None => identity::member(id),
+        }
+    }
+
+    /// Returns the user of the session of this secret name.
+    pub(crate) fn user_of(&self, id: &SessionId) -> UserId {
+        match self.auth.as_deref().and_then(Auth::grant) {
+            Some(grant) => grant.user.clone(),
+            None => identity::guest(id),
+        }
+    }
+
+    /// Returns true if the session may join a room, bans and places aside.
+    pub(crate) fn may_join(&self, room: &RoomName) -> bool {
+        match RoomPolicy::of(room.kind()).join {
+            JoinRule::Granted => self.auth.as_deref().is_none_or(|auth| auth.allows(room)),
+            // A `basic` connection has one room and cannot resume, so its user's own room is no use.
+            JoinRule::Owner => {
+                self.dialect == Dialect::V1 && room.owner() == Some(self.user.as_str())
+            }
+            JoinRule::Nobody => false,
+        }
     }
 }

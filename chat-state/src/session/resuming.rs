@@ -1,0 +1,51 @@
+//! A session that goes on with another connection.
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use chat_proto::{Position, Recovery, RequestId, RoomName};
+
+use crate::ids::Mono;
+
+/// Rooms of one resume that are opened at a time.
+const ROOMS_AT_ONCE: usize = 8;
+
+/// What the `welcome` of a resume waits for.
+#[derive(Debug)]
+pub(crate) struct Resuming {
+    pub(crate) id: Option<RequestId>,
+    /// The server still knew the session.
+    pub(crate) known: bool,
+    /// Rooms that are not looked at yet: at most as many as one frame can name.
+    pub(crate) waiting: VecDeque<(RoomName, Position)>,
+    /// Rooms that are being decided, by the client's spelling.
+    pub(crate) undecided: BTreeSet<RoomName>,
+    /// The next rooms are being opened.
+    pub(crate) is_opening: bool,
+    /// What became of the others.
+    pub(crate) decided: BTreeMap<RoomName, Recovery>,
+    /// When it waits no longer.
+    pub(crate) due: Mono,
+}
+
+impl Resuming {
+    /// Takes the next room to decide, if few enough are being decided.
+    pub(crate) fn next_room(&mut self) -> Option<(RoomName, Position)> {
+        if self.undecided.len() >= ROOMS_AT_ONCE {
+            return None;
+        }
+        let (name, position) = self.waiting.pop_front()?;
+        self.undecided.insert(name.clone());
+        Some((name, position))
+    }
+}
+
+/// Whether a `hello` asked to go on with a session, for its `welcome`.
+#[derive(Debug)]
+pub(crate) enum Resumed {
+    Fresh,
+    Asked {
+        /// The server still knew the session.
+        known: bool,
+        /// What became of each room that was named.
+        rooms: BTreeMap<RoomName, Recovery>,
+    },
+}
