@@ -297,7 +297,7 @@ proptest! {
             }
             world.pass(ms / 10 + 1);
             // Without any time nobody is left to be answered.
-            let mine = |c: &&usize| ms > 0 && world.conns[**c].decoder.dialect() == Dialect::V1;
+            let mine = |c: &&usize| ms > 0 && world.conns[**c].dialect() == Dialect::V1;
             let due = conns.iter().take(spoken).filter(mine).count();
             let acked = |c: &&usize| {
                 let lines = &world.conns[**c].view.lines;
@@ -317,7 +317,7 @@ proptest! {
         }
         let told = |line: &String| line.contains("leave");
         prop_assert!(!world.conns.iter().any(|c| c.view.lines.iter().any(told)));
-        prop_assert_eq!(world.drained[0].0, 1);
+        prop_assert!(world.hubs[0].is_drained());
         world.heal();
         world.cut(watcher, LeaveReason::Disconnected);
         world.all_leave();
@@ -374,12 +374,12 @@ fn waiting_requests_are_bounded() {
     world.settle();
     (1..10).for_each(|n| world.say(a, &lobby(), None, &format!("m{n}")));
     world.settle();
-    assert_eq!((world.conns[a].paused, world.conns[a].input.len()), (true, 6));
+    assert_eq!((world.conns[a].port.is_paused, world.conns[a].input.len()), (true, 6));
     // The first was offered alone, the others wait for its answer.
     answer_one(&mut world);
-    assert!(world.conns[a].paused, "3 of 4 are due");
+    assert!(world.conns[a].port.is_paused, "3 of 4 are due");
     answer_one(&mut world);
-    assert_eq!((world.conns[a].paused, world.conns[a].input.len()), (true, 2));
+    assert_eq!((world.conns[a].port.is_paused, world.conns[a].input.len()), (true, 2));
     world.heal();
     assert_eq!(world.log.room(&lobby()).last(), 11, "ten and the last word");
 }
@@ -408,7 +408,7 @@ fn drafts_of_a_room_are_bounded() {
     // The other dialect can't be refused: it is not read.
     (7..12).for_each(|n| world.say(b, &lobby(), None, &format!("m{n}")));
     world.settle();
-    assert_eq!((world.conns[b].paused, world.conns[b].input.len()), (true, 4));
+    assert_eq!((world.conns[b].port.is_paused, world.conns[b].input.len()), (true, 4));
     world.heal();
     assert_eq!(world.log.room(&lobby()).last(), 5 + 5 + 1);
 }
@@ -499,7 +499,7 @@ fn byes_are_spread(world: &World, conns: &[usize]) {
             ServerFrame::Bye { reconnect, after_ms, .. } => Some((*reconnect, *after_ms)),
             _ => None,
         });
-        if conn.decoder.dialect() == Dialect::V1 {
+        if conn.dialect() == Dialect::V1 {
             let (reconnect, after_ms) = bye.expect("everybody is told");
             assert!(reconnect);
             delays.push(after_ms);

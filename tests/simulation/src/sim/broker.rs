@@ -1,7 +1,5 @@
 //! Carries signals between nodes, or does not.
-use std::collections::{BTreeMap, BTreeSet};
-
-use chat_proto::RoomName;
+use std::collections::BTreeMap;
 
 use super::random::Random;
 
@@ -16,37 +14,15 @@ pub struct Carriage {
     pub repeats: u16,
 }
 
-/// Who follows what, and who hears whom.
+/// Who hears whom.
 #[derive(Debug, Default)]
 pub(super) struct Broker {
     pub(super) carriage: Carriage,
-    follows: BTreeSet<(RoomName, usize)>,
     /// Pairs of nodes that do not hear each other, until when.
     partitions: BTreeMap<(usize, usize), u64>,
 }
 
 impl Broker {
-    pub(super) fn follow(&mut self, node: usize, room: RoomName) {
-        assert!(self.follows.insert((room, node)), "a Hub follows a room once");
-    }
-
-    pub(super) fn unfollow(&mut self, node: usize, room: RoomName) {
-        assert!(self.follows.remove(&(room, node)), "only what is followed can be unfollowed");
-    }
-
-    /// A node is gone, with all that it wanted.
-    pub(super) fn forget(&mut self, node: usize) {
-        self.follows.retain(|(_, follower)| *follower != node);
-    }
-
-    pub(super) fn follows(&self, node: usize, room: &RoomName) -> bool {
-        self.follows.contains(&(room.clone(), node))
-    }
-
-    pub(super) fn follows_nothing(&self, node: usize) -> bool {
-        !self.follows.iter().any(|(_, follower)| *follower == node)
-    }
-
     pub(super) fn part(&mut self, a: usize, b: usize, until: u64) {
         let end = self.partitions.entry((a.min(b), a.max(b))).or_default();
         *end = until.max(*end);

@@ -128,8 +128,8 @@ impl Sim {
             let more = seen.iter().find(|(room, s)| s.inside && !wants.contains(*room));
             assert!(is_tiny || more.is_none(), "{name} is where it does not want to be: {more:?}");
         }
-        for link in self.links.iter().filter(|link| link.conn.is_some()) {
-            assert!(is_tiny || (!link.is_paused && !link.is_congested), "{link:?} hangs");
+        for link in self.links.iter().filter(|link| link.port.conn.is_some()) {
+            assert!(is_tiny || link.port.is_read(), "{link:?} hangs");
             let due = &link.view.due;
             assert!(link.is_leaky || is_tiny || due.is_empty(), "a Hub does not answer {due:?}");
         }
@@ -185,7 +185,7 @@ impl Sim {
         for (node, this) in self.nodes.iter().enumerate() {
             let hub = this.hub.as_ref().expect("it is there");
             assert_eq!(hub.stats(), Stats::default(), "node {node} is not empty");
-            assert!(self.broker.follows_nothing(node), "node {node} follows what it has forgotten");
+            assert!(hub.follows_nothing(), "node {node} follows what it has forgotten");
         }
         self.history_is_right(plan);
     }

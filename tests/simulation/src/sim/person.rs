@@ -8,13 +8,14 @@ use chat_proto::{
 };
 use chat_state::Mono;
 use chat_state::client::{
-    Action, Actions, Client, Config, Delivery, Event, LeftReason, LinkId, Outcome, Query, State,
+    Action, Actions, Config, Delivery, Event, LeftReason, LinkId, Outcome, Query, State,
     StopReason, Ticket,
 };
 
 use super::link::{Link, Peer, Up};
 use super::seen::{Seen, page_is_right};
 use super::{Due, Sim};
+use crate::adapter::ClientAdapter;
 use crate::history_check::Run;
 use crate::world::Want;
 
@@ -30,7 +31,7 @@ const RETRY_MS_MAX: u64 = 600_000;
 pub(super) struct Person {
     pub(super) name: String,
     /// `None` while the process is down.
-    pub(super) client: Option<Client>,
+    pub(super) client: Option<ClientAdapter>,
     pub(super) life: u32,
     pub(super) wall: i64,
     saved: Option<Resume>,
@@ -144,7 +145,7 @@ impl Sim {
         };
         let person = &mut self.people[who];
         person.life += 1;
-        person.client = Some(Client::new(config));
+        person.client = Some(ClientAdapter::new(config));
         self.sign_on(who);
     }
 
@@ -208,8 +209,7 @@ impl Sim {
         let (now, random) = (self.clock(self.people[who].wall), self.random.bits());
         let Some(client) = &mut self.people[who].client else { return };
         self.events += 1;
-        let mut actions = Actions::new();
-        client.handle(now, random, event, &mut actions);
+        let actions = client.handle(now, random, event);
         self.obey(who, actions);
     }
 
@@ -217,8 +217,7 @@ impl Sim {
         let (now, random) = (self.clock(self.people[who].wall), self.random.bits());
         let Some(client) = &mut self.people[who].client else { return };
         self.events += 1;
-        let mut actions = Actions::new();
-        client.handle_timeout(now, random, &mut actions);
+        let actions = client.fire(now, random);
         self.obey(who, actions);
     }
 

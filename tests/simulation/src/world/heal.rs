@@ -12,6 +12,7 @@ use super::judge::older_ones_are_fenced;
 use super::log::LogMood;
 use super::script::{Kind, Script};
 use super::setup::Preset;
+use crate::adapter::HubAdapter;
 
 /// Long enough for every retry (after at most 30 s), poll and announcement.
 const CONVERGE_MS: u64 = 35_000;
@@ -54,7 +55,7 @@ impl World {
             assert!(stats.budgets <= 4 * self.limits.connections as usize, "{stats:?}");
         }
         for conn in &self.conns {
-            assert!(conn.bytes <= self.limits.outbox_bytes as usize, "{}", conn.name);
+            assert!(conn.port.bytes <= self.limits.outbox_bytes as usize, "{}", conn.name);
             assert!(conn.view.rooms.len() <= self.limits.rooms as usize, "{}", conn.name);
         }
     }
@@ -77,13 +78,16 @@ impl World {
             self.settle();
         }
         // Whom a drain has closed already still counts elsewhere, until the room is empty.
-        let drained = self.drained.iter().filter_map(|(_, deadline)| *deadline).max();
+        let drained = self.hubs.iter().filter_map(HubAdapter::deadline).max();
         self.pass(drained.map_or(0, |deadline| deadline.since(self.now.mono)));
         self.pass(CONVERGE_MS);
         // Whoever is slowed down may still have much to say.
         for _ in 0..100 {
             let open = self.open();
-            if open.iter().all(|c| self.conns[*c].input.is_empty() && !self.conns[*c].paused) {
+            if open
+                .iter()
+                .all(|c| self.conns[*c].input.is_empty() && !self.conns[*c].port.is_paused)
+            {
                 break;
             }
             self.pass(CONVERGE_MS);
@@ -114,7 +118,7 @@ impl World {
         for index in self.open() {
             let conn = &self.conns[index];
             let name = &conn.name;
-            assert!(!conn.paused && !conn.congested && !conn.awaiting, "{name} hangs");
+            assert!(conn.port.is_read() && !conn.port.awaits_drain, "{name} hangs");
             assert!(conn.view.due.is_empty(), "{name} waits for {:?}", conn.view.due);
             for (room, sub) in &conn.view.rooms {
                 let Some(log) = self.log.of_room(room).next() else { continue };
@@ -139,7 +143,7 @@ impl World {
         self.settle();
         self.pass(CONVERGE_MS);
         for index in self.open() {
-            if self.conns[index].decoder.dialect() == Dialect::Basic {
+            if self.conns[index].dialect() == Dialect::Basic {
                 continue;
             }
             let rooms: Vec<RoomName> = self.conns[index].view.rooms.keys().cloned().collect();
@@ -209,7 +213,7 @@ impl World {
     /// Lets everybody leave and demands that nothing is left.
     pub fn all_leave(&mut self) {
         for hub in 0..self.hubs.len() {
-            if self.drained[hub].1.is_some_and(|deadline| deadline <= self.now.mono) {
+            if self.hubs[hub].deadline().is_some_and(|deadline| deadline <= self.now.mono) {
                 assert!(self.open().iter().all(|c| self.conns[*c].hub != hub), "not drained");
             }
         }
@@ -220,9 +224,9 @@ impl World {
         self.pass(FORGET_MS);
         for (hub, machine) in self.hubs.iter().enumerate() {
             assert_eq!(machine.stats(), Stats::default(), "hub {hub} is not empty");
-            assert!(self.broker.follows_nothing(hub), "hub {hub} follows what it has forgotten");
-            let expected = usize::from(self.drained[hub].1.is_some());
-            assert_eq!(self.drained[hub].0, expected, "hub {hub} says once that it is drained");
+            assert!(machine.follows_nothing(), "hub {hub} follows what it has forgotten");
+            let (is_drained, expected) = (machine.is_drained(), machine.deadline().is_some());
+            assert_eq!(is_drained, expected, "hub {hub} says that it is drained");
         }
     }
 }

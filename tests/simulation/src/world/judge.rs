@@ -18,7 +18,7 @@ pub fn closes_have_causes(world: &World, script: &Script) {
     let replaced = script.steps.iter().any(|s| matches!(s, Step::Replace { .. }));
     let trimmed = script.steps.iter().any(|s| matches!(s, Step::Trim { .. }));
     for (index, conn) in world.conns.iter().enumerate() {
-        let dialect = conn.decoder.dialect();
+        let dialect = conn.dialect();
         let newer = world.conns[index + 1..].iter().any(|other| other.root == conn.root);
         let Link::Closed(code) = conn.link else { continue };
         let right = match code {
@@ -27,7 +27,7 @@ pub fn closes_have_causes(world: &World, script: &Script) {
             CloseCode::Overloaded => {
                 dialect == Dialect::Basic || script.setup.preset == Preset::Tiny
             }
-            CloseCode::Draining => world.deadline(conn.hub).is_some(),
+            CloseCode::Draining => world.hubs[conn.hub].deadline().is_some(),
             CloseCode::RateLimited => script.setup.preset == Preset::Tiny,
             CloseCode::HeartbeatTimeout => true,
             CloseCode::LogReplaced => replaced,

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use chat_proto::{Body, Entry, Epoch, Key, RoomName, Seq, Timestamp, UserId};
 use chat_state::{
     AppendError, Appended, Draft, Event, Keep, LogHead, LogPage, Outcome, ReadError, ReadRange,
-    Token,
 };
+
+use crate::adapter::Question;
 
 /// How the log behaves towards the next questions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,19 +25,6 @@ pub enum LogMood {
     UnknownTaken,
     /// Takes no appends and says that it can't tell.
     UnknownLost,
-}
-
-/// What a Hub asks.
-#[derive(Clone, Debug)]
-pub enum Question {
-    /// To take drafts.
-    Append(Token, RoomName, Vec<Draft>),
-    /// For the ends of a room.
-    Head(Token, RoomName),
-    /// For entries.
-    Load(Token, RoomName, ReadRange),
-    /// Nothing more: this is the answer to give.
-    Answered(Event),
 }
 
 /// One room's log. What was trimmed is kept for checks, but can't be read.

@@ -5,14 +5,14 @@ use chat_state::{Action, Actions, CloseReason, ConnId, Event, Mono, Recipients};
 /// What one address was let do on one Hub: a level that rises with each request and sinks with
 /// time, in ten-thousandths of a message.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Ledger {
+pub(super) struct Ledger {
     level: u64,
     at: Mono,
 }
 
 /// Who asks for something, and what that costs in thousandths of a message; `None`: it costs
 /// nothing.
-pub(crate) fn asked(event: &Event, limits: &Limits) -> Option<(ConnId, Dialect, u64)> {
+pub(super) fn asked(event: &Event, limits: &Limits) -> Option<(ConnId, Dialect, u64)> {
     match event {
         Event::Received { conn, frame: ClientFrame::Basic(_) } => {
             Some((*conn, Dialect::Basic, 1000))
@@ -39,7 +39,7 @@ fn cost(request: &Request, limits: &Limits) -> u32 {
 }
 
 /// Whether the Hub has refused the request for the budget.
-pub(crate) fn was_refused(conn: ConnId, actions: &Actions) -> bool {
+pub(super) fn was_refused(conn: ConnId, actions: &Actions) -> bool {
     actions.iter().any(|action| match action {
         Action::Send { to: Recipients::One(to), frame: ServerFrame::Error(error) } => {
             *to == conn && error.code == ErrorCode::RateLimited
@@ -53,7 +53,7 @@ pub(crate) fn was_refused(conn: ConnId, actions: &Actions) -> bool {
 
 impl Ledger {
     /// Takes note of a request that was let through.
-    pub(crate) fn take(&mut self, now: Mono, (dialect, cost): (Dialect, u64), per_window: u32) {
+    pub(super) fn take(&mut self, now: Mono, (dialect, cost): (Dialect, u64), per_window: u32) {
         let sunk = now.since(self.at) * u64::from(per_window);
         self.level = self.level.saturating_sub(sunk) + cost * 10;
         self.at = now;
