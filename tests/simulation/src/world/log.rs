@@ -52,7 +52,8 @@ impl RoomLog {
         self.entries.len() as u64
     }
 
-    fn take(&mut self, draft: Draft) -> Outcome {
+    /// Takes a draft, unless its key is known.
+    pub fn take(&mut self, draft: Draft) -> Outcome {
         let seq = Seq::new(self.last() + 1).expect("a short log");
         if let Some(key) = &draft.key {
             let key = (draft.user.clone(), key.clone());
