@@ -1,13 +1,15 @@
 //! A Hub and what its adapter knows of it.
 use std::collections::{BTreeMap, BTreeSet};
 
-use chat_proto::{BasicRequest, ClientFrame, Dialect, Limits, Request, RoomName, ServerFrame};
+use chat_proto::{
+    BasicRequest, ClientFrame, Dialect, Limits, Request, RoomName, ServerFrame, SessionId,
+};
 use chat_state::{
-    Action, Actions, AddressKey, Config, ConnId, Connect, Event, Hub, HubId, Mono, Now, Recipients,
-    SignalTo, Stats, Token,
+    Action, Actions, AddressKey, Config, ConnId, Connect, Event, Hub, HubId, Mono, Now, Peers,
+    Recipients, Signal, SignalTo, Spender, Stats, Token,
 };
 
-use super::fairness::{self, Ledger};
+use super::fairness::{Asked, Budget};
 use super::table::{Entry, Table};
 use super::task::{Question, Task};
 
@@ -32,8 +34,14 @@ pub struct HubAdapter {
     /// The last append of each room that was not answered, and when it was asked.
     appends: BTreeMap<RoomName, (Token, Mono)>,
     follows: BTreeSet<RoomName>,
-    /// What each address was let do.
-    ledgers: BTreeMap<AddressKey, Ledger>,
+    /// Whether there are other Hubs.
+    peers: Peers,
+    /// What each address has spent.
+    addresses: BTreeMap<AddressKey, Budget>,
+    /// What each address has spent at least that peers were not told of.
+    untold: BTreeMap<AddressKey, u32>,
+    /// What sessions without a connection have spent.
+    sessions: BTreeMap<SessionId, Budget>,
     deadline: Option<Mono>,
     is_drained: bool,
 }
@@ -46,13 +54,16 @@ impl HubAdapter {
             id: config.hub,
             limits: config.limits.clone(),
             append_ms: config.times.append_ms,
+            peers: config.peers,
             hub: Hub::new(config),
             table: Table::default(),
             turn: Turn::Ended,
             questions: BTreeSet::new(),
             appends: BTreeMap::new(),
             follows: BTreeSet::new(),
-            ledgers: BTreeMap::new(),
+            addresses: BTreeMap::new(),
+            untold: BTreeMap::new(),
+            sessions: BTreeMap::new(),
             deadline: None,
             is_drained: false,
         }
@@ -125,9 +136,10 @@ impl HubAdapter {
     /// Takes a connection that the owner calls `key`.
     pub fn connect(&mut self, now: Now, key: usize, connect: Connect) -> (ConnId, Vec<Task>) {
         let mut actions = Actions::new();
-        let address = connect.peer;
+        let (session, address) = (connect.session.clone(), connect.peer);
         let conn = self.hub.connect(now, connect, &mut actions);
-        self.table.take(conn, Entry { key, address, is_paused: false });
+        let budget = Budget::default();
+        self.table.take(conn, Entry { key, address, is_paused: false, session, budget });
         (conn, self.tasks(now, actions))
     }
 
@@ -147,20 +159,33 @@ impl HubAdapter {
             }
             Event::Drain { deadline } => _ = self.deadline.get_or_insert(*deadline),
             Event::Reconfigure { limits } => self.limits = limits.clone(),
+            Event::Signal {
+                signal: Signal::Spent { by: Spender::Address(address), cost, per_window },
+                ..
+            } => {
+                let budget = self.addresses.entry(*address).or_default();
+                budget.note(now.mono, *cost, *per_window);
+            }
             _ => {}
         }
-        let asked = fairness::asked(&event, &self.limits);
+        let asked = Asked::by(&event, &self.limits);
         let mut actions = Actions::new();
         self.hub.handle(now, event, &mut actions).expect("the Hub has issued it");
-        if let Some(asked) = asked {
-            self.address_is_fair(now.mono, asked, &actions);
-        }
-        self.tasks(now, actions)
+        let is_over =
+            |asked: &Asked| self.budgets_are_kept(now.mono, asked, &actions).then_some(asked.conn);
+        let over = asked.as_ref().and_then(is_over);
+        let tasks = self.tasks(now, actions);
+        self.peers_are_told();
+        let entry = over.and_then(|conn| self.table.find(conn));
+        assert!(entry.is_none_or(|entry| entry.is_paused), "{entry:?} is read over its budget");
+        tasks
     }
 
     /// A connection is gone. If the Hub had closed it, it has nothing to do any more.
     fn disconnected(&mut self, now: Now, conn: ConnId, event: Event) -> Vec<Task> {
-        let was_closed = self.table.release(conn);
+        let entry = self.table.release(conn);
+        let was_closed = entry.is_none();
+        entry.into_iter().for_each(|entry| self.keep(entry));
         let mut actions = Actions::new();
         let before = self.hub.stats();
         if was_closed {
@@ -204,18 +229,60 @@ impl HubAdapter {
         tasks
     }
 
-    /// What shares the budget of an address stays within it.
-    fn address_is_fair(
-        &mut self,
-        now: Mono,
-        (conn, dialect, cost): (ConnId, Dialect, u64),
-        actions: &Actions,
-    ) {
-        let Some(address) = self.table.find(conn).and_then(|entry| entry.address) else { return };
-        if !fairness::was_refused(conn, actions) {
-            let per_window = self.limits.address_messages_per_10s;
-            self.ledgers.entry(address).or_default().take(now, (dialect, cost), per_window);
+    /// Whoever is over a budget is refused, and nobody else is. Returns true if a connection that
+    /// cannot be refused is over one.
+    fn budgets_are_kept(&mut self, now: Mono, asked: &Asked, actions: &Actions) -> bool {
+        let Some(entry) = self.table.find_mut(asked.conn) else { return false };
+        let (cost, own_limit) = (asked.cost, asked.own_limit(&self.limits));
+        let shared_limit = self.limits.address_messages_per_10s;
+        let address = entry.address;
+        let shared = address.map(|address| self.addresses.entry(address).or_default());
+        if asked.is_refused(actions) {
+            if !shared.is_some_and(|shared| shared.may_refuse(now, cost, shared_limit)) {
+                entry.budget.refuse(now, cost, own_limit);
+            }
+            return false;
         }
+        if let Some(address) = address {
+            *self.untold.entry(address).or_default() += cost;
+        }
+        if asked.dialect == Dialect::Basic {
+            let is_over = shared.is_some_and(|shared| shared.charge(now, cost, shared_limit));
+            return entry.budget.charge(now, cost, own_limit) || is_over;
+        }
+        entry.budget.take(now, cost, own_limit);
+        if let Some(shared) = shared {
+            shared.take(now, cost, shared_limit);
+        }
+        if let Some(session) = &asked.resumes {
+            self.resumes(asked.conn, session);
+        }
+        false
+    }
+
+    /// Other Hubs are told of each 32nd of a shared budget that is spent.
+    fn peers_are_told(&self) {
+        let part = self.limits.address_messages_per_10s * 1000 / 32;
+        let is_told = self.peers == Peers::None || part == 0;
+        let untold = self.untold.values().find(|untold| **untold >= part);
+        assert!(is_told || untold.is_none(), "peers are not told of {untold:?} of {part}");
+    }
+
+    fn resumes(&mut self, conn: ConnId, session: &SessionId) {
+        let open = self.table.open().filter(|entry| entry.session == *session);
+        let known = open.map(|entry| &entry.budget).chain(self.sessions.get(session));
+        let known: Vec<Budget> = known.cloned().collect();
+        let entry = self.table.named(conn);
+        entry.session = session.clone();
+        known.iter().for_each(|budget| entry.budget.resume(budget));
+    }
+
+    /// A connection has ended. A budget that is shared by no other may be forgotten.
+    fn keep(&mut self, entry: Entry) {
+        if self.table.open().all(|other| other.address != entry.address) {
+            self.untold.retain(|address, _| Some(*address) != entry.address);
+        }
+        self.sessions.insert(entry.session, entry.budget);
     }
 
     fn tasks(&mut self, now: Now, actions: Actions) -> Vec<Task> {
@@ -228,7 +295,10 @@ impl HubAdapter {
             Action::Probe { conn } => Task::Probe(self.table.named(conn).key),
             Action::Close { conn, code, reason } => {
                 assert_eq!(code, reason.code(), "a close code is that of its reason");
-                Task::Close { key: self.table.close(conn).key, code, reason }
+                let entry = self.table.close(conn);
+                let key = entry.key;
+                self.keep(entry);
+                Task::Close { key, code, reason }
             }
             Action::Pause { conn } => {
                 let entry = self.table.named(conn);
@@ -272,6 +342,10 @@ impl HubAdapter {
             }
             Action::Signal { to, signal } => {
                 assert_ne!(to, SignalTo::Hub(self.id), "a Hub does not signal itself");
+                if let Signal::Spent { by: Spender::Address(address), cost, .. } = &signal {
+                    let untold = self.untold.remove(address).unwrap_or(0);
+                    assert!(*cost >= untold, "peers are told of {cost} of {untold}");
+                }
                 Task::Signal { to, signal }
             }
             Action::Note(noted) => Task::Note(noted),
@@ -284,6 +358,12 @@ impl HubAdapter {
     }
 
     fn send(&mut self, to: Recipients, frame: ServerFrame) -> Task {
+        if let (Recipients::One(conn), ServerFrame::Welcome(welcome)) = (&to, &frame) {
+            // Another Hub may know the session, and one that drains keeps none.
+            let is_unknown = self.peers == Peers::Some || self.deadline.is_some();
+            let knew = (!welcome.resumed || !is_unknown).then_some(welcome.resumed);
+            self.table.named(*conn).budget.welcome(knew);
+        }
         let mut key = |conn| self.table.named(conn).key;
         let to = match to {
             Recipients::One(conn) => vec![key(conn)],

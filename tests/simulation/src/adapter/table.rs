@@ -1,10 +1,13 @@
 //! The connections of one Hub: which of the owner's keys has which id.
 use std::collections::BTreeSet;
 
+use chat_proto::SessionId;
 use chat_state::{AddressKey, ConnId};
 
+use super::fairness::Budget;
+
 /// A connection that the Hub has not closed.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) struct Entry {
     /// What the owner calls it.
     pub(super) key: usize,
@@ -12,9 +15,12 @@ pub(super) struct Entry {
     pub(super) address: Option<AddressKey>,
     /// The Hub wants no frames.
     pub(super) is_paused: bool,
+    /// Its session, and what that has spent.
+    pub(super) session: SessionId,
+    pub(super) budget: Budget,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 enum Holder {
     Nobody,
     Open(Entry),
@@ -47,19 +53,25 @@ impl Table {
 
     /// The Hub closes a connection. Returns what it was.
     pub(super) fn close(&mut self, conn: ConnId) -> Entry {
-        let entry = *self.named(conn);
-        self.slots[conn.slot as usize].1 = Holder::Closed;
-        entry
+        self.named(conn);
+        match std::mem::replace(&mut self.slots[conn.slot as usize].1, Holder::Closed) {
+            Holder::Open(entry) => entry,
+            Holder::Nobody | Holder::Closed => unreachable!("it is open"),
+        }
     }
 
-    /// The owner has let a connection go, which it says once. Returns true if the Hub had closed it.
-    pub(super) fn release(&mut self, conn: ConnId) -> bool {
+    /// The owner has let a connection go, which it says once. Returns what it was, unless the Hub
+    /// had closed it.
+    pub(super) fn release(&mut self, conn: ConnId) -> Option<Entry> {
         let (generation, holder) = &mut self.slots[conn.slot as usize];
         let before = std::mem::replace(holder, Holder::Nobody);
         let in_use = !matches!(before, Holder::Nobody) && *generation == conn.generation;
         assert!(in_use, "{conn:?} is said to be gone twice");
         self.free.insert(conn.slot);
-        matches!(before, Holder::Closed)
+        match before {
+            Holder::Open(entry) => Some(entry),
+            Holder::Nobody | Holder::Closed => None,
+        }
     }
 
     pub(super) fn find(&self, conn: ConnId) -> Option<&Entry> {
@@ -75,6 +87,19 @@ impl Table {
             Some((generation, Holder::Open(entry))) if *generation == conn.generation => entry,
             _ => panic!("an action names {conn:?}, which is gone"),
         }
+    }
+
+    pub(super) fn find_mut(&mut self, conn: ConnId) -> Option<&mut Entry> {
+        self.find(conn)?;
+        Some(self.named(conn))
+    }
+
+    /// Returns the connections that are open.
+    pub(super) fn open(&self) -> impl Iterator<Item = &Entry> {
+        self.slots.iter().filter_map(|(_, holder)| match holder {
+            Holder::Open(entry) => Some(entry),
+            Holder::Nobody | Holder::Closed => None,
+        })
     }
 
     /// Returns the connections that the Hub has closed and the owner has not let go.

@@ -11,7 +11,6 @@ use super::input::room_name;
 use super::judge::older_ones_are_fenced;
 use super::log::LogMood;
 use super::script::{Kind, Script};
-use super::setup::Preset;
 use crate::adapter::HubAdapter;
 
 /// Long enough for every retry (after at most 30 s), poll and announcement.
@@ -25,8 +24,7 @@ pub fn run(script: &Script) -> World {
 }
 
 fn run_in(mut world: World, script: &Script) -> World {
-    // Where limits are small, so is that of what all share.
-    world.address = (script.setup.preset == Preset::Tiny).then_some(AddressKey([1; 16]));
+    world.address = Some(AddressKey([1; 16]));
     for step in &script.steps {
         world.apply(*step);
         world.bounds_hold();
