@@ -1,7 +1,10 @@
 //! Carries signals between nodes, or does not.
 use std::collections::BTreeMap;
 
+use chat_state::Signal;
+
 use super::random::Random;
+use crate::world::Losses;
 
 /// How the broker behaves; chances are in a thousand.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -18,6 +21,8 @@ pub struct Carriage {
 #[derive(Debug, Default)]
 pub(super) struct Broker {
     pub(super) carriage: Carriage,
+    /// What was lost and not told.
+    pub(super) losses: Losses,
     /// Pairs of nodes that do not hear each other, until when.
     partitions: BTreeMap<(usize, usize), u64>,
 }
@@ -30,17 +35,17 @@ impl Broker {
 
     /// Returns after how many milliseconds a signal arrives, once for each time that it does.
     pub(super) fn carry(
-        &self,
+        &mut self,
         now: u64,
         (from, to): (usize, usize),
+        signal: &Signal,
         random: &mut Random,
     ) -> Vec<u64> {
         let pair = (from.min(to), from.max(to));
-        if self.partitions.get(&pair).is_some_and(|until| *until > now) {
-            return Vec::new();
-        }
+        let is_parted = self.partitions.get(&pair).is_some_and(|until| *until > now);
         let Carriage { slow_ms, drops, repeats } = self.carriage;
-        if random.permille(drops) {
+        if is_parted || random.permille(drops) {
+            self.losses.add(to, signal);
             return Vec::new();
         }
         let times = if random.permille(repeats) { 2 } else { 1 };

@@ -1,7 +1,7 @@
 //! The end: faults stop, everything converges, everybody goes, nothing is left.
 use chat_proto::RoomName;
 use chat_state::client::{Query, State};
-use chat_state::{Event, Lost, Stats};
+use chat_state::{Event, Stats};
 
 use super::Sim;
 use super::broker::Carriage;
@@ -30,6 +30,12 @@ impl Sim {
             link.swallows = 0;
             link.stalled_until = link.stalled_until.min(self.now);
         }
+        // The broker tells each node what that has lost, and tells others nothing.
+        for node in 0..self.nodes.len() {
+            if let Some(lost) = self.broker.losses.take(node) {
+                self.tell(node, Event::SignalsLost(lost));
+            }
+        }
         self.run_until(self.now + CONVERGE_MS, plan);
         // Whoever has little budget may still have much to say.
         for _ in 0..BUSY_MAX {
@@ -40,9 +46,6 @@ impl Sim {
         }
         self.everybody_is_back();
         self.nobody_lacks_anything();
-        for node in 0..self.nodes.len() {
-            self.tell(node, Event::SignalsLost(Lost::All));
-        }
         self.last_words(plan);
         self.everybody_has_everything();
         self.everybody_counts_right(plan);
@@ -135,7 +138,7 @@ impl Sim {
         }
     }
 
-    /// Once signals are told to be lost, all Hubs agree on who is where.
+    /// All Hubs agree on who is where.
     fn everybody_counts_right(&mut self, plan: &Plan) {
         if self.setup.preset == Preset::Tiny {
             return;

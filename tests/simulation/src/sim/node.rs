@@ -36,6 +36,7 @@ impl Sim {
         let this = &mut self.nodes[node];
         this.hub = Some(HubAdapter::new(config));
         (this.life, this.drains) = (this.life + 1, None);
+        self.broker.losses.take(node);
         // Whoever connects to the broker is told that it has heard nothing so far.
         let life = this.life;
         self.due(
@@ -165,7 +166,7 @@ impl Sim {
                 continue;
             }
             let life = self.nodes[node].life;
-            for ms in self.broker.carry(self.now, (from, node), &mut self.random) {
+            for ms in self.broker.carry(self.now, (from, node), signal, &mut self.random) {
                 let event = Box::new(Event::Signal { from: id, signal: signal.clone() });
                 self.due(self.now + ms, Due::Tell { node, life, event });
             }

@@ -1,7 +1,7 @@
 //! Carries signals between Hubs, or does not.
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
-use chat_state::{HubId, Signal};
+use chat_state::{HubId, Lost, Signal};
 
 /// How the broker behaves towards the next signals.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,11 +26,33 @@ pub struct Carried {
     pub signal: Signal,
 }
 
+/// What each Hub has lost, and has not been told of.
+#[derive(Debug, Default)]
+pub struct Losses(BTreeMap<usize, Lost>);
+
+impl Losses {
+    /// A signal does not get to a Hub.
+    pub fn add(&mut self, to: usize, signal: &Signal) {
+        let Lost::Rooms(rooms) = signal.loss() else { return drop(self.0.insert(to, Lost::All)) };
+        let lost = self.0.entry(to).or_insert_with(|| Lost::Rooms(Vec::new()));
+        if let Lost::Rooms(before) = lost {
+            before.extend(rooms);
+        }
+    }
+
+    /// Returns what a Hub has to be told of, as a broker tells it: nothing if nothing was lost.
+    pub fn take(&mut self, hub: usize) -> Option<Lost> {
+        self.0.remove(&hub).filter(|lost| *lost != Lost::Rooms(Vec::new()))
+    }
+}
+
 /// What is on its way.
 #[derive(Debug, Default)]
 pub struct Broker {
     /// How it behaves.
     pub mood: BrokerMood,
+    /// What was lost.
+    pub losses: Losses,
     held: VecDeque<Carried>,
 }
 
@@ -45,13 +67,29 @@ impl Broker {
                 self.held.extend(all);
                 Vec::new()
             }
-            BrokerMood::Drops => Vec::new(),
+            BrokerMood::Drops => {
+                all.iter().for_each(|carried| self.losses.add(carried.to, signal));
+                Vec::new()
+            }
         }
+    }
+
+    /// Returns how many signals are held.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.held.len()
     }
 
     /// Takes one of the signals that are held.
     pub fn take(&mut self, n: usize) -> Option<Carried> {
         self.held.remove(n.checked_rem(self.held.len())?)
+    }
+
+    /// Loses one of the signals that are held.
+    pub fn lose(&mut self, n: usize) {
+        if let Some(Carried { to, signal, .. }) = self.take(n) {
+            self.losses.add(to, &signal);
+        }
     }
 
     /// Copies one of the signals that are held.

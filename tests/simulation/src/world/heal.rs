@@ -2,7 +2,7 @@
 use std::collections::BTreeSet;
 
 use chat_proto::{Body, Dialect, Entry, LeaveReason, Request, RoomName, ServerFrame};
-use chat_state::{AddressKey, Event, Lost, Stats};
+use chat_state::{AddressKey, Event, Stats};
 
 use super::broker::BrokerMood;
 use super::check::Want;
@@ -71,10 +71,17 @@ impl World {
             self.tell(hub, event);
             self.settle();
         }
-        while let Some(carried) = self.broker.take(0) {
+        // What is late comes in the wrong order.
+        while let Some(carried) = self.broker.take(self.broker.held().wrapping_sub(1)) {
             self.deliver(Some(carried));
             self.settle();
         }
+        for hub in 0..self.hubs.len() {
+            if let Some(lost) = self.broker.losses.take(hub) {
+                self.tell(hub, Event::SignalsLost(lost));
+            }
+        }
+        self.settle();
         // Whom a drain has closed already still counts elsewhere, until the room is empty.
         let drained = self.hubs.iter().filter_map(HubAdapter::deadline).max();
         self.pass(drained.map_or(0, |deadline| deadline.since(self.now.mono)));
@@ -135,11 +142,9 @@ impl World {
         }
     }
 
-    /// Once they know that signals were lost, all Hubs agree on who is where.
+    /// All Hubs agree on who is where. Those that have lost signals know which, and no other was
+    /// told anything.
     fn everybody_knows_everybody(&mut self) {
-        (0..self.hubs.len()).for_each(|hub| self.tell(hub, Event::SignalsLost(Lost::All)));
-        self.settle();
-        self.pass(CONVERGE_MS);
         for index in self.open() {
             if self.conns[index].dialect() == Dialect::Basic {
                 continue;

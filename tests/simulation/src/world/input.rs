@@ -201,7 +201,7 @@ impl World {
                 let carried = self.broker.take(n.into());
                 self.deliver(carried);
             }
-            Step::Lose { n } => drop(self.broker.take(n.into())),
+            Step::Lose { n } => self.broker.lose(n.into()),
             Step::Repeat { n } => {
                 let carried = self.broker.copy(n.into());
                 self.deliver(carried);

@@ -19,7 +19,7 @@ mod script;
 mod setup;
 mod story;
 
-pub use broker::{Broker, BrokerMood};
+pub use broker::{Broker, BrokerMood, Losses};
 pub use check::{Sub, View, Want};
 pub use conn::{Conn, Link};
 pub use driver::World;
