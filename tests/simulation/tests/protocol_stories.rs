@@ -6,7 +6,7 @@ use chat_proto::{
     Resume, RoomName, Seq, ServerFrame, SessionId, Welcome,
 };
 use chat_simulation::adapter::Item;
-use chat_simulation::world::{Kind, Link, LogMood, Preset, Setup, Want, World};
+use chat_simulation::world::{AskedPage, Kind, Link, LogMood, Preset, Setup, Want, World};
 use chat_state::Event;
 
 fn world() -> World {
@@ -198,7 +198,8 @@ fn a_limit_of_0_counts_as_1() {
     }
     let range = HistoryRange::After(seq(1));
     let request = Request::History { room: den.clone(), range, limit: Some(0) };
-    world.request(ada, &request, Want::Page { room: den, range, limit: 1 });
+    let asked = AskedPage { range, limit: 1, known: 3 };
+    world.request(ada, &request, Want::Page { room: den, asked });
     world.settle();
     world.flush();
     assert_eq!(lines(&world, ada).last(), Some(&"page 2<ada>2 more-before more-after"));

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use chat_proto::{
-    Dialect, DisplayName, Entry, Epoch, ErrorCode, HistoryRange, Key, Page, Request, RequestId,
-    Resume, RoomName, Seq, ServerFrame,
+    Dialect, DisplayName, Entry, Epoch, ErrorCode, Key, Request, RequestId, Resume, RoomName, Seq,
+    ServerFrame,
 };
 use chat_state::Mono;
 use chat_state::client::{
@@ -13,11 +13,11 @@ use chat_state::client::{
 };
 
 use super::link::{Link, Peer, Up};
-use super::seen::{Seen, page_is_right};
+use super::seen::Seen;
 use super::{Due, Sim};
 use crate::adapter::ClientAdapter;
 use crate::history_check::Run;
-use crate::world::Want;
+use crate::world::{AskedPage, Want, page_is_right};
 
 /// Nobody tries to connect more often than this...
 const TRIES_MAX: usize = 30;
@@ -288,7 +288,9 @@ impl Sim {
                 Want::Ack { room, content: content.to_string() }
             }
             Request::History { room, range, limit } => {
-                Want::Page { room, range, limit: limit.unwrap_or(u32::MAX) }
+                let limit = limit.unwrap_or(u32::MAX);
+                let asked = self.links[index].view.asks_page(&self.log, &room, range, limit);
+                Want::Page { room, asked }
             }
             Request::Members { room } => Want::Members { room },
             Request::Rooms { .. } => Want::Rooms,
@@ -460,7 +462,8 @@ impl Sim {
             }
             (Query::History { room, range, limit }, Outcome::Page(page)) => {
                 assert_eq!(page.room, *room);
-                self.page(&page, (*range, limit.unwrap_or(u32::MAX)));
+                let limit = limit.unwrap_or(u32::MAX);
+                page_is_right(&self.log, &page, AskedPage { range: *range, limit, known: 0 });
             }
             (Query::Members { .. }, Outcome::Members(view)) => {
                 assert!(view.members.len() as u64 <= view.count);
@@ -471,10 +474,6 @@ impl Sim {
             }
             (query, outcome) => panic!("{outcome:?} for {query:?}"),
         }
-    }
-
-    fn page(&self, page: &Page, asked: (HistoryRange, u32)) {
-        page_is_right(&self.log, page, asked, self.trimmed.contains(&page.room));
     }
 
     /// A person says something new.

@@ -15,6 +15,8 @@ use crate::adapter::HubAdapter;
 
 /// Long enough for every retry (after at most 30 s), poll and announcement.
 const CONVERGE_MS: u64 = 35_000;
+/// How long a session without a connection is shown, and some more.
+const GRACE_MS: u64 = 12_000;
 /// Long enough for every timer of a connection that is gone.
 const FORGET_MS: u64 = 130_000;
 
@@ -145,6 +147,8 @@ impl World {
     /// All Hubs agree on who is where. Those that have lost signals know which, and no other was
     /// told anything.
     fn everybody_knows_everybody(&mut self) {
+        // Whoever was closed a moment ago, since its log was replaced, is still shown.
+        self.pass(GRACE_MS);
         for index in self.open() {
             if self.conns[index].dialect() == Dialect::Basic {
                 continue;

@@ -135,7 +135,8 @@ impl World {
     /// Lets a peer of `chat.v1` read back.
     pub fn history(&mut self, index: usize, room: &RoomName, range: HistoryRange, limit: u32) {
         let request = Request::History { room: room.clone(), range, limit: Some(limit) };
-        let want = Want::Page { room: room.clone(), range, limit: limit.max(1) };
+        let asked = self.conns[index].view.asks_page(&self.log, room, range, limit.max(1));
+        let want = Want::Page { room: room.clone(), asked };
         self.request(index, &request, want);
     }
 

@@ -52,6 +52,20 @@ impl RoomLog {
         self.entries.len() as u64
     }
 
+    /// Demands that entries are a part of this log.
+    ///
+    /// # Panics
+    /// If they are not.
+    pub fn has(&self, entries: &[Arc<Entry>]) {
+        for pair in entries.windows(2) {
+            assert_eq!(pair[0].seq.next(), pair[1].seq, "there are no holes");
+        }
+        for entry in entries {
+            let at = usize::try_from(entry.seq.get() - 1).expect("a short log");
+            assert_eq!(self.entries.get(at), Some(entry), "what is shown is in the log");
+        }
+    }
+
     /// Takes a draft, unless its key is known.
     pub fn take(&mut self, draft: Draft) -> Outcome {
         let seq = Seq::new(self.last() + 1).expect("a short log");
