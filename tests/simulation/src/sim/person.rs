@@ -17,7 +17,7 @@ use super::seen::Seen;
 use super::{Due, Sim};
 use crate::adapter::ClientAdapter;
 use crate::history_check::Run;
-use crate::world::{AskedPage, Want, page_is_right};
+use crate::world::{AskedPage, RoomLog, Want, page_is_right};
 
 /// Nobody tries to connect more often than this...
 const TRIES_MAX: usize = 30;
@@ -81,13 +81,26 @@ pub(super) struct Said {
 }
 
 impl Said {
-    /// Tells whether nobody knows what became of it.
-    pub(super) fn is_given_up(&self) -> bool {
-        let known = |outcome: &Outcome| {
-            matches!(outcome, Outcome::Acked { .. } | Outcome::Refused(_) | Outcome::Full)
-        };
-        !self.outcome.as_ref().is_some_and(known)
+    /// Returns true if a log has this text at a place.
+    pub(super) fn is_at(&self, log: &RoomLog, seq: Seq) -> bool {
+        let at = usize::try_from(seq.get() - 1).expect("a short log");
+        log.entries.get(at).is_some_and(|entry| says(entry, &self.content))
     }
+
+    /// Returns true if the ack does not say where the message is in this log: nobody knows what
+    /// became of it, or another log has it. Then it may come to this one at any time.
+    pub(super) fn is_stray(&self, log: &RoomLog) -> bool {
+        match &self.outcome {
+            Some(Outcome::Acked { seq, .. }) => !self.is_at(log, *seq),
+            Some(Outcome::Refused(_) | Outcome::Full) => false,
+            _ => true,
+        }
+    }
+}
+
+/// Returns true if an entry is a message with this text.
+fn says(entry: &Entry, text: &str) -> bool {
+    matches!(&entry.body, chat_proto::Body::Message { content, .. } if **content == *text)
 }
 
 /// Why something can be refused for good: the session is not in the room, or may not enter it.
@@ -342,13 +355,8 @@ impl Sim {
         let Some(Want::Ack { room, content }) = want else { return };
         let mut said = self.people[who].said.iter();
         let said = said.find(|said| said.content == *content).expect("it was said");
-        let is_it = |entry: &Entry| {
-            let chat_proto::Body::Message { content: there, .. } = &entry.body else {
-                return false;
-            };
-            **there == **content
-        };
-        let there = self.log.of_room(room).any(|log| log.entries.iter().any(|e| is_it(e)));
+        let mut logs = self.log.of_room(room);
+        let there = logs.any(|log| log.entries.iter().any(|entry| says(entry, content)));
         assert!(said.times > 1 || !there, "{said:?} was refused and is in the log");
     }
 
@@ -444,13 +452,7 @@ impl Sim {
 
     fn is_in_log(&self, who: usize, said: &Said, seq: Seq) {
         let name = &self.people[who].name;
-        let at = usize::try_from(seq.get() - 1).expect("a short log");
-        let there = self.log.of_room(&said.room).any(|log| {
-            log.entries.get(at).is_some_and(|entry| {
-                let chat_proto::Body::Message { content, .. } = &entry.body else { return false };
-                **content == *said.content && *entry.username == **name
-            })
-        });
+        let there = self.log.of_room(&said.room).any(|log| said.is_at(log, seq));
         assert!(there, "{name}: {said:?} was acked and is not at {seq}");
     }
 

@@ -120,9 +120,10 @@ impl View {
         };
         let found: Vec<_> = log.of_room(room).filter_map(in_log).collect();
         let sub = self.rooms.get_mut(room).expect("a member gets messages");
-        let [(seq, epoch)] = &*found else {
-            assert!(!found.is_empty(), "{content:?} is not in the log of {room}");
-            // A text with a key may stand in two logs, so it can't be told which one this is.
+        assert!(!found.is_empty(), "{content:?} is not in the log of {room}");
+        // A text with a key may stand in two logs: then it is of the one that the member follows.
+        let its = found.iter().find(|(_, epoch)| sub.epoch.as_ref() == Some(epoch));
+        let Some((seq, epoch)) = its.or(found.first().filter(|_| found.len() == 1)) else {
             return *sub = Sub { epoch: None, last: None, count: 0 };
         };
         if let Some(last) = sub.last {
