@@ -17,6 +17,7 @@ mod judge;
 mod link;
 mod log;
 mod node;
+mod operator;
 mod person;
 mod plain;
 mod plan;

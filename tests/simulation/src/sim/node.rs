@@ -191,8 +191,9 @@ impl Sim {
         let session = SessionId::new(&format!("s{index}-{:x}", self.random.bits()));
         let session = session.expect("a session id");
         let probe = Probe::Transport;
-        // All are behind one router: what one of them does must not be another's loss.
-        let peer = Some(AddressKey([1; 16]));
+        // Several share a router: what one of them does must not be another's loss.
+        let (Peer::Person { who, .. } | Peer::Plain { who }) = peer;
+        let peer = Some(AddressKey([u8::from(who.is_multiple_of(3)); 16]));
         let at = self.arrival(index);
         self.links[index].flight_at = at;
         self.due(at, Due::Opened { link: index });

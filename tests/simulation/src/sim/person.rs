@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use chat_proto::{
     Dialect, DisplayName, Entry, Epoch, ErrorCode, Key, Request, RequestId, Resume, RoomName, Seq,
-    ServerFrame,
+    ServerFrame, UserId,
 };
 use chat_state::Mono;
 use chat_state::client::{
@@ -40,6 +40,10 @@ pub(super) struct Person {
     /// The rooms that the person wants to be in.
     pub(super) wants: BTreeSet<RoomName>,
     pub(super) seen: BTreeMap<RoomName, Seen>,
+    /// As whom the server knows the present session.
+    pub(super) user: Option<UserId>,
+    /// An operator has ordered something about the person.
+    pub(super) was_ordered: bool,
     /// What is not settled.
     pub(super) open: BTreeMap<Ticket, Open>,
     /// Everything that was said.
@@ -105,7 +109,7 @@ fn says(entry: &Entry, text: &str) -> bool {
 
 /// Why something can be refused for good: the session is not in the room, or may not enter it.
 fn is_final(code: ErrorCode) -> bool {
-    matches!(code, ErrorCode::NotMember | ErrorCode::TooManyRooms)
+    matches!(code, ErrorCode::NotMember | ErrorCode::TooManyRooms | ErrorCode::Forbidden)
 }
 
 impl Person {
@@ -120,6 +124,8 @@ impl Person {
             links: BTreeMap::new(),
             wants: BTreeSet::new(),
             seen: BTreeMap::new(),
+            user: None,
+            was_ordered: false,
             open: BTreeMap::new(),
             said: Vec::new(),
             runs: Vec::new(),
@@ -391,8 +397,8 @@ impl Sim {
                 }
             }
             Delivery::Settled { ticket, outcome } => self.settled(who, ticket, outcome),
-            Delivery::Welcome(_)
-            | Delivery::Members { .. }
+            Delivery::Welcome(welcome) => self.people[who].user = Some(welcome.user.clone()),
+            Delivery::Members { .. }
             | Delivery::Presence { .. }
             | Delivery::MemberJoined { .. }
             | Delivery::MemberLeft { .. }

@@ -163,6 +163,12 @@ impl View {
             ServerFrame::Pong { id } => self.replied(id.as_deref(), &Want::Pong),
             ServerFrame::Error(error) => {
                 assert_ne!(error.code, ErrorCode::Unknown);
+                if let (None, ErrorCode::Forbidden, Some(room)) =
+                    (&error.id, error.code, &error.room)
+                {
+                    // An operator has taken the session out of the room.
+                    self.rooms.remove(room);
+                }
                 if let Some(id) = error.id {
                     let want = self.due.remove(&*id);
                     let want = want.unwrap_or_else(|| panic!("{}: no request {id:?}", self.name));

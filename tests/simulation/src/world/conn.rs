@@ -2,7 +2,7 @@
 use std::collections::VecDeque;
 
 use chat_proto::{CloseCode, Dialect};
-use chat_state::{AddressKey, ConnId};
+use chat_state::ConnId;
 
 use super::check::View;
 use crate::adapter::Port;
@@ -37,8 +37,6 @@ pub struct Conn {
     pub input: VecDeque<String>,
     /// What the peer has been told.
     pub view: View,
-    /// The address that it comes from, if that counts.
-    pub peer: Option<AddressKey>,
 }
 
 impl Conn {

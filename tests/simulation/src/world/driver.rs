@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use chat_proto::LeaveReason;
 use chat_proto::{BasicRequest, ClientFrame, LimitValues, Limits, ServerFrame, Timestamp};
-use chat_state::{AddressKey, Connect, Event, Mono, Now, Signal, SignalTo};
+use chat_state::{Connect, Event, Mono, Now, Signal, SignalTo};
 
 use super::broker::Broker;
 use super::conn::{Conn, Link};
@@ -42,8 +42,8 @@ pub struct World {
     pub sent: usize,
     pub(super) spoken: u64,
     queue: VecDeque<(usize, Event)>,
-    /// The address that new connections come from.
-    pub(super) address: Option<AddressKey>,
+    /// New connections come from addresses that have budgets.
+    pub(super) has_addresses: bool,
 }
 
 impl World {
@@ -74,7 +74,7 @@ impl World {
             sent: 0,
             spoken: 0,
             queue: VecDeque::new(),
-            address: None,
+            has_addresses: false,
         }
     }
 

@@ -5,7 +5,7 @@ use chat_proto::{
     BasicRequest, Dialect, DisplayName, HistoryRange, Key, LeaveReason, Position, Request,
     RequestId, Resume, RoomName, Seq, SessionId,
 };
-use chat_state::{Connect, Event, Identity, Lost, Probe};
+use chat_state::{AddressKey, Connect, Event, Identity, Lost, Probe};
 
 use super::check::{View, Want};
 use super::conn::{Conn, Link};
@@ -30,9 +30,10 @@ impl World {
             reading: self.new_peers_read,
             input: std::collections::VecDeque::new(),
             view: View::new(name),
-            peer: self.address,
         });
-        let peer = self.address;
+        // Some share an address, some another one.
+        let address = AddressKey([u8::from(index.is_multiple_of(3)); 16]);
+        let peer = self.has_addresses.then_some(address);
         let identity = Identity::Guest { name: Some(DisplayName::new(name).expect("a name")) };
         let session = SessionId::new(&format!("s{index}")).expect("a session id");
         let probe = Probe::Transport;

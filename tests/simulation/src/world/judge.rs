@@ -58,7 +58,8 @@ pub fn repeats_get_the_first_reply(world: &World) {
                     assert!(!its.is_empty(), "{frame:?} of {}", conn.name);
                     let has_key = its.iter().any(|entry| entry.key.is_some());
                     assert!(has_key || !duplicate, "no key: {frame:?}");
-                    let count: &mut usize = firsts.entry((room, *seq, *ts)).or_default();
+                    let count: &mut usize =
+                        firsts.entry((&conn.view.name, room, *seq, *ts)).or_default();
                     *count += usize::from(!duplicate);
                     assert!(*count <= its.len(), "a first reply again: {frame:?}");
                 }
