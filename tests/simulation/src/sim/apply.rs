@@ -105,7 +105,7 @@ impl Sim {
             What::Order { who, room, what, ms } => {
                 self.order(usize::from(who) % self.people.len(), &room_of(room), what, ms.into());
             }
-            What::Reload { small } => self.reload(small),
+            What::Reload { other } => self.reload(other),
             _ => self.apply_to_plain(what),
         }
     }

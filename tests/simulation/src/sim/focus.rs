@@ -174,7 +174,7 @@ fn any_fault(random: &mut Random) -> What {
             let (who, room, what) = (byte(random), byte(random), byte(random));
             What::Order { who, room, what, ms: short(random, 1000, 40_000) }
         }
-        26 => What::Reload { small: random.permille(700) },
+        26 => What::Reload { other: random.permille(700) },
         _ => What::Wake { who: byte(random) },
     }
 }

@@ -37,11 +37,17 @@ impl Sim {
     }
 
     /// Gives other limits to every node. Those that bound what is held stay as they are.
-    pub(super) fn reload(&mut self, small: bool) {
+    pub(super) fn reload(&mut self, other: bool) {
         let values = self.limits.values().clone();
-        let values = if small {
-            let (history, members_listed, notice_members, recent_entries) = (2, 2, 1, 1);
-            LimitValues { history, members_listed, notice_members, recent_entries, ..values }
+        let values = if other {
+            LimitValues {
+                history: 2,
+                members_listed: 2,
+                notice_members: 1,
+                recent_entries: 1,
+                messages_per_10s: 2 * values.messages_per_10s,
+                ..values
+            }
         } else {
             values
         };

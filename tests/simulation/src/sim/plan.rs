@@ -88,7 +88,7 @@ pub enum What {
     /// An operator orders something about a person, of every node; a ban ends after `ms`.
     Order { who: u8, room: u8, what: u8, ms: u32 },
     /// Every node takes other limits while it runs.
-    Reload { small: bool },
+    Reload { other: bool },
 }
 
 /// All of it.
