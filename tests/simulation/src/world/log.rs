@@ -66,6 +66,11 @@ impl RoomLog {
         }
     }
 
+    /// Forgets the keys of drafts from before this time.
+    pub fn forget_keys(&mut self, before: Timestamp) {
+        self.keys.retain(|_, (_, ts, _)| *ts >= before);
+    }
+
     /// Takes a draft, unless its key is known.
     pub fn take(&mut self, draft: Draft) -> Outcome {
         let seq = Seq::new(self.last() + 1).expect("a short log");

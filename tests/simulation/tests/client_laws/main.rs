@@ -50,6 +50,11 @@ fn faulty() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// The same over days.
+fn slow() -> impl Strategy<Value = Step> {
+    prop_oneof![20 => faulty(), 1 => any::<u8>().prop_map(Step::Hours)]
+}
+
 fn script(step: impl Strategy<Value = Step>) -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 0..150)
 }
@@ -101,6 +106,23 @@ proptest! {
     #[test]
     fn a_server_with_faults_repeats_and_reorders_nothing(script in script(faulty())) {
         let world = run(&script);
+        check_sends(&world);
+        check_acks(&world);
+    }
+
+    /// A log remembers the key of a message for a day, and the Client counts on no more. What was
+    /// said before a long silence is beyond the history that it is given.
+    #[test]
+    fn a_message_is_not_sent_again_after_its_key_is_forgotten(
+        before in script(faulty()), served in 0..3_u8, after in script(slow())
+    ) {
+        let mut world = run(&before);
+        world.step(&Step::Send(0));
+        for step in [Step::Serve(served), Step::Cut(0), Step::Others(0, 11), Step::Hours(255)] {
+            world.step(&step);
+        }
+        after.iter().for_each(|step| world.step(step));
+        world.heal();
         check_sends(&world);
         check_acks(&world);
     }

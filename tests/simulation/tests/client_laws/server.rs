@@ -19,6 +19,9 @@ const PAGE: usize = 3;
 /// The largest number of missed entries that a resume recovers.
 const BEHIND: u64 = 8;
 
+/// How long keys are remembered.
+const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+
 /// A fault of the next request.
 #[derive(Clone, Debug)]
 pub(crate) enum Fault {
@@ -35,6 +38,7 @@ pub(crate) enum Fault {
 #[derive(Debug)]
 pub(crate) struct Server {
     pub(crate) logs: SimLog,
+    pub(crate) now: Timestamp,
     session: u64,
     /// The rooms that the present connection has joined.
     pub(crate) members: BTreeSet<RoomName>,
@@ -49,6 +53,7 @@ impl Server {
     pub(crate) fn new() -> Self {
         Self {
             logs: SimLog::default(),
+            now: Timestamp(0),
             session: 1,
             members: BTreeSet::new(),
             faults: VecDeque::new(),
@@ -61,6 +66,12 @@ impl Server {
     pub(crate) fn cut(&mut self) {
         self.members.clear();
         self.down.clear();
+    }
+
+    /// Forgets the keys of a room that are older than a day.
+    pub(crate) fn forget_keys(&mut self, room: &RoomName) {
+        let before = Timestamp(self.now.0.saturating_sub(DAY_MS));
+        self.logs.room(room).forget_keys(before);
     }
 
     /// Forgets the session and its user id.
@@ -105,8 +116,7 @@ impl Server {
 
     fn append(&mut self, room: &RoomName, user: UserId, key: Option<Key>, body: Body) -> Outcome {
         let username = DisplayName::new(&user).expect("a name");
-        let log = self.logs.room(room);
-        log.take(Draft { user, username, key, ts: Timestamp(log.last() + 1), body })
+        self.logs.room(room).take(Draft { user, username, key, ts: self.now, body })
     }
 
     fn newest(&mut self, room: &RoomName) -> Arc<Entry> {
@@ -228,7 +238,7 @@ impl Server {
         let user = self.user();
         let outcome = self.append(room, user, Some(key), body);
         let (seq, ts, duplicate) = match outcome {
-            Outcome::New { seq } => (seq, Timestamp(seq.get()), false),
+            Outcome::New { seq } => (seq, self.now, false),
             Outcome::Duplicate { seq, ts } => (seq, ts, true),
             Outcome::Conflict => panic!("a Client sends the same under a key"),
         };

@@ -35,6 +35,8 @@ pub(crate) enum Step {
     Fault(u8),
     Cut(u8),
     Pass(u16),
+    /// Hours pass, or a little more than a day, and the log forgets keys that are older.
+    Hours(u8),
     /// The log loses its first entries.
     Trim(u8, u8),
     ReplaceLog(u8),
@@ -105,6 +107,11 @@ impl World {
                 self.cut([None, Some(1006), Some(4100), Some(4200)][usize::from(n % 4)]);
             }
             Step::Pass(ms) => self.pass(u64::from(ms)),
+            Step::Hours(n) => {
+                let quarters = if n < 128 { u64::from(n % 12) } else { 24 * 4 + 1 };
+                self.pass(quarters * 15 * 60 * 1000);
+                (0..3).for_each(|n| self.server.forget_keys(&room(n)));
+            }
             Step::Trim(n, many) => {
                 let log = self.server.logs.room(&room(n));
                 log.first = (log.first + u64::from(many % 6)).min(log.last() + 1);
@@ -278,6 +285,7 @@ impl World {
     fn advance_to(&mut self, to: Mono) {
         self.now.wall.0 += to.since(self.now.mono);
         self.now.mono = to;
+        self.server.now = self.now.wall;
     }
 
     fn shown(&self) -> String {
