@@ -63,8 +63,12 @@ fn a_client_that_resumes_far_behind_and_does_not_read_is_sent_one_credit() {
         let conn = &world.conns[resumed];
         assert_eq!(conn.link, Link::Open, "{rooms} rooms");
         let high = world.limits.outbox_high_bytes as usize;
-        assert!(conn.bytes > 1000, "it was sent {} bytes", conn.bytes);
-        assert!(conn.bytes <= high, "{rooms} rooms: sent {} bytes without a drain", conn.bytes);
+        assert!(conn.port.bytes > 1000, "it was sent {} bytes", conn.port.bytes);
+        assert!(
+            conn.port.bytes <= high,
+            "{rooms} rooms: sent {} bytes without a drain",
+            conn.port.bytes
+        );
         world.conns[resumed].reading = true;
         world.flush();
         world.settle();
@@ -81,12 +85,12 @@ fn a_congested_client_is_sent_nothing_that_was_missed() {
     let reader = behind(&mut world, 10, 100);
     let resumed = resume_without_reading(&mut world, reader);
     world.pass(1000);
-    let before = world.conns[resumed].bytes;
-    let id = world.conns[resumed].id;
+    let before = world.conns[resumed].port.bytes;
+    let id = world.conns[resumed].id();
     world.tell(0, chat_state::Event::Congested { conn: id });
     world.settle();
     world.pass(5000);
-    assert_eq!(world.conns[resumed].bytes, before);
+    assert_eq!(world.conns[resumed].port.bytes, before);
 }
 
 #[test]
@@ -107,7 +111,7 @@ fn the_lists_that_follow_a_resume_share_the_credit() {
     let resumed = resume_without_reading(&mut world, reader);
     let conn = &world.conns[resumed];
     let high = world.limits.outbox_high_bytes as usize;
-    assert!(conn.bytes <= high, "sent {} bytes without a drain", conn.bytes);
+    assert!(conn.port.bytes <= high, "sent {} bytes without a drain", conn.port.bytes);
     assert_eq!(conn.link, Link::Open);
 }
 

@@ -8,8 +8,8 @@ use chat_proto::{
     Body, CloseCode, Dialect, HistoryRange, LeaveReason, LimitValues, RoomName, Seq, ServerFrame,
 };
 use chat_simulation::world::{
-    BrokerMood, Kind, Link, LogMood, Preset, Script, Setup, Step, World, closes_have_causes,
-    repeats_get_the_first_reply, run, story_with,
+    BrokerMood, Kind, Link, LogMood, Preset, RoomLog, Script, Setup, Step, World,
+    closes_have_causes, repeats_get_the_first_reply, run, story_with,
 };
 use chat_state::Stats;
 use proptest::prelude::*;
@@ -26,6 +26,12 @@ fn lobby() -> RoomName {
 
 fn one_hub(limits: LimitValues) -> World {
     World::with_limits(Setup { hubs: 1, preset: Preset::Default }, limits)
+}
+
+/// All logs that the rooms of a script have had.
+fn all_logs(world: &World) -> Vec<RoomLog> {
+    let rooms = ["lobby", "den", "attic"].map(|room| RoomName::new(room).expect("a name"));
+    rooms.iter().flat_map(|room| world.log.of_room(room).cloned()).collect()
 }
 
 /// Scripts of joins and messages around a log that takes its time.
@@ -67,6 +73,7 @@ fn losses_and_resumes() -> impl Strategy<Value = Script> {
         27 => Step::Deliver { n: a },
         28 => Step::Trim { room: a % 8, keep: b % 8 },
         29 => Step::Pass { ms: u16::from_le_bytes([a, b]) },
+        30 if a % 8 == 0 => Step::Replace { room: b },
         _ => Step::Answer { n: a },
     });
     (1..=3_usize, 0..3_u8, proptest::collection::vec(step, 0..120)).prop_map(
@@ -89,9 +96,8 @@ proptest! {
     /// Each room has one order; each session gets a contiguous run of it and keeps its own.
     #[test]
     fn g1_order(script in Script::any(150)) {
-        let mut world = run(&script);
-        for room in ["lobby", "den", "attic"] {
-            let log = world.log.room(&RoomName::new(room).expect("a name"));
+        let world = run(&script);
+        for log in all_logs(&world) {
             let places: Vec<u64> = log.entries.iter().map(|e| e.seq.get()).collect();
             prop_assert_eq!(places, (1..=log.last()).collect::<Vec<_>>());
         }
@@ -107,9 +113,8 @@ proptest! {
     /// session it is sent.
     #[test]
     fn g3_once(script in losses_and_resumes()) {
-        let mut world = run(&script);
-        for room in ["lobby", "den", "attic"] {
-            let log = world.log.room(&RoomName::new(room).expect("a name"));
+        let world = run(&script);
+        for log in all_logs(&world) {
             // Which session it was and which of its keys stands in the text, whatever else does.
             let said = log.entries.iter().filter_map(|entry| match &entry.body {
                 Body::Message { content, .. } => content.strip_prefix('k'),
@@ -118,7 +123,7 @@ proptest! {
             let sends: Vec<&str> =
                 said.map(|text| text.split(',').next().unwrap_or_default()).collect();
             let once: BTreeSet<&str> = sends.iter().copied().collect();
-            prop_assert_eq!(sends.len(), once.len(), "{}: {:?}", room, sends);
+            prop_assert_eq!(sends.len(), once.len(), "{}: {:?}", log.room, sends);
         }
         repeats_get_the_first_reply(&world);
     }
@@ -297,7 +302,7 @@ proptest! {
             }
             world.pass(ms / 10 + 1);
             // Without any time nobody is left to be answered.
-            let mine = |c: &&usize| ms > 0 && world.conns[**c].decoder.dialect() == Dialect::V1;
+            let mine = |c: &&usize| ms > 0 && world.conns[**c].dialect() == Dialect::V1;
             let due = conns.iter().take(spoken).filter(mine).count();
             let acked = |c: &&usize| {
                 let lines = &world.conns[**c].view.lines;
@@ -317,7 +322,7 @@ proptest! {
         }
         let told = |line: &String| line.contains("leave");
         prop_assert!(!world.conns.iter().any(|c| c.view.lines.iter().any(told)));
-        prop_assert_eq!(world.drained[0].0, 1);
+        prop_assert!(world.hubs[0].is_drained());
         world.heal();
         world.cut(watcher, LeaveReason::Disconnected);
         world.all_leave();
@@ -374,12 +379,12 @@ fn waiting_requests_are_bounded() {
     world.settle();
     (1..10).for_each(|n| world.say(a, &lobby(), None, &format!("m{n}")));
     world.settle();
-    assert_eq!((world.conns[a].paused, world.conns[a].input.len()), (true, 6));
+    assert_eq!((world.conns[a].port.is_paused, world.conns[a].input.len()), (true, 6));
     // The first was offered alone, the others wait for its answer.
     answer_one(&mut world);
-    assert!(world.conns[a].paused, "3 of 4 are due");
+    assert!(world.conns[a].port.is_paused, "3 of 4 are due");
     answer_one(&mut world);
-    assert_eq!((world.conns[a].paused, world.conns[a].input.len()), (true, 2));
+    assert_eq!((world.conns[a].port.is_paused, world.conns[a].input.len()), (true, 2));
     world.heal();
     assert_eq!(world.log.room(&lobby()).last(), 11, "ten and the last word");
 }
@@ -408,7 +413,7 @@ fn drafts_of_a_room_are_bounded() {
     // The other dialect can't be refused: it is not read.
     (7..12).for_each(|n| world.say(b, &lobby(), None, &format!("m{n}")));
     world.settle();
-    assert_eq!((world.conns[b].paused, world.conns[b].input.len()), (true, 4));
+    assert_eq!((world.conns[b].port.is_paused, world.conns[b].input.len()), (true, 4));
     world.heal();
     assert_eq!(world.log.room(&lobby()).last(), 5 + 5 + 1);
 }
@@ -499,7 +504,7 @@ fn byes_are_spread(world: &World, conns: &[usize]) {
             ServerFrame::Bye { reconnect, after_ms, .. } => Some((*reconnect, *after_ms)),
             _ => None,
         });
-        if conn.decoder.dialect() == Dialect::V1 {
+        if conn.dialect() == Dialect::V1 {
             let (reconnect, after_ms) = bye.expect("everybody is told");
             assert!(reconnect);
             delays.push(after_ms);

@@ -154,7 +154,7 @@ fn a_member_that_lagged_is_told_who_is_there_when_it_is_back() {
     world.conns[slow].reading = false;
     (0..30).for_each(|n| world.say(other, &lobby, None, &format!("m{n}{}", "x".repeat(100))));
     world.settle();
-    assert!(world.conns[slow].congested);
+    assert!(world.conns[slow].port.is_congested);
     let new = world.connect(0, Kind::V1, "new");
     world.join(new, &lobby, 0);
     world.settle();
@@ -183,7 +183,7 @@ fn a_member_that_lagged_is_told_who_is_there_although_its_second_join_fails() {
     world.conns[slow].reading = false;
     (0..30).for_each(|n| world.say(other, &lobby, None, &format!("m{n}{}", "x".repeat(100))));
     world.settle();
-    assert!(world.conns[slow].congested);
+    assert!(world.conns[slow].port.is_congested);
     let new = world.connect(0, Kind::V1, "new");
     world.join(new, &lobby, 0);
     world.settle();

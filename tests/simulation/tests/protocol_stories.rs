@@ -5,7 +5,8 @@ use chat_proto::{
     Body, CloseCode, DisplayName, Epoch, HistoryRange, LeaveReason, LimitValues, Position, Request,
     Resume, RoomName, Seq, ServerFrame, SessionId, Welcome,
 };
-use chat_simulation::world::{Item, Kind, Link, LogMood, Preset, Setup, Want, World};
+use chat_simulation::adapter::Item;
+use chat_simulation::world::{AskedPage, Kind, Link, LogMood, Preset, Setup, Want, World};
 use chat_state::Event;
 
 fn world() -> World {
@@ -197,7 +198,8 @@ fn a_limit_of_0_counts_as_1() {
     }
     let range = HistoryRange::After(seq(1));
     let request = Request::History { room: den.clone(), range, limit: Some(0) };
-    world.request(ada, &request, Want::Page { room: den, range, limit: 1 });
+    let asked = AskedPage { range, limit: 1, known: 3 };
+    world.request(ada, &request, Want::Page { room: den, asked });
     world.settle();
     world.flush();
     assert_eq!(lines(&world, ada).last(), Some(&"page 2<ada>2 more-before more-after"));
@@ -243,9 +245,9 @@ fn requests_with_the_same_id_are_both_answered() {
         world.tell(hub, event);
         world.settle();
     }
-    let acks = world.conns[ada].outbox.iter().filter(|item| match item {
+    let acks = world.conns[ada].port.outbox.iter().filter(|item| match item {
         Item::Frame(frame) => frame.as_str().starts_with(r#"{"type":"ack","id":"x""#),
-        Item::Left => false,
+        Item::Left | Item::Close(_) => false,
     });
     assert_eq!(acks.count(), 2);
 }
@@ -265,8 +267,8 @@ fn a_congested_client_that_takes_its_frames_is_not_timed_out() {
         world.settle();
         world.flush();
     }
-    assert!(world.conns[bob].congested, "nothing is read from it");
-    let conn = world.conns[bob].id;
+    assert!(world.conns[bob].port.is_congested, "nothing is read from it");
+    let conn = world.conns[bob].id();
     for _ in 0..5 {
         world.pass(34_000);
         world.tell(0, Event::Drained { conn });

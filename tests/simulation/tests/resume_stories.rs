@@ -1,6 +1,8 @@
 //! Going on with a session: what everybody is told.
-use chat_proto::{LimitValues, RoomName};
-use chat_simulation::world::{Kind, Preset, Setup, Step, World, story, story_with};
+use chat_proto::{LeaveReason, LimitValues, RoomName, Seq};
+use chat_simulation::world::{
+    BrokerMood, Kind, LogMood, Preset, Setup, Step, World, story, story_with,
+};
 
 fn world(limits: LimitValues) -> World {
     World::with_limits(Setup { hubs: 2, preset: Preset::Default }, limits)
@@ -353,6 +355,35 @@ fn a_drain_shows_nobody_going() {
          b: members 2(b,a)
          b: members 2(b,a)",
     );
+}
+
+#[test]
+fn a_resume_that_waits_for_the_log_outlives_the_beginning_of_a_drain() {
+    let mut world = World::new(Setup { hubs: 2, preset: Preset::Default });
+    let den = RoomName::new("den").expect("a name");
+    let [bob, ada, cara] =
+        [(1, "bob"), (1, "ada"), (0, "cara")].map(|(hub, name)| world.connect(hub, Kind::V1, name));
+    [ada, bob, cara].iter().for_each(|conn| world.join(*conn, &den, 0));
+    world.settle();
+    world.cut(ada, LeaveReason::Disconnected);
+    // The second Hub does not know of the entry that ada has seen elsewhere.
+    world.broker.mood = BrokerMood::Drops;
+    world.say(cara, &den, None, "one");
+    world.settle();
+    world.log.mood = LogMood::Holds;
+    let mut rooms = world.conns[ada].view.positions();
+    rooms.get_mut(&den).expect("it was there").seq = Seq::ZERO.next();
+    let again = world.resume_from(1, ada, rooms);
+    world.drain(1, 30_000);
+    world.settle();
+    world.log.mood = LogMood::Prompt;
+    while let Some((hub, event)) = world.log.answer(0) {
+        world.tell(hub, event);
+        world.settle();
+    }
+    world.pass(5000);
+    let told = &world.conns[again].view.lines;
+    assert!(told.contains(&"welcome ada again den to 1".into()), "{told:?}");
 }
 
 #[test]

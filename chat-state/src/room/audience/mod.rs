@@ -74,7 +74,9 @@ impl Audience {
         }
         match self.here.take_away(id) {
             // Others have never seen it go.
-            Some(_) => cx.out.push(Effect::Back(id)),
+            Some(Away { lost: Lost::Connection(_), .. }) => cx.out.push(Effect::Back(id)),
+            // No deadline ends a member that a shutdown has disconnected.
+            Some(Away { lost: Lost::Shutdown, .. }) => {}
             None => self.count_in(cx, attendee),
         }
         self.here.put_behind(conn, self.notices.mark(told));

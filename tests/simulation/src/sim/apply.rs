@@ -80,7 +80,8 @@ impl Sim {
                 }
             }
             What::Swallow { link, frames } => {
-                if let Some(index) = self.live_link(link) {
+                if let Some(index) = self.live_link(link).filter(|index| !self.was_ordered(*index))
+                {
                     self.links[index].swallows = frames.into();
                     self.links[index].is_leaky = true;
                 }
@@ -101,6 +102,10 @@ impl Sim {
                 self.log.trim(&room_of(room), keep.into());
             }
             What::Replace { room } => self.log.replace(&room_of(room)),
+            What::Order { who, room, what, ms } => {
+                self.order(usize::from(who) % self.people.len(), &room_of(room), what, ms.into());
+            }
+            What::Reload { other } => self.reload(other),
             _ => self.apply_to_plain(what),
         }
     }

@@ -1,9 +1,10 @@
 //! Carries signals between nodes, or does not.
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use chat_proto::RoomName;
+use chat_state::Signal;
 
 use super::random::Random;
+use crate::world::Losses;
 
 /// How the broker behaves; chances are in a thousand.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -16,37 +17,17 @@ pub struct Carriage {
     pub repeats: u16,
 }
 
-/// Who follows what, and who hears whom.
+/// Who hears whom.
 #[derive(Debug, Default)]
 pub(super) struct Broker {
     pub(super) carriage: Carriage,
-    follows: BTreeSet<(RoomName, usize)>,
+    /// What was lost and not told.
+    pub(super) losses: Losses,
     /// Pairs of nodes that do not hear each other, until when.
     partitions: BTreeMap<(usize, usize), u64>,
 }
 
 impl Broker {
-    pub(super) fn follow(&mut self, node: usize, room: RoomName) {
-        assert!(self.follows.insert((room, node)), "a Hub follows a room once");
-    }
-
-    pub(super) fn unfollow(&mut self, node: usize, room: RoomName) {
-        assert!(self.follows.remove(&(room, node)), "only what is followed can be unfollowed");
-    }
-
-    /// A node is gone, with all that it wanted.
-    pub(super) fn forget(&mut self, node: usize) {
-        self.follows.retain(|(_, follower)| *follower != node);
-    }
-
-    pub(super) fn follows(&self, node: usize, room: &RoomName) -> bool {
-        self.follows.contains(&(room.clone(), node))
-    }
-
-    pub(super) fn follows_nothing(&self, node: usize) -> bool {
-        !self.follows.iter().any(|(_, follower)| *follower == node)
-    }
-
     pub(super) fn part(&mut self, a: usize, b: usize, until: u64) {
         let end = self.partitions.entry((a.min(b), a.max(b))).or_default();
         *end = until.max(*end);
@@ -54,17 +35,17 @@ impl Broker {
 
     /// Returns after how many milliseconds a signal arrives, once for each time that it does.
     pub(super) fn carry(
-        &self,
+        &mut self,
         now: u64,
         (from, to): (usize, usize),
+        signal: &Signal,
         random: &mut Random,
     ) -> Vec<u64> {
         let pair = (from.min(to), from.max(to));
-        if self.partitions.get(&pair).is_some_and(|until| *until > now) {
-            return Vec::new();
-        }
+        let is_parted = self.partitions.get(&pair).is_some_and(|until| *until > now);
         let Carriage { slow_ms, drops, repeats } = self.carriage;
-        if random.permille(drops) {
+        if is_parted || random.permille(drops) {
+            self.losses.add(to, signal);
             return Vec::new();
         }
         let times = if random.permille(repeats) { 2 } else { 1 };

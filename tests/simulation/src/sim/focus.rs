@@ -148,7 +148,7 @@ fn everyday(random: &mut Random) -> What {
 }
 
 fn any_fault(random: &mut Random) -> What {
-    match random.below(24) {
+    match random.below(27) {
         0..=4 => cut(random),
         5 => What::Stall { link: byte(random), ms: short(random, 1, 70_000) },
         6 => slow_reader(random),
@@ -170,6 +170,11 @@ fn any_fault(random: &mut Random) -> What {
         20 => What::SignOff { who: byte(random), ms: short(random, 1, 30_000) },
         21 if random.permille(500) => hold(random),
         21 => What::PlainCut { who: byte(random) },
+        24 | 25 => {
+            let (who, room, what) = (byte(random), byte(random), byte(random));
+            What::Order { who, room, what, ms: short(random, 1000, 40_000) }
+        }
+        26 => What::Reload { other: random.permille(700) },
         _ => What::Wake { who: byte(random) },
     }
 }

@@ -2,7 +2,8 @@
 use chat_state::{AppendError, Event, ReadError};
 
 use super::random::Random;
-use crate::world::{Question, SimLog};
+use crate::adapter::Question;
+use crate::world::SimLog;
 
 /// How the log behaves; chances are in a thousand.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

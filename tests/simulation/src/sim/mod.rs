@@ -17,6 +17,7 @@ mod judge;
 mod link;
 mod log;
 mod node;
+mod operator;
 mod person;
 mod plain;
 mod plan;
@@ -36,11 +37,12 @@ use chat_state::client::Event as ClientEvent;
 use chat_state::{Event, Mono, Now};
 
 use self::broker::Broker;
-use self::link::{Down, Link, Peer};
+use self::link::{Link, Peer};
 use self::node::Node;
 use self::person::Person;
 use self::plain::Plain;
-use crate::world::{Question, RoomLog, SimLog};
+use crate::adapter::{Item, Question};
+use crate::world::{RoomLog, SimLog};
 
 pub use self::broker::Carriage;
 pub use self::focus::Focus;
@@ -165,7 +167,7 @@ impl Sim {
             now: 0,
             queue: BTreeMap::new(),
             scheduled: 0,
-            nodes: (0..setup.nodes).map(|_| Node::new()).collect(),
+            nodes: (0..setup.nodes).map(|_| Node::default()).collect(),
             people: people.into_iter().map(Person::new).collect(),
             plain: plain.into_iter().map(Plain::new).collect(),
             links: Vec::new(),
@@ -260,7 +262,7 @@ impl Sim {
             Due::Arrive { link } => self.arrive(link),
             Due::Alive { link } => {
                 let link = &self.links[link];
-                let event = link.conn.map(|conn| Event::Alive { conn });
+                let event = link.port.conn.map(|conn| Event::Alive { conn });
                 if let Some(event) = event.filter(|_| !link.is_cut) {
                     self.tell(link.node, event);
                 }
@@ -335,25 +337,25 @@ impl Sim {
         if self.links[index].is_cut || !self.is_known(index) {
             return;
         }
-        if let Down::Frame(_) = &item
+        if let Item::Frame(_) = &item
             && self.links[index].swallows > 0
         {
             self.links[index].swallows -= 1;
             return;
         }
         match (self.links[index].peer, item) {
-            (Peer::Person { who, link }, Down::Frame(frame)) => {
+            (Peer::Person { who, link }, Item::Frame(frame)) => {
                 self.hear(who, (link, index), frame.as_str());
             }
-            (Peer::Plain { .. }, Down::Frame(frame)) => self.plain_hears(index, frame.as_str()),
-            (Peer::Plain { .. }, Down::Left) => self.links[index].view.left(),
-            (Peer::Person { .. }, Down::Left) => unreachable!("only basic peers leave like that"),
-            (Peer::Person { .. }, Down::Close(code)) => {
+            (Peer::Plain { .. }, Item::Frame(frame)) => self.plain_hears(index, frame.as_str()),
+            (Peer::Plain { .. }, Item::Left) => self.links[index].view.left(),
+            (Peer::Person { .. }, Item::Left) => unreachable!("only basic peers leave like that"),
+            (Peer::Person { .. }, Item::Close(code)) => {
                 self.close_is_right(index, code);
                 self.links[index].is_cut = true;
                 self.peer_notice(index, Some(code));
             }
-            (Peer::Plain { .. }, Down::Close(code)) => {
+            (Peer::Plain { .. }, Item::Close(code)) => {
                 self.links[index].is_cut = true;
                 self.peer_notice(index, Some(code));
             }

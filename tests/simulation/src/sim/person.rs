@@ -3,20 +3,21 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use chat_proto::{
-    Dialect, DisplayName, Entry, Epoch, ErrorCode, HistoryRange, Key, Page, Request, RequestId,
-    Resume, RoomName, Seq, ServerFrame,
+    Dialect, DisplayName, Entry, Epoch, ErrorCode, Key, Request, RequestId, Resume, RoomName, Seq,
+    ServerFrame, UserId,
 };
 use chat_state::Mono;
 use chat_state::client::{
-    Action, Actions, Client, Config, Delivery, Event, LeftReason, LinkId, Outcome, Query, State,
+    Action, Actions, Config, Delivery, Event, LeftReason, LinkId, Outcome, Query, State,
     StopReason, Ticket,
 };
 
 use super::link::{Link, Peer, Up};
-use super::seen::{Seen, page_is_right};
+use super::seen::Seen;
 use super::{Due, Sim};
+use crate::adapter::ClientAdapter;
 use crate::history_check::Run;
-use crate::world::Want;
+use crate::world::{AskedPage, RoomLog, Want, page_is_right};
 
 /// Nobody tries to connect more often than this...
 const TRIES_MAX: usize = 30;
@@ -30,7 +31,7 @@ const RETRY_MS_MAX: u64 = 600_000;
 pub(super) struct Person {
     pub(super) name: String,
     /// `None` while the process is down.
-    pub(super) client: Option<Client>,
+    pub(super) client: Option<ClientAdapter>,
     pub(super) life: u32,
     pub(super) wall: i64,
     saved: Option<Resume>,
@@ -39,6 +40,10 @@ pub(super) struct Person {
     /// The rooms that the person wants to be in.
     pub(super) wants: BTreeSet<RoomName>,
     pub(super) seen: BTreeMap<RoomName, Seen>,
+    /// As whom the server knows the present session.
+    pub(super) user: Option<UserId>,
+    /// An operator has ordered something about the person.
+    pub(super) was_ordered: bool,
     /// What is not settled.
     pub(super) open: BTreeMap<Ticket, Open>,
     /// Everything that was said.
@@ -80,18 +85,31 @@ pub(super) struct Said {
 }
 
 impl Said {
-    /// Tells whether nobody knows what became of it.
-    pub(super) fn is_given_up(&self) -> bool {
-        let known = |outcome: &Outcome| {
-            matches!(outcome, Outcome::Acked { .. } | Outcome::Refused(_) | Outcome::Full)
-        };
-        !self.outcome.as_ref().is_some_and(known)
+    /// Returns true if a log has this text at a place.
+    pub(super) fn is_at(&self, log: &RoomLog, seq: Seq) -> bool {
+        let at = usize::try_from(seq.get() - 1).expect("a short log");
+        log.entries.get(at).is_some_and(|entry| says(entry, &self.content))
     }
+
+    /// Returns true if the ack does not say where the message is in this log: nobody knows what
+    /// became of it, or another log has it. Then it may come to this one at any time.
+    pub(super) fn is_stray(&self, log: &RoomLog) -> bool {
+        match &self.outcome {
+            Some(Outcome::Acked { seq, .. }) => !self.is_at(log, *seq),
+            Some(Outcome::Refused(_) | Outcome::Full) => false,
+            _ => true,
+        }
+    }
+}
+
+/// Returns true if an entry is a message with this text.
+fn says(entry: &Entry, text: &str) -> bool {
+    matches!(&entry.body, chat_proto::Body::Message { content, .. } if **content == *text)
 }
 
 /// Why something can be refused for good: the session is not in the room, or may not enter it.
 fn is_final(code: ErrorCode) -> bool {
-    matches!(code, ErrorCode::NotMember | ErrorCode::TooManyRooms)
+    matches!(code, ErrorCode::NotMember | ErrorCode::TooManyRooms | ErrorCode::Forbidden)
 }
 
 impl Person {
@@ -106,6 +124,8 @@ impl Person {
             links: BTreeMap::new(),
             wants: BTreeSet::new(),
             seen: BTreeMap::new(),
+            user: None,
+            was_ordered: false,
             open: BTreeMap::new(),
             said: Vec::new(),
             runs: Vec::new(),
@@ -144,7 +164,7 @@ impl Sim {
         };
         let person = &mut self.people[who];
         person.life += 1;
-        person.client = Some(Client::new(config));
+        person.client = Some(ClientAdapter::new(config));
         self.sign_on(who);
     }
 
@@ -208,8 +228,7 @@ impl Sim {
         let (now, random) = (self.clock(self.people[who].wall), self.random.bits());
         let Some(client) = &mut self.people[who].client else { return };
         self.events += 1;
-        let mut actions = Actions::new();
-        client.handle(now, random, event, &mut actions);
+        let actions = client.handle(now, random, event);
         self.obey(who, actions);
     }
 
@@ -217,8 +236,7 @@ impl Sim {
         let (now, random) = (self.clock(self.people[who].wall), self.random.bits());
         let Some(client) = &mut self.people[who].client else { return };
         self.events += 1;
-        let mut actions = Actions::new();
-        client.handle_timeout(now, random, &mut actions);
+        let actions = client.fire(now, random);
         self.obey(who, actions);
     }
 
@@ -289,7 +307,9 @@ impl Sim {
                 Want::Ack { room, content: content.to_string() }
             }
             Request::History { room, range, limit } => {
-                Want::Page { room, range, limit: limit.unwrap_or(u32::MAX) }
+                let limit = limit.unwrap_or(u32::MAX);
+                let asked = self.links[index].view.asks_page(&self.log, &room, range, limit);
+                Want::Page { room, asked }
             }
             Request::Members { room } => Want::Members { room },
             Request::Rooms { .. } => Want::Rooms,
@@ -341,13 +361,8 @@ impl Sim {
         let Some(Want::Ack { room, content }) = want else { return };
         let mut said = self.people[who].said.iter();
         let said = said.find(|said| said.content == *content).expect("it was said");
-        let is_it = |entry: &Entry| {
-            let chat_proto::Body::Message { content: there, .. } = &entry.body else {
-                return false;
-            };
-            **there == **content
-        };
-        let there = self.log.of_room(room).any(|log| log.entries.iter().any(|e| is_it(e)));
+        let mut logs = self.log.of_room(room);
+        let there = logs.any(|log| log.entries.iter().any(|entry| says(entry, content)));
         assert!(said.times > 1 || !there, "{said:?} was refused and is in the log");
     }
 
@@ -382,8 +397,8 @@ impl Sim {
                 }
             }
             Delivery::Settled { ticket, outcome } => self.settled(who, ticket, outcome),
-            Delivery::Welcome(_)
-            | Delivery::Members { .. }
+            Delivery::Welcome(welcome) => self.people[who].user = Some(welcome.user.clone()),
+            Delivery::Members { .. }
             | Delivery::Presence { .. }
             | Delivery::MemberJoined { .. }
             | Delivery::MemberLeft { .. }
@@ -443,13 +458,7 @@ impl Sim {
 
     fn is_in_log(&self, who: usize, said: &Said, seq: Seq) {
         let name = &self.people[who].name;
-        let at = usize::try_from(seq.get() - 1).expect("a short log");
-        let there = self.log.of_room(&said.room).any(|log| {
-            log.entries.get(at).is_some_and(|entry| {
-                let chat_proto::Body::Message { content, .. } = &entry.body else { return false };
-                **content == *said.content && *entry.username == **name
-            })
-        });
+        let there = self.log.of_room(&said.room).any(|log| said.is_at(log, seq));
         assert!(there, "{name}: {said:?} was acked and is not at {seq}");
     }
 
@@ -461,7 +470,8 @@ impl Sim {
             }
             (Query::History { room, range, limit }, Outcome::Page(page)) => {
                 assert_eq!(page.room, *room);
-                self.page(&page, (*range, limit.unwrap_or(u32::MAX)));
+                let limit = limit.unwrap_or(u32::MAX);
+                page_is_right(&self.log, &page, AskedPage { range: *range, limit, known: 0 });
             }
             (Query::Members { .. }, Outcome::Members(view)) => {
                 assert!(view.members.len() as u64 <= view.count);
@@ -472,10 +482,6 @@ impl Sim {
             }
             (query, outcome) => panic!("{outcome:?} for {query:?}"),
         }
-    }
-
-    fn page(&self, page: &Page, asked: (HistoryRange, u32)) {
-        page_is_right(&self.log, page, asked, self.trimmed.contains(&page.room));
     }
 
     /// A person says something new.

@@ -85,6 +85,10 @@ pub enum What {
     Trim { room: u8, keep: u8 },
     /// The log of a room begins anew, as after the loss of a disk.
     Replace { room: u8 },
+    /// An operator orders something about a person, of every node; a ban ends after `ms`.
+    Order { who: u8, room: u8, what: u8, ms: u32 },
+    /// Every node takes other limits while it runs.
+    Reload { other: bool },
 }
 
 /// All of it.

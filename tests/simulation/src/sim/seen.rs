@@ -1,5 +1,5 @@
 //! What a person was given of a room, held against the log.
-use chat_proto::{Entry, Epoch, HistoryRange, Page, RoomName};
+use chat_proto::{Entry, Epoch, RoomName};
 
 use crate::history_check::{Run, Shown};
 use crate::world::SimLog;
@@ -74,35 +74,4 @@ fn log_entry<'a>(
     let log = log.of_epoch(room, epoch)?;
     let at = usize::try_from(seq.checked_sub(1)?).ok()?;
     log.entries.get(at).map(|entry| &**entry)
-}
-
-/// A page is a part of the log, the part that was asked for, and says rightly whether there is
-/// more. (By the time it comes the log may have been trimmed further, and have grown.)
-pub(super) fn page_is_right(
-    log: &SimLog,
-    page: &Page,
-    (range, limit): (HistoryRange, u32),
-    trimmed: bool,
-) {
-    let of_epoch = log.of_epoch(&page.room, &page.epoch).expect("the log has this epoch");
-    assert!(page.events.len() <= limit as usize, "{page:?} of {limit}");
-    for pair in page.events.windows(2) {
-        assert_eq!(pair[0].seq.next(), pair[1].seq, "a page has no holes");
-    }
-    for entry in &page.events {
-        let there = log_entry(log, &page.room, &page.epoch, entry.seq.get());
-        assert_eq!(there, Some(&**entry), "what is shown is in the log");
-        let fits = match range {
-            HistoryRange::Latest | HistoryRange::Around(_) => true,
-            HistoryRange::Before(seq) => entry.seq < seq,
-            HistoryRange::After(seq) => entry.seq > seq,
-        };
-        assert!(fits, "{} is not in {range:?}", entry.seq);
-    }
-    if let (Some(oldest), Some(newest)) = (page.events.first(), page.events.last()) {
-        assert!(page.has_more_before || oldest.seq.get() <= of_epoch.first, "{page:?}");
-        let first = if trimmed { 1 } else { of_epoch.first };
-        assert!(!page.has_more_before || oldest.seq.get() > first, "{page:?}");
-        assert!(!page.has_more_after || newest.seq.get() < of_epoch.last(), "{page:?}");
-    }
 }

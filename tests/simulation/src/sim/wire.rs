@@ -1,9 +1,9 @@
 //! Frames on their way: latency, stalls, slow readers, cuts.
 use chat_proto::LeaveReason;
-use chat_state::Event;
 
-use super::link::{Down, Peer, Up};
+use super::link::{Peer, Up};
 use super::{Due, Sim};
+use crate::adapter::Item;
 
 /// A frame takes up to this long, each way.
 const LATENCY_MS: u64 = 40;
@@ -30,13 +30,10 @@ impl Sim {
     }
 
     /// A node puts something into a connection's outbox.
-    pub(super) fn push(&mut self, index: usize, item: Down) {
+    pub(super) fn push(&mut self, index: usize, item: Item) {
         let link = &mut self.links[index];
-        if let Down::Frame(encoded) = &item {
-            link.bytes += encoded.as_str().len();
-        }
-        link.outbox.push_back(item);
-        if link.bytes > self.limits.outbox_bytes as usize {
+        link.port.put(item);
+        if link.port.bytes > self.limits.outbox_bytes as usize {
             link.is_cut = true;
             self.due(self.now + 1, Due::PeerNotice { link: index });
             return self.due(self.now, Due::TooSlow { link: index });
@@ -69,7 +66,7 @@ impl Sim {
             self.due(at, Due::Land { link: index });
         }
         let link = &mut self.links[index];
-        if !link.outbox.is_empty() {
+        if !link.port.outbox.is_empty() {
             link.is_pumping = true;
             let at = self.now + link.slow_ms;
             self.due(at, Due::Pump { link: index });
@@ -81,24 +78,15 @@ impl Sim {
     pub(super) fn water(&mut self, index: usize) {
         let high = self.limits.outbox_high_bytes as usize;
         let link = &mut self.links[index];
-        let Some(conn) = link.conn else { return };
         let (node, life) = (link.node, link.node_life);
-        let event = if (link.is_congested || link.awaits_drain) && link.bytes <= high / 2 {
-            (link.is_congested, link.awaits_drain) = (false, false);
-            Event::Drained { conn }
-        } else if !link.is_congested && link.bytes > high {
-            link.is_congested = true;
-            Event::Congested { conn }
-        } else {
-            return;
-        };
+        let Some(event) = link.port.water(high) else { return };
         self.due(self.now, Due::Tell { node, life, event: Box::new(event) });
         self.read_on(index);
     }
 
     /// The node reads on, if it does.
     pub(super) fn read_on(&mut self, index: usize) {
-        if !self.links[index].is_read() {
+        if !self.links[index].port.is_read() {
             return;
         }
         for _ in 0..std::mem::take(&mut self.links[index].unread) {

@@ -1,8 +1,7 @@
 //! Carries signals between Hubs, or does not.
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
-use chat_proto::RoomName;
-use chat_state::{HubId, Signal, SignalTo};
+use chat_state::{HubId, Lost, Signal};
 
 /// How the broker behaves towards the next signals.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,61 +26,70 @@ pub struct Carried {
     pub signal: Signal,
 }
 
-/// Who follows what, and what is on its way.
+/// What each Hub has lost, and has not been told of.
+#[derive(Debug, Default)]
+pub struct Losses(BTreeMap<usize, Lost>);
+
+impl Losses {
+    /// A signal does not get to a Hub.
+    pub fn add(&mut self, to: usize, signal: &Signal) {
+        let Lost::Rooms(rooms) = signal.loss() else { return drop(self.0.insert(to, Lost::All)) };
+        let lost = self.0.entry(to).or_insert_with(|| Lost::Rooms(Vec::new()));
+        if let Lost::Rooms(before) = lost {
+            before.extend(rooms);
+        }
+    }
+
+    /// Returns what a Hub has to be told of, as a broker tells it: nothing if nothing was lost.
+    pub fn take(&mut self, hub: usize) -> Option<Lost> {
+        self.0.remove(&hub).filter(|lost| *lost != Lost::Rooms(Vec::new()))
+    }
+}
+
+/// What is on its way.
 #[derive(Debug, Default)]
 pub struct Broker {
     /// How it behaves.
     pub mood: BrokerMood,
-    follows: BTreeSet<(RoomName, usize)>,
+    /// What was lost.
+    pub losses: Losses,
     held: VecDeque<Carried>,
 }
 
 impl Broker {
-    /// A Hub wants a room's signals.
-    pub fn follow(&mut self, hub: usize, room: RoomName) {
-        assert!(self.follows.insert((room, hub)), "a Hub follows a room once");
-    }
-
-    /// A Hub wants them no more.
-    pub fn unfollow(&mut self, hub: usize, room: RoomName) {
-        assert!(self.follows.remove(&(room, hub)), "only what is followed can be unfollowed");
-    }
-
-    /// Tells whether a Hub follows anything.
-    #[must_use]
-    pub fn follows_nothing(&self, hub: usize) -> bool {
-        !self.follows.iter().any(|(_, follower)| *follower == hub)
-    }
-
-    /// Takes a signal and returns what is to be delivered at once.
-    pub fn publish(
-        &mut self,
-        hubs: usize,
-        from: usize,
-        (to, signal): (&SignalTo, &Signal),
-    ) -> Vec<Carried> {
-        let wanted = |hub: usize| match to {
-            SignalTo::Followers(room) => self.follows.contains(&(room.clone(), hub)),
-            SignalTo::Hub(HubId { node, .. }) => *node == hub as u64,
-            SignalTo::Everyone => true,
-        };
-        let from_id = HubId { node: from as u64, incarnation: 1 };
-        let carried = |to| Carried { to, from: from_id, signal: signal.clone() };
-        let all: Vec<_> =
-            (0..hubs).filter(|hub| *hub != from && wanted(*hub)).map(carried).collect();
+    /// Takes a signal for these Hubs and returns what is to be delivered at once.
+    pub fn publish(&mut self, from: HubId, to: Vec<usize>, signal: &Signal) -> Vec<Carried> {
+        let carried = |to| Carried { to, from, signal: signal.clone() };
+        let all: Vec<_> = to.into_iter().map(carried).collect();
         match self.mood {
             BrokerMood::Prompt => all,
             BrokerMood::Holds => {
                 self.held.extend(all);
                 Vec::new()
             }
-            BrokerMood::Drops => Vec::new(),
+            BrokerMood::Drops => {
+                all.iter().for_each(|carried| self.losses.add(carried.to, signal));
+                Vec::new()
+            }
         }
+    }
+
+    /// Returns how many signals are held.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.held.len()
     }
 
     /// Takes one of the signals that are held.
     pub fn take(&mut self, n: usize) -> Option<Carried> {
         self.held.remove(n.checked_rem(self.held.len())?)
+    }
+
+    /// Loses one of the signals that are held.
+    pub fn lose(&mut self, n: usize) {
+        if let Some(Carried { to, signal, .. }) = self.take(n) {
+            self.losses.add(to, &signal);
+        }
     }
 
     /// Copies one of the signals that are held.

@@ -7,6 +7,7 @@ use chat_proto::{
 };
 
 use super::log::SimLog;
+use super::pages::{AskedPage, page_is_right};
 use super::render;
 use super::setup::Preset;
 use crate::shape::Shape;
@@ -20,7 +21,7 @@ pub enum Want {
     Joined { room: RoomName, history: u32 },
     Left { room: RoomName },
     Ack { room: RoomName, content: String },
-    Page { room: RoomName, range: HistoryRange, limit: u32 },
+    Page { room: RoomName, asked: AskedPage },
     Members { room: RoomName },
     Rooms,
     Typing,
@@ -119,9 +120,10 @@ impl View {
         };
         let found: Vec<_> = log.of_room(room).filter_map(in_log).collect();
         let sub = self.rooms.get_mut(room).expect("a member gets messages");
-        let [(seq, epoch)] = &*found else {
-            assert!(!found.is_empty(), "{content:?} is not in the log of {room}");
-            // A text with a key may stand in two logs, so it can't be told which one this is.
+        assert!(!found.is_empty(), "{content:?} is not in the log of {room}");
+        // A text with a key may stand in two logs: then it is of the one that the member follows.
+        let its = found.iter().find(|(_, epoch)| sub.epoch.as_ref() == Some(epoch));
+        let Some((seq, epoch)) = its.or(found.first().filter(|_| found.len() == 1)) else {
             return *sub = Sub { epoch: None, last: None, count: 0 };
         };
         if let Some(last) = sub.last {
@@ -161,6 +163,12 @@ impl View {
             ServerFrame::Pong { id } => self.replied(id.as_deref(), &Want::Pong),
             ServerFrame::Error(error) => {
                 assert_ne!(error.code, ErrorCode::Unknown);
+                if let (None, ErrorCode::Forbidden, Some(room)) =
+                    (&error.id, error.code, &error.room)
+                {
+                    // An operator has taken the session out of the room.
+                    self.rooms.remove(room);
+                }
                 if let Some(id) = error.id {
                     let want = self.due.remove(&*id);
                     let want = want.unwrap_or_else(|| panic!("{}: no request {id:?}", self.name));
@@ -262,7 +270,7 @@ impl View {
         assert!(joined.events.len() <= history as usize, "{}: too much history", self.name);
         let log = log.of_epoch(&room, &joined.epoch).expect("the log has this epoch");
         assert!(joined.head.get() <= log.last(), "{}: head is beyond the log", self.name);
-        same_as_log(&joined.events, &log.entries);
+        log.has(&joined.events);
         if let Some(newest) = joined.events.last() {
             assert_eq!(newest.seq, joined.head, "{}: history ends at the head", self.name);
         } else if history > 0 {
@@ -331,25 +339,26 @@ impl View {
 
     fn page(&mut self, log: &SimLog, page: &Page) {
         let id = page.id.as_deref().expect("every request of these peers has an id");
-        let Some(Want::Page { room, range, limit }) = self.due.remove(id) else {
+        let Some(Want::Page { room, asked }) = self.due.remove(id) else {
             panic!("{}: no history request {id}", self.name)
         };
         assert_eq!(room, page.room);
-        let log = log.of_epoch(&room, &page.epoch).expect("the log has this epoch");
-        same_as_log(&page.events, &log.entries);
-        assert!(page.events.len() <= limit as usize);
-        for entry in &page.events {
-            let fits = match range {
-                HistoryRange::Latest | HistoryRange::Around(_) => true,
-                HistoryRange::Before(seq) => entry.seq < seq,
-                HistoryRange::After(seq) => entry.seq > seq,
-            };
-            assert!(fits, "{}: {} is not in {range:?}", self.name, entry.seq);
-        }
-        if let (Some(oldest), Some(newest)) = (page.events.first(), page.events.last()) {
-            assert!(page.has_more_before || oldest.seq.get() <= log.first);
-            assert!(!page.has_more_after || newest.seq.get() < log.last());
-        }
+        page_is_right(log, page, asked);
+    }
+
+    /// Returns what a request for a page is to be judged by.
+    #[must_use]
+    pub fn asks_page(
+        &self,
+        log: &SimLog,
+        room: &RoomName,
+        range: HistoryRange,
+        limit: u32,
+    ) -> AskedPage {
+        let log = log.of_room(room).next();
+        let sub = self.rooms.get(room);
+        let sub = sub.filter(|sub| sub.epoch.as_ref() == log.map(|log| &log.epoch));
+        AskedPage { range, limit, known: sub.and_then(|sub| sub.last).unwrap_or(0) }
     }
 
     fn entry(&mut self, log: &SimLog, entry: &Entry) {
@@ -390,14 +399,4 @@ enum Missing {
     IsGone,
     /// There are too many to feed.
     CanBePaged,
-}
-
-fn same_as_log(events: &[std::sync::Arc<Entry>], log: &[std::sync::Arc<Entry>]) {
-    for pair in events.windows(2) {
-        assert_eq!(pair[0].seq.next(), pair[1].seq, "events have no holes");
-    }
-    for entry in events {
-        let there = log.get(usize::try_from(entry.seq.get() - 1).expect("short"));
-        assert_eq!(there, Some(entry), "what is shown is in the log");
-    }
 }

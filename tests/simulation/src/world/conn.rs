@@ -1,10 +1,11 @@
 //! A connection as the adapter has it, and the peer at its other end.
 use std::collections::VecDeque;
 
-use chat_proto::{CloseCode, Decoder, Encoded};
-use chat_state::{AddressKey, ConnId};
+use chat_proto::{CloseCode, Dialect};
+use chat_state::ConnId;
 
 use super::check::View;
+use crate::adapter::Port;
 
 /// Whether frames can travel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,15 +18,6 @@ pub enum Link {
     Closed(CloseCode),
 }
 
-/// What waits for a peer.
-#[derive(Clone, Debug)]
-pub enum Item {
-    /// A frame.
-    Frame(Encoded),
-    /// Not on the wire: here the Hub has taken a `basic` peer's `leave`, which has no reply.
-    Left,
-}
-
 /// One connection and its peer.
 #[derive(Debug)]
 pub struct Conn {
@@ -35,37 +27,38 @@ pub struct Conn {
     pub root: usize,
     /// Its Hub.
     pub hub: usize,
-    /// Its id there.
-    pub id: ConnId,
-    /// Reads what it sends.
-    pub decoder: Decoder,
+    /// Its codec and its outbox.
+    pub port: Port,
     /// Whether frames can travel.
     pub link: Link,
-    /// What waits for the peer.
-    pub outbox: VecDeque<Item>,
-    /// The bytes of it.
-    pub bytes: usize,
     /// Whether the peer reads.
     pub reading: bool,
-    /// The Hub was told [`Event::Congested`](chat_state::Event::Congested).
-    pub congested: bool,
-    /// The Hub waits for [`Event::Drained`](chat_state::Event::Drained).
-    pub awaiting: bool,
-    /// The Hub wants no frames.
-    pub paused: bool,
     /// What the peer has sent and the Hub has not taken.
     pub input: VecDeque<String>,
     /// What the peer has been told.
     pub view: View,
-    /// The address that it comes from, if that counts.
-    pub peer: Option<AddressKey>,
 }
 
 impl Conn {
+    /// Returns what the Hub calls it.
+    ///
+    /// # Panics
+    /// If no Hub has accepted it.
+    #[must_use]
+    pub fn id(&self) -> ConnId {
+        self.port.conn.expect("a Hub has accepted it")
+    }
+
+    /// Returns the dialect that the peer speaks.
+    #[must_use]
+    pub fn dialect(&self) -> Dialect {
+        self.port.dialect()
+    }
+
     /// Tells whether the Hub may be given what the peer sends.
     #[must_use]
     pub fn can_send(&self) -> bool {
-        self.link == Link::Open && !self.paused && !self.congested
+        self.link == Link::Open && self.port.is_read()
     }
 
     /// Tells why the Hub closed it.

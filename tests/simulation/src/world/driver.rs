@@ -1,22 +1,16 @@
-//! The adapter's part: events in, actions out, outboxes, time.
-use std::collections::{BTreeMap, VecDeque};
+//! Carries what the adapters ask for: frames, questions to the log, signals, and time.
+use std::collections::VecDeque;
 use std::fmt::Write;
 
 use chat_proto::LeaveReason;
-use chat_proto::{
-    BasicRequest, ClientFrame, Dialect, LimitValues, Limits, Request, RoomName, ServerFrame,
-    Timestamp,
-};
-use chat_state::{
-    Action, Actions, AddressKey, ConnId, Connect, Event, Hub, Mono, Now, Recipients, Signal,
-    SignalTo, Token,
-};
+use chat_proto::{BasicRequest, ClientFrame, LimitValues, Limits, ServerFrame, Timestamp};
+use chat_state::{Connect, Event, Mono, Now, Signal, SignalTo};
 
 use super::broker::Broker;
-use super::conn::{Conn, Item, Link};
-use super::fairness::{self, Ledger};
-use super::log::{Question, SimLog};
+use super::conn::{Conn, Link};
+use super::log::SimLog;
 use super::setup::Setup;
+use crate::adapter::{HubAdapter, Item, Question, Task};
 
 /// Calls of one Hub's timers at the same instant; more is a hot loop.
 const TIMEOUTS_AT_ONCE: usize = 1000;
@@ -33,7 +27,7 @@ pub struct World {
     /// The time.
     pub now: Now,
     /// The machines under test.
-    pub hubs: Vec<Hub>,
+    pub hubs: Vec<HubAdapter>,
     /// All connections there ever were.
     pub conns: Vec<Conn>,
     /// Whether peers that connect from now on read what they are sent.
@@ -42,29 +36,14 @@ pub struct World {
     pub log: SimLog,
     /// The broker.
     pub broker: Broker,
-    /// How often each Hub said that everybody is gone, and whether it was told to drain.
-    pub drained: Vec<(usize, Option<Mono>)>,
     /// Every action so far, if wanted.
     pub trace: Option<String>,
     /// Frames sent to connections, one per recipient.
     pub sent: usize,
     pub(super) spoken: u64,
     queue: VecDeque<(usize, Event)>,
-    slots: Vec<Vec<Slot>>,
-    appends: BTreeMap<(usize, RoomName), (Token, Mono)>,
-    closed: Vec<(usize, ConnId)>,
-    /// The address that new connections come from.
-    pub(super) address: Option<AddressKey>,
-    /// What that address was let do on each Hub.
-    ledgers: Vec<Ledger>,
-}
-
-/// A place in an adapter's table.
-#[derive(Clone, Copy, Debug)]
-struct Slot {
-    generation: u32,
-    /// The index of the connection that the Hub knows by this slot.
-    conn: Option<usize>,
+    /// New connections come from addresses that have budgets.
+    pub(super) has_addresses: bool,
 }
 
 impl World {
@@ -85,22 +64,17 @@ impl World {
         Self {
             setup,
             now: Now { mono: Mono(0), wall: Timestamp(WALL_MS) },
-            hubs: (0..setup.hubs).map(|hub| Hub::new(config(hub))).collect(),
+            hubs: (0..setup.hubs).map(|hub| HubAdapter::new(config(hub))).collect(),
             limits,
             conns: Vec::new(),
             new_peers_read: true,
             log: SimLog::default(),
             broker: Broker::default(),
-            drained: vec![(0, None); setup.hubs],
             trace: None,
             sent: 0,
             spoken: 0,
             queue: VecDeque::new(),
-            slots: vec![Vec::new(); setup.hubs],
-            appends: BTreeMap::new(),
-            closed: Vec::new(),
-            address: None,
-            ledgers: vec![Ledger::default(); setup.hubs],
+            has_addresses: false,
         }
     }
 
@@ -118,25 +92,26 @@ impl World {
                 break;
             }
         }
-        self.late_events_change_nothing();
+        for hub in 0..self.hubs.len() {
+            while let Some(conn) = self.hubs[hub].next_closed() {
+                let why = LeaveReason::Disconnected;
+                let tasks = self.hubs[hub].handle(self.now, Event::Disconnected { conn, why });
+                assert!(tasks.is_empty(), "all is settled: {tasks:?}");
+            }
+        }
     }
 
     /// Fires what is due and ends the turn of each Hub, until one of them has something to do.
     fn end_turn(&mut self) -> bool {
-        let wants = |hub: &Hub| hub.poll_timeout().is_some_and(|at| at <= self.now.mono);
+        let wants = |hub: &HubAdapter| hub.poll_timeout().is_some_and(|at| at <= self.now.mono);
         if let Some(hub) = self.hubs.iter().position(wants) {
             self.fire(hub);
             return true;
         }
         (0..self.hubs.len()).any(|hub| {
-            let mut actions = Actions::new();
-            self.hubs[hub].end_turn(self.now, &mut actions);
-            let offers = !actions.is_empty();
-            self.perform(hub, actions);
-            let mut actions = Actions::new();
-            self.hubs[hub].end_turn(self.now, &mut actions);
-            assert!(actions.is_empty(), "a turn ends once: {actions:?}");
-            self.flush();
+            let tasks = self.hubs[hub].end_turn(self.now);
+            let offers = !tasks.is_empty();
+            self.perform(hub, tasks);
             offers
         })
     }
@@ -164,111 +139,53 @@ impl World {
     }
 
     fn fire(&mut self, hub: usize) {
-        let mut actions = Actions::new();
-        self.hubs[hub].handle_timeout(self.now, &mut actions);
-        let next = self.hubs[hub].poll_timeout();
-        assert!(next.is_none_or(|at| at > self.now.mono), "due timers were fired");
-        self.perform(hub, actions);
-        // A call too many changes nothing.
-        let mut actions = Actions::new();
-        self.hubs[hub].handle_timeout(self.now, &mut actions);
-        assert!(actions.is_empty(), "spurious call: {actions:?}");
-        self.flush();
+        let tasks = self.hubs[hub].fire(self.now);
+        self.perform(hub, tasks);
     }
 
     fn handle(&mut self, hub: usize, event: Event) {
-        match &event {
-            Event::Disconnected { conn, .. } => {
-                self.forget_slot(hub, *conn);
-                self.closed.retain(|closed| *closed != (hub, *conn));
-            }
-            Event::Appended { token, .. } => self.appends.retain(|_, (t, _)| t != token),
-            _ => {}
-        }
         let leaver = match &event {
             Event::Received { conn, frame: ClientFrame::Basic(BasicRequest::Leave) } => Some(*conn),
             _ => None,
         };
-        let mut actions = Actions::new();
-        let asked = fairness::asked(&event, &self.limits);
-        self.hubs[hub].handle(self.now, event, &mut actions).expect("the Hub has issued it");
-        if let Some(asked) = asked {
-            self.address_is_fair(hub, asked, &actions);
-        }
-        self.perform(hub, actions);
-        if let Some(index) = leaver.and_then(|conn| self.find(hub, conn)) {
-            self.conns[index].outbox.push_back(Item::Left);
-        }
-        self.flush();
-    }
-
-    /// What shares the budget of an address stays within it.
-    fn address_is_fair(
-        &mut self,
-        hub: usize,
-        (conn, dialect, cost): (ConnId, Dialect, u64),
-        actions: &Actions,
-    ) {
-        let shares = self.find(hub, conn).is_some_and(|index| self.conns[index].peer.is_some());
-        if shares && !fairness::was_refused(conn, actions) {
-            let per_window = self.limits.address_messages_per_10s;
-            self.ledgers[hub].take(self.now.mono, (dialect, cost), per_window);
+        let tasks = self.hubs[hub].handle(self.now, event);
+        self.perform(hub, tasks);
+        if let Some(index) = leaver.and_then(|conn| self.hubs[hub].find(conn)) {
+            self.conns[index].port.put(Item::Left);
+            self.flush();
         }
     }
 
-    fn perform(&mut self, hub: usize, actions: Actions) {
-        for action in actions {
+    fn perform(&mut self, hub: usize, tasks: Vec<Task>) {
+        for task in tasks {
             if let Some(trace) = &mut self.trace {
-                writeln!(trace, "{hub} {action:?}").expect("memory");
+                writeln!(trace, "{hub} {task:?}").expect("memory");
             }
-            match action {
-                Action::Send { to, frame } => self.send(hub, &to, &frame),
-                Action::Probe { conn } => {
-                    let index = self.known(hub, conn);
-                    if self.conns[index].reading && self.conns[index].link == Link::Open {
+            match task {
+                Task::Send { to, frame } => to.into_iter().for_each(|to| self.push(to, &frame)),
+                Task::Probe(index) => {
+                    let conn = &self.conns[index];
+                    if conn.reading && conn.link == Link::Open {
+                        let conn = conn.id();
                         self.tell(hub, Event::Alive { conn });
                     }
                 }
-                Action::Close { conn, code, reason } => {
-                    assert_eq!(code, reason.code());
-                    let index = self.known(hub, conn);
-                    self.forget_slot(hub, conn);
-                    if self.conns[index].link == Link::Open {
-                        self.conns[index].link = Link::Closed(code);
+                Task::Close { key, code, .. } => {
+                    let link = &mut self.conns[key].link;
+                    if *link == Link::Open {
+                        *link = Link::Closed(code);
                     }
-                    self.closed.push((hub, conn));
                 }
-                Action::Pause { conn } => {
-                    let index = self.known(hub, conn);
-                    let before = std::mem::replace(&mut self.conns[index].paused, true);
-                    assert!(!before, "paused twice");
-                }
-                Action::Unpause { conn } => {
-                    let index = self.known(hub, conn);
-                    let before = std::mem::replace(&mut self.conns[index].paused, false);
-                    assert!(before, "was not paused");
-                }
-                Action::AwaitDrain { conn } => {
-                    let index = self.known(hub, conn);
-                    self.conns[index].awaiting = true;
-                }
-                Action::Authenticate { conn, .. } => unreachable!("{conn:?} is a guest"),
-                Action::Append { token, room, drafts } => {
-                    self.one_batch_at_a_time(hub, &room, token);
-                    self.ask(hub, Question::Append(token, room, drafts));
-                }
-                Action::Head { token, room } => self.ask(hub, Question::Head(token, room)),
-                Action::Load { token, room, range } => {
-                    assert!(range.limit > 0 && range.bytes > 0, "{range:?}");
-                    self.ask(hub, Question::Load(token, room, range));
-                }
-                Action::Follow { room } => self.broker.follow(hub, room),
-                Action::Unfollow { room } => self.broker.unfollow(hub, room),
-                Action::Signal { to, signal } => self.signal(hub, &to, &signal),
-                Action::Note(_) => {}
-                Action::DrainedAll => self.drained[hub].0 += 1,
+                Task::Pause(index) => self.conns[index].port.is_paused = true,
+                Task::Unpause(index) => self.conns[index].port.is_paused = false,
+                Task::AwaitDrain(index) => self.conns[index].port.awaits_drain = true,
+                Task::Authenticate { key, .. } => unreachable!("{key} is a guest"),
+                Task::Ask(question) => self.ask(hub, question),
+                Task::Signal { to, signal } => self.signal(hub, &to, &signal),
+                Task::Followed(_) | Task::Unfollowed(_) | Task::Note(_) | Task::DrainedAll => {}
             }
         }
+        self.flush();
     }
 
     fn ask(&mut self, hub: usize, question: Question) {
@@ -277,48 +194,25 @@ impl World {
         }
     }
 
-    fn one_batch_at_a_time(&mut self, hub: usize, room: &RoomName, token: Token) {
-        let given_up_ms = self.setup.config(hub).times.append_ms;
-        let before = self.appends.insert((hub, room.clone()), (token, self.now.mono));
-        if let Some((_, at)) = before {
-            assert!(self.now.mono.since(at) >= given_up_ms, "two batches of {room} in flight");
-        }
-    }
-
-    fn signal(&mut self, hub: usize, to: &SignalTo, signal: &Signal) {
-        for carried in self.broker.publish(self.hubs.len(), hub, (to, signal)) {
+    fn signal(&mut self, from: usize, to: &SignalTo, signal: &Signal) {
+        let others = (0..self.hubs.len()).filter(|hub| *hub != from);
+        let to = others.filter(|hub| self.hubs[*hub].wants(to)).collect();
+        for carried in self.broker.publish(self.hubs[from].id(), to, signal) {
             let event = Event::Signal { from: carried.from, signal: carried.signal };
             self.tell(carried.to, event);
         }
     }
 
-    fn send(&mut self, hub: usize, to: &Recipients, frame: &ServerFrame) {
-        match to {
-            Recipients::One(conn) => self.push(hub, *conn, frame),
-            Recipients::All(roster) => {
-                roster.iter().for_each(|conn| self.push(hub, conn, frame));
-            }
-            Recipients::AllBut(roster, but) => {
-                let others = roster.iter().filter(|conn| conn != but);
-                others.for_each(|conn| self.push(hub, conn, frame));
-            }
-        }
-    }
-
-    fn push(&mut self, hub: usize, id: ConnId, frame: &ServerFrame) {
-        let index = self.known(hub, id);
+    fn push(&mut self, index: usize, frame: &ServerFrame) {
         self.sent += 1;
-        let (high, most) = (self.limits.outbox_high_bytes, self.limits.outbox_bytes);
+        let most = self.limits.outbox_bytes as usize;
         let conn = &mut self.conns[index];
-        assert!(matches!(conn.link, Link::Open | Link::Gone), "{}: sent after close", conn.name);
-        let Some(encoded) = frame.encode(conn.decoder.dialect()) else { return };
+        let Some(encoded) = conn.port.encoded(frame) else { return };
         if conn.link == Link::Gone {
             return;
         }
-        assert!(high <= most);
-        conn.bytes += encoded.as_str().len();
-        conn.outbox.push_back(Item::Frame(encoded));
-        if conn.bytes > most as usize {
+        conn.port.put(encoded);
+        if conn.port.bytes > most {
             self.cut(index, LeaveReason::SlowConsumer);
         }
     }
@@ -330,30 +224,24 @@ impl World {
             return;
         }
         conn.link = Link::Gone;
-        conn.outbox.clear();
-        conn.bytes = 0;
-        let (hub, id) = (conn.hub, conn.id);
-        self.tell(hub, Event::Disconnected { conn: id, why });
+        conn.port.clear();
+        let (hub, conn) = (conn.hub, conn.id());
+        self.tell(hub, Event::Disconnected { conn, why });
     }
 
     /// Peers that read take what waits for them; then the Hub is told what it wants to know.
     pub fn flush(&mut self) {
+        let high = self.limits.outbox_high_bytes as usize;
         for index in 0..self.conns.len() {
             if self.conns[index].reading {
                 self.read(index, usize::MAX);
             }
-            let high = self.limits.outbox_high_bytes as usize;
             let conn = &mut self.conns[index];
-            if conn.link != Link::Open {
-                continue;
-            }
-            let (hub, id) = (conn.hub, conn.id);
-            if (conn.congested || conn.awaiting) && conn.bytes <= high / 2 {
-                (conn.congested, conn.awaiting) = (false, false);
-                self.tell(hub, Event::Drained { conn: id });
-            } else if !conn.congested && conn.bytes > high {
-                conn.congested = true;
-                self.tell(hub, Event::Congested { conn: id });
+            if conn.link == Link::Open
+                && let Some(event) = conn.port.water(high)
+            {
+                let hub = conn.hub;
+                self.tell(hub, event);
             }
         }
     }
@@ -362,14 +250,13 @@ impl World {
     pub(super) fn read(&mut self, index: usize, frames: usize) {
         let (conn, log) = (&mut self.conns[index], &self.log);
         for _ in 0..frames {
-            match conn.outbox.pop_front() {
+            match conn.port.pull() {
                 Some(Item::Frame(encoded)) => {
-                    conn.bytes -= encoded.as_str().len();
-                    let said = conn.view.take(log, conn.decoder.dialect(), encoded.as_str());
+                    let said = conn.view.take(log, conn.port.dialect(), encoded.as_str());
                     conn.input.extend(said.filter(|_| conn.link == Link::Open));
                 }
                 Some(Item::Left) => conn.view.left(),
-                None => break,
+                Some(Item::Close(_)) | None => break,
             }
         }
     }
@@ -379,66 +266,17 @@ impl World {
         let Some(index) = next else { return false };
         let conn = &mut self.conns[index];
         let text = conn.input.pop_front().expect("it has input");
-        let (hub, id) = (conn.hub, conn.id);
-        let event = match conn.decoder.decode(&text) {
-            Ok(frame) => Event::Received { conn: id, frame },
-            Err(error) => Event::Malformed { conn: id, error, dialect: conn.decoder.dialect() },
-        };
+        let (hub, id) = (conn.hub, conn.id());
+        let event = conn.port.received(id, &text);
         self.handle(hub, event);
         true
     }
 
-    fn late_events_change_nothing(&mut self) {
-        for (hub, conn) in std::mem::take(&mut self.closed) {
-            let said = BasicRequest::Message { content: "late".into() };
-            let request = Request::Ping;
-            let before = self.hubs[hub].stats();
-            let mut actions = Actions::new();
-            for event in [
-                Event::Drained { conn },
-                Event::Congested { conn },
-                Event::Alive { conn },
-                Event::Received { conn, frame: ClientFrame::Basic(said) },
-                Event::Received { conn, frame: ClientFrame::V1 { id: None, request } },
-                Event::Disconnected { conn, why: LeaveReason::Disconnected },
-            ] {
-                self.hubs[hub].handle(self.now, event, &mut actions).expect("it was issued");
-            }
-            assert!(actions.is_empty(), "late events did {actions:?}");
-            assert_eq!(self.hubs[hub].stats(), before, "late events changed something");
-        }
-    }
-
-    /// Gives a Hub a connection and returns its id.
-    pub(super) fn attach(&mut self, hub: usize, index: usize, connect: Connect) -> ConnId {
-        let mut actions = Actions::new();
-        let id = self.hubs[hub].connect(self.now, connect, &mut actions);
-        let (slots, at) = (&mut self.slots[hub], id.slot as usize);
-        if at >= slots.len() {
-            assert_eq!(at, slots.len(), "the smallest free slot is taken");
-            slots.push(Slot { generation: 0, conn: None });
-        }
-        assert!(slots[at].conn.is_none(), "{id:?} is in use");
-        slots[at] = Slot { generation: id.generation, conn: Some(index) };
-        self.conns[index].id = id;
-        self.perform(hub, actions);
-        self.flush();
-        id
-    }
-
-    fn forget_slot(&mut self, hub: usize, id: ConnId) {
-        let slot = &mut self.slots[hub][id.slot as usize];
-        if slot.generation == id.generation {
-            slot.conn = None;
-        }
-    }
-
-    fn find(&self, hub: usize, id: ConnId) -> Option<usize> {
-        let slot = self.slots[hub].get(id.slot as usize)?;
-        slot.conn.filter(|_| slot.generation == id.generation)
-    }
-
-    fn known(&self, hub: usize, id: ConnId) -> usize {
-        self.find(hub, id).unwrap_or_else(|| panic!("hub {hub} names {id:?}, which is gone"))
+    /// Gives a connection to its Hub.
+    pub(super) fn attach(&mut self, index: usize, connect: Connect) {
+        let hub = self.conns[index].hub;
+        let (conn, tasks) = self.hubs[hub].connect(self.now, index, connect);
+        self.conns[index].port.conn = Some(conn);
+        self.perform(hub, tasks);
     }
 }

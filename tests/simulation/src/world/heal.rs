@@ -2,7 +2,7 @@
 use std::collections::BTreeSet;
 
 use chat_proto::{Body, Dialect, Entry, LeaveReason, Request, RoomName, ServerFrame};
-use chat_state::{AddressKey, Event, Lost, Stats};
+use chat_state::{Event, Stats};
 
 use super::broker::BrokerMood;
 use super::check::Want;
@@ -11,10 +11,12 @@ use super::input::room_name;
 use super::judge::older_ones_are_fenced;
 use super::log::LogMood;
 use super::script::{Kind, Script};
-use super::setup::Preset;
+use crate::adapter::HubAdapter;
 
 /// Long enough for every retry (after at most 30 s), poll and announcement.
 const CONVERGE_MS: u64 = 35_000;
+/// How long a session without a connection is shown, and some more.
+const GRACE_MS: u64 = 12_000;
 /// Long enough for every timer of a connection that is gone.
 const FORGET_MS: u64 = 130_000;
 
@@ -24,8 +26,7 @@ pub fn run(script: &Script) -> World {
 }
 
 fn run_in(mut world: World, script: &Script) -> World {
-    // Where limits are small, so is that of what all share.
-    world.address = (script.setup.preset == Preset::Tiny).then_some(AddressKey([1; 16]));
+    world.has_addresses = true;
     for step in &script.steps {
         world.apply(*step);
         world.bounds_hold();
@@ -54,7 +55,7 @@ impl World {
             assert!(stats.budgets <= 4 * self.limits.connections as usize, "{stats:?}");
         }
         for conn in &self.conns {
-            assert!(conn.bytes <= self.limits.outbox_bytes as usize, "{}", conn.name);
+            assert!(conn.port.bytes <= self.limits.outbox_bytes as usize, "{}", conn.name);
             assert!(conn.view.rooms.len() <= self.limits.rooms as usize, "{}", conn.name);
         }
     }
@@ -62,7 +63,7 @@ impl World {
     /// Stops all faults and demands that every member has every entry.
     pub fn heal(&mut self) {
         // Those who come now look whether all is well.
-        self.address = None;
+        self.has_addresses = false;
         self.log.mood = LogMood::Prompt;
         self.broker.mood = BrokerMood::Prompt;
         self.conns.iter_mut().for_each(|conn| conn.reading = true);
@@ -72,18 +73,28 @@ impl World {
             self.tell(hub, event);
             self.settle();
         }
-        while let Some(carried) = self.broker.take(0) {
+        // What is late comes in the wrong order.
+        while let Some(carried) = self.broker.take(self.broker.held().wrapping_sub(1)) {
             self.deliver(Some(carried));
             self.settle();
         }
+        for hub in 0..self.hubs.len() {
+            if let Some(lost) = self.broker.losses.take(hub) {
+                self.tell(hub, Event::SignalsLost(lost));
+            }
+        }
+        self.settle();
         // Whom a drain has closed already still counts elsewhere, until the room is empty.
-        let drained = self.drained.iter().filter_map(|(_, deadline)| *deadline).max();
+        let drained = self.hubs.iter().filter_map(HubAdapter::deadline).max();
         self.pass(drained.map_or(0, |deadline| deadline.since(self.now.mono)));
         self.pass(CONVERGE_MS);
         // Whoever is slowed down may still have much to say.
         for _ in 0..100 {
             let open = self.open();
-            if open.iter().all(|c| self.conns[*c].input.is_empty() && !self.conns[*c].paused) {
+            if open
+                .iter()
+                .all(|c| self.conns[*c].input.is_empty() && !self.conns[*c].port.is_paused)
+            {
                 break;
             }
             self.pass(CONVERGE_MS);
@@ -114,7 +125,7 @@ impl World {
         for index in self.open() {
             let conn = &self.conns[index];
             let name = &conn.name;
-            assert!(!conn.paused && !conn.congested && !conn.awaiting, "{name} hangs");
+            assert!(conn.port.is_read() && !conn.port.awaits_drain, "{name} hangs");
             assert!(conn.view.due.is_empty(), "{name} waits for {:?}", conn.view.due);
             for (room, sub) in &conn.view.rooms {
                 let Some(log) = self.log.of_room(room).next() else { continue };
@@ -133,13 +144,13 @@ impl World {
         }
     }
 
-    /// Once they know that signals were lost, all Hubs agree on who is where.
+    /// All Hubs agree on who is where. Those that have lost signals know which, and no other was
+    /// told anything.
     fn everybody_knows_everybody(&mut self) {
-        (0..self.hubs.len()).for_each(|hub| self.tell(hub, Event::SignalsLost(Lost::All)));
-        self.settle();
-        self.pass(CONVERGE_MS);
+        // Whoever was closed a moment ago, since its log was replaced, is still shown.
+        self.pass(GRACE_MS);
         for index in self.open() {
-            if self.conns[index].decoder.dialect() == Dialect::Basic {
+            if self.conns[index].dialect() == Dialect::Basic {
                 continue;
             }
             let rooms: Vec<RoomName> = self.conns[index].view.rooms.keys().cloned().collect();
@@ -209,7 +220,7 @@ impl World {
     /// Lets everybody leave and demands that nothing is left.
     pub fn all_leave(&mut self) {
         for hub in 0..self.hubs.len() {
-            if self.drained[hub].1.is_some_and(|deadline| deadline <= self.now.mono) {
+            if self.hubs[hub].deadline().is_some_and(|deadline| deadline <= self.now.mono) {
                 assert!(self.open().iter().all(|c| self.conns[*c].hub != hub), "not drained");
             }
         }
@@ -220,9 +231,9 @@ impl World {
         self.pass(FORGET_MS);
         for (hub, machine) in self.hubs.iter().enumerate() {
             assert_eq!(machine.stats(), Stats::default(), "hub {hub} is not empty");
-            assert!(self.broker.follows_nothing(hub), "hub {hub} follows what it has forgotten");
-            let expected = usize::from(self.drained[hub].1.is_some());
-            assert_eq!(self.drained[hub].0, expected, "hub {hub} says once that it is drained");
+            assert!(machine.follows_nothing(), "hub {hub} follows what it has forgotten");
+            let (is_drained, expected) = (machine.is_drained(), machine.deadline().is_some());
+            assert_eq!(is_drained, expected, "hub {hub} says that it is drained");
         }
     }
 }

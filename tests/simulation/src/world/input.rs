@@ -2,15 +2,16 @@
 use std::collections::BTreeMap;
 
 use chat_proto::{
-    BasicRequest, Decoder, Dialect, DisplayName, HistoryRange, Key, LeaveReason, Position, Request,
+    BasicRequest, Dialect, DisplayName, HistoryRange, Key, LeaveReason, Position, Request,
     RequestId, Resume, RoomName, Seq, SessionId,
 };
-use chat_state::{ConnId, Connect, Event, Identity, Lost, Mono, Probe};
+use chat_state::{AddressKey, Connect, Event, Identity, Lost, Probe};
 
 use super::check::{View, Want};
 use super::conn::{Conn, Link};
 use super::driver::World;
 use super::script::{Ask, Kind, Step};
+use crate::adapter::Port;
 
 impl World {
     /// Lets a peer connect; returns its index.
@@ -24,24 +25,19 @@ impl World {
             name: name.into(),
             root: index,
             hub,
-            id: ConnId { slot: u32::MAX, generation: 0 },
-            decoder: Decoder::new(dialect),
+            port: Port::new(dialect),
             link: Link::Open,
-            outbox: std::collections::VecDeque::new(),
-            bytes: 0,
             reading: self.new_peers_read,
-            congested: false,
-            awaiting: false,
-            paused: false,
             input: std::collections::VecDeque::new(),
             view: View::new(name),
-            peer: self.address,
         });
-        let peer = self.address;
+        // Some share an address, some another one.
+        let address = AddressKey([u8::from(index.is_multiple_of(3)); 16]);
+        let peer = self.has_addresses.then_some(address);
         let identity = Identity::Guest { name: Some(DisplayName::new(name).expect("a name")) };
         let session = SessionId::new(&format!("s{index}")).expect("a session id");
         let probe = Probe::Transport;
-        self.attach(hub, index, Connect { session, dialect, identity, probe, peer });
+        self.attach(index, Connect { session, dialect, identity, probe, peer });
         if matches!(kind, Kind::V1 | Kind::Upgrades) {
             self.hello(index);
         }
@@ -100,7 +96,7 @@ impl World {
 
     /// Lets a peer join a room.
     pub fn join(&mut self, index: usize, room: &RoomName, history: u32) {
-        match self.conns[index].decoder.dialect() {
+        match self.conns[index].dialect() {
             Dialect::Basic => {
                 self.raw(index, &BasicRequest::Join { room: room.clone() }.encode());
             }
@@ -113,7 +109,7 @@ impl World {
 
     /// Lets a peer leave a room.
     pub fn leave(&mut self, index: usize, room: &RoomName) {
-        match self.conns[index].decoder.dialect() {
+        match self.conns[index].dialect() {
             Dialect::Basic => self.raw(index, &BasicRequest::Leave.encode()),
             Dialect::V1 => {
                 let request = Request::Leave { room: room.clone() };
@@ -124,7 +120,7 @@ impl World {
 
     /// Lets a peer speak. Texts have to differ, so that a `basic` peer's can be found in the log.
     pub fn say(&mut self, index: usize, room: &RoomName, key: Option<Key>, content: &str) {
-        match self.conns[index].decoder.dialect() {
+        match self.conns[index].dialect() {
             Dialect::Basic => {
                 self.raw(index, &BasicRequest::Message { content: content.into() }.encode());
             }
@@ -140,7 +136,8 @@ impl World {
     /// Lets a peer of `chat.v1` read back.
     pub fn history(&mut self, index: usize, room: &RoomName, range: HistoryRange, limit: u32) {
         let request = Request::History { room: room.clone(), range, limit: Some(limit) };
-        let want = Want::Page { room: room.clone(), range, limit: limit.max(1) };
+        let asked = self.conns[index].view.asks_page(&self.log, room, range, limit.max(1));
+        let want = Want::Page { room: room.clone(), asked };
         self.request(index, &request, want);
     }
 
@@ -175,7 +172,7 @@ impl World {
                     2 => HistoryRange::After(at),
                     _ => HistoryRange::Around(at),
                 };
-                if w.conns[c].decoder.dialect() == Dialect::V1 {
+                if w.conns[c].dialect() == Dialect::V1 {
                     w.history(c, &room_name(room), range, u32::from(limit % 6));
                 }
             }),
@@ -206,7 +203,7 @@ impl World {
                 let carried = self.broker.take(n.into());
                 self.deliver(carried);
             }
-            Step::Lose { n } => drop(self.broker.take(n.into())),
+            Step::Lose { n } => self.broker.lose(n.into()),
             Step::Repeat { n } => {
                 let carried = self.broker.copy(n.into());
                 self.deliver(carried);
@@ -233,7 +230,6 @@ impl World {
     /// Tells a Hub to leave service within a time.
     pub fn drain(&mut self, hub: usize, ms: u64) {
         let deadline = self.now.mono.plus(ms);
-        self.drained[hub].1.get_or_insert(deadline);
         self.tell(hub, Event::Drain { deadline });
     }
 
@@ -242,12 +238,6 @@ impl World {
     pub fn open(&self) -> Vec<usize> {
         let all = self.conns.iter().enumerate();
         all.filter(|(_, c)| c.link == Link::Open).map(|(index, _)| index).collect()
-    }
-
-    /// Returns when a Hub has to be gone, if it was told so.
-    #[must_use]
-    pub fn deadline(&self, hub: usize) -> Option<Mono> {
-        self.drained[hub].1
     }
 
     fn with(&mut self, n: u8, act: impl FnOnce(&mut Self, usize)) {
@@ -261,7 +251,7 @@ impl World {
         self.spoken += 1;
         let root = self.conns[index].root;
         let padding = "x".repeat(usize::from(size.saturating_sub(200)) * 20);
-        let text = match (key, self.conns[index].decoder.dialect()) {
+        let text = match (key, self.conns[index].dialect()) {
             (0, _) | (_, Dialect::Basic) => format!("m{}{padding}", self.spoken),
             // The same key says the same, mostly.
             (key, Dialect::V1) if size.is_multiple_of(4) => {
@@ -275,7 +265,7 @@ impl World {
 
     fn ask_for(&mut self, index: usize, room: u8, what: Ask) {
         let room = room_name(room);
-        if self.conns[index].decoder.dialect() == Dialect::Basic {
+        if self.conns[index].dialect() == Dialect::Basic {
             let text = if what == Ask::Nonsense { "{]" } else { r#"{"type":"dance"}"# };
             return self.raw(index, text);
         }

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use chat_proto::{Body, Entry, Epoch, Key, RoomName, Seq, Timestamp, UserId};
 use chat_state::{
     AppendError, Appended, Draft, Event, Keep, LogHead, LogPage, Outcome, ReadError, ReadRange,
-    Token,
 };
+
+use crate::adapter::Question;
 
 /// How the log behaves towards the next questions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,19 +25,6 @@ pub enum LogMood {
     UnknownTaken,
     /// Takes no appends and says that it can't tell.
     UnknownLost,
-}
-
-/// What a Hub asks.
-#[derive(Clone, Debug)]
-pub enum Question {
-    /// To take drafts.
-    Append(Token, RoomName, Vec<Draft>),
-    /// For the ends of a room.
-    Head(Token, RoomName),
-    /// For entries.
-    Load(Token, RoomName, ReadRange),
-    /// Nothing more: this is the answer to give.
-    Answered(Event),
 }
 
 /// One room's log. What was trimmed is kept for checks, but can't be read.
@@ -64,7 +52,27 @@ impl RoomLog {
         self.entries.len() as u64
     }
 
-    fn take(&mut self, draft: Draft) -> Outcome {
+    /// Demands that entries are a part of this log.
+    ///
+    /// # Panics
+    /// If they are not.
+    pub fn has(&self, entries: &[Arc<Entry>]) {
+        for pair in entries.windows(2) {
+            assert_eq!(pair[0].seq.next(), pair[1].seq, "there are no holes");
+        }
+        for entry in entries {
+            let at = usize::try_from(entry.seq.get() - 1).expect("a short log");
+            assert_eq!(self.entries.get(at), Some(entry), "what is shown is in the log");
+        }
+    }
+
+    /// Forgets the keys of drafts from before this time.
+    pub fn forget_keys(&mut self, before: Timestamp) {
+        self.keys.retain(|_, (_, ts, _)| *ts >= before);
+    }
+
+    /// Takes a draft, unless its key is known.
+    pub fn take(&mut self, draft: Draft) -> Outcome {
         let seq = Seq::new(self.last() + 1).expect("a short log");
         if let Some(key) = &draft.key {
             let key = (draft.user.clone(), key.clone());

@@ -206,7 +206,7 @@ impl Teller {
             }
             "holds" => broker.mood = BrokerMood::Holds,
             "drops" => broker.mood = BrokerMood::Drops,
-            "lose" => drop(broker.take(n)),
+            "lose" => broker.lose(n),
             "deliver" => {
                 let carried = broker.take(n);
                 self.world.deliver(carried);

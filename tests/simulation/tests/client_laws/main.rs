@@ -50,6 +50,11 @@ fn faulty() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// The same over days.
+fn slow() -> impl Strategy<Value = Step> {
+    prop_oneof![20 => faulty(), 1 => any::<u8>().prop_map(Step::Hours)]
+}
+
 fn script(step: impl Strategy<Value = Step>) -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 0..150)
 }
@@ -66,20 +71,20 @@ fn run(script: &[Step]) -> World {
 
 /// Checks that the log holds each message at most once, and in the order of sending.
 fn check_sends(world: &World) {
-    for n in 0..3 {
-        let Some(log) = world.server.logs.get(&room(n)) else { continue };
+    for room in (0..3).map(room) {
+        let Some(log) = world.server.logs.of_room(&room).next() else { continue };
         let keys: Vec<_> = log.entries.iter().filter_map(|entry| entry.key.clone()).collect();
         assert!(keys.is_sorted(), "{keys:?} are out of order");
         let once: BTreeSet<_> = keys.iter().collect();
         assert_eq!(once.len(), keys.len(), "{keys:?} has a duplicate");
     }
-    assert!(world.app.open.is_empty(), "{:?} are not settled", world.app.open);
+    assert_eq!(world.client.unsettled(), 0);
 }
 
 /// Checks that every acknowledged message is in the log.
 fn check_acks(world: &World) {
     for (room, key, ticket) in world.sent.iter().filter(|(_, _, ticket)| world.is_acked(*ticket)) {
-        let log = world.server.logs.get(room).expect("the room has a log");
+        let log = world.server.logs.of_room(room).next().expect("the room has a log");
         assert!(log.entries.iter().any(|entry| entry.key.as_ref() == Some(key)), "{ticket:?}");
     }
 }
@@ -101,6 +106,23 @@ proptest! {
     #[test]
     fn a_server_with_faults_repeats_and_reorders_nothing(script in script(faulty())) {
         let world = run(&script);
+        check_sends(&world);
+        check_acks(&world);
+    }
+
+    /// A log remembers the key of a message for a day, and the Client counts on no more. What was
+    /// said before a long silence is beyond the history that it is given.
+    #[test]
+    fn a_message_is_not_sent_again_after_its_key_is_forgotten(
+        before in script(faulty()), served in 0..3_u8, after in script(slow())
+    ) {
+        let mut world = run(&before);
+        world.step(&Step::Send(0));
+        for step in [Step::Serve(served), Step::Cut(0), Step::Others(0, 11), Step::Hours(255)] {
+            world.step(&step);
+        }
+        after.iter().for_each(|step| world.step(step));
+        world.heal();
         check_sends(&world);
         check_acks(&world);
     }
@@ -133,7 +155,7 @@ proptest! {
         let mut world = World::new(config());
         script.iter().for_each(|step| world.step(step));
         world.handle(Event::Stop);
-        prop_assert!(world.app.open.is_empty());
+        prop_assert_eq!(world.client.unsettled(), 0);
         prop_assert!(world.app.rooms.is_empty());
         prop_assert_eq!(world.stats(), Stats::default());
         let stopped = matches!(world.client.state(), State::Stopped { .. });
@@ -147,7 +169,7 @@ proptest! {
     }
 
     /// Whatever a server sends, entries are delivered in order, each ticket is settled once and
-    /// every queue stays within its bound (see `World::check` and `App::take`). Once the server
+    /// every queue stays within its bound (see `ClientAdapter` and `App::take`). Once the server
     /// behaves, the Client catches up.
     #[test]
     fn a_client_recovers_from_any_server(

@@ -2,8 +2,10 @@
 use std::collections::VecDeque;
 
 use chat_proto::{ErrorCode, Key, Request, RequestId, RoomName, Timestamp};
+use chat_simulation::adapter::ClientAdapter;
+use chat_simulation::sim::Random;
 use chat_state::client::{
-    Action, Actions, Client, Config, Event, LinkId, Outcome, Query, State, Stats, Ticket,
+    Action, Actions, Config, Event, LinkId, Outcome, Query, State, Stats, Ticket,
 };
 use chat_state::{Mono, Now};
 
@@ -33,6 +35,8 @@ pub(crate) enum Step {
     Fault(u8),
     Cut(u8),
     Pass(u16),
+    /// Hours pass, or a little more than a day, and the log forgets keys that are older.
+    Hours(u8),
     /// The log loses its first entries.
     Trim(u8, u8),
     ReplaceLog(u8),
@@ -42,15 +46,14 @@ pub(crate) enum Step {
 }
 
 pub(crate) struct World {
-    pub(crate) client: Client,
+    pub(crate) client: ClientAdapter,
     pub(crate) server: Server,
     pub(crate) app: App,
     now: Now,
-    random: u64,
+    random: Random,
     link: Option<Line>,
     /// All messages sent, in order.
     pub(crate) sent: Vec<(RoomName, Key, Ticket)>,
-    bounds: Config,
 }
 
 /// The present link.
@@ -67,14 +70,13 @@ pub(crate) fn room(n: u8) -> RoomName {
 impl World {
     pub(crate) fn new(config: Config) -> Self {
         let mut world = Self {
-            client: Client::new(config.clone()),
+            client: ClientAdapter::new(config),
             server: Server::new(),
             app: App::default(),
             now: Now { mono: Mono(0), wall: Timestamp(1_700_000_000_000) },
-            random: 1,
+            random: Random::new(1),
             link: None,
             sent: Vec::new(),
-            bounds: config,
         };
         world.handle(Event::Start);
         world
@@ -105,12 +107,17 @@ impl World {
                 self.cut([None, Some(1006), Some(4100), Some(4200)][usize::from(n % 4)]);
             }
             Step::Pass(ms) => self.pass(u64::from(ms)),
+            Step::Hours(n) => {
+                let quarters = if n < 128 { u64::from(n % 12) } else { 24 * 4 + 1 };
+                self.pass(quarters * 15 * 60 * 1000);
+                (0..3).for_each(|n| self.server.forget_keys(&room(n)));
+            }
             Step::Trim(n, many) => {
-                let log = self.server.log(&room(n));
+                let log = self.server.logs.room(&room(n));
                 log.first = (log.first + u64::from(many % 6)).min(log.last() + 1);
             }
             Step::ReplaceLog(n) => {
-                self.server.replace_log(&room(n));
+                self.server.logs.replace(&room(n));
                 self.cut(Some(4202));
             }
             Step::LoseSession => {
@@ -119,7 +126,6 @@ impl World {
             }
             Step::Anything(ref anything) => self.anything(anything),
         }
-        self.check();
     }
 
     fn anything(&mut self, anything: &Anything) {
@@ -135,7 +141,7 @@ impl World {
     /// Replaces all logs, which voids everything that an arbitrary server has claimed.
     pub(crate) fn begin_anew(&mut self) {
         self.cut(None);
-        (0..3).for_each(|n| self.server.replace_log(&room(n)));
+        (0..3).for_each(|n| self.server.logs.replace(&room(n)));
     }
 
     /// Ends all faults, and runs until the Client has nothing left to do. The server's pings name
@@ -160,7 +166,6 @@ impl World {
             let due = self.client.poll_timeout().expect("a Client with work has a deadline");
             assert!(due.since(begin) < 7_200_000, "no end in sight: {}", self.shown());
             self.pass(due.since(self.now.mono));
-            self.check();
             self.step(&Step::Ping);
         }
     }
@@ -169,7 +174,8 @@ impl World {
         let Stats { outbox_entries, queries, requests, buffered, .. } = self.stats();
         let up_to_date = |(room, view): (&RoomName, &crate::app::View)| {
             let known = self.client.resume().and_then(|resume| resume.rooms.get(room).cloned());
-            let last = self.server.logs.get(room).map(|log| (log.epoch.clone(), log.last()));
+            let last =
+                self.server.logs.of_room(room).next().map(|log| (log.epoch.clone(), log.last()));
             view.is_in && known.map(|known| (known.epoch, known.seq.get())) == last
         };
         self.client.state() == State::Online
@@ -179,16 +185,7 @@ impl World {
     }
 
     pub(crate) fn handle(&mut self, event: Event) {
-        let mut out = Actions::new();
-        let random = self.draw();
-        self.client.handle(self.now, random, event, &mut out);
-        self.perform(out);
-    }
-
-    fn timeout(&mut self) {
-        let mut out = Actions::new();
-        let random = self.draw();
-        self.client.handle_timeout(self.now, random, &mut out);
+        let out = self.client.handle(self.now, self.random.bits(), event);
         self.perform(out);
     }
 
@@ -196,22 +193,20 @@ impl World {
         for action in out {
             match action {
                 Action::Open { link } => {
-                    assert!(self.link.is_none(), "one link at a time");
                     self.link = Some(Line { id: link, is_open: false, up: VecDeque::new() });
                 }
-                Action::Transmit { link, id, request } => {
+                Action::Transmit { id, request, .. } => {
                     let line = self.link.as_mut().expect("there is a link");
-                    assert!(line.id == link && line.is_open);
                     line.up.push_back((id, request));
                 }
-                Action::Close { link, .. } => {
-                    assert_eq!(self.link.take().map(|line| line.id), Some(link));
+                Action::Close { .. } => {
+                    self.link = None;
                     self.server.cut();
                 }
                 Action::NeedToken => self.handle(Event::Token { token: None }),
                 Action::Deliver(delivery) => {
                     if let Some(entry) = self.app.take(delivery) {
-                        let log = self.server.log(&entry.room);
+                        let log = self.server.logs.room(&entry.room);
                         let at = usize::try_from(entry.seq.get() - 1).expect("a small log");
                         // The log may have been replaced since the entry was sent.
                         assert!(log.entries.get(at).is_none_or(|known| known.seq == entry.seq));
@@ -223,14 +218,14 @@ impl World {
 
     fn send(&mut self, room: RoomName) {
         let key = |ticket: Ticket| Key::new(&format!("k{:04}", ticket.0)).expect("a key");
-        let ticket = self.app.ticket(|ticket| Some(key(ticket)));
+        let ticket = self.app.ticket();
         self.sent.push((room.clone(), key(ticket), ticket));
         let content = format!("message {}", ticket.0).into();
         self.handle(Event::Send { ticket, room, key: key(ticket), content, reply_to: None });
     }
 
     fn query(&mut self, n: u8) {
-        let ticket = self.app.ticket(|_| None);
+        let ticket = self.app.ticket();
         let range = chat_proto::HistoryRange::Latest;
         let query = match n % 3 {
             0 => Query::Rooms { after: None },
@@ -279,12 +274,10 @@ impl World {
 
     pub(crate) fn pass(&mut self, ms: u64) {
         let end = self.now.mono.plus(ms);
-        let mut calls = 0;
         while let Some(due) = self.client.poll_timeout().filter(|due| *due <= end) {
-            calls = if due > self.now.mono { 0 } else { calls + 1 };
-            assert!(calls < 10, "a timer fires again and again at the same time");
             self.advance_to(due.max(self.now.mono));
-            self.timeout();
+            let out = self.client.fire(self.now, self.random.bits());
+            self.perform(out);
         }
         self.advance_to(end);
     }
@@ -292,23 +285,7 @@ impl World {
     fn advance_to(&mut self, to: Mono) {
         self.now.wall.0 += to.since(self.now.mono);
         self.now.mono = to;
-    }
-
-    /// Checks the invariants.
-    pub(crate) fn check(&self) {
-        let stats = self.stats();
-        let open_sends = self.app.open.values().flatten().count();
-        assert_eq!(stats.outbox_entries, open_sends);
-        assert_eq!(stats.queries, self.app.open.len() - open_sends);
-        assert!(stats.outbox_entries <= self.bounds.outbox_entries as usize);
-        assert!(stats.outbox_bytes <= self.bounds.outbox_bytes as usize);
-        assert!(stats.queries <= self.bounds.queries as usize);
-        assert!(stats.rooms <= self.bounds.rooms as usize);
-        assert!(stats.requests <= 32);
-        assert!(stats.buffered <= stats.rooms * self.bounds.buffered_entries as usize);
-        assert!(stats.timers <= 8 + stats.rooms + stats.requests);
-        let rests = matches!(self.client.state(), State::Idle | State::Stopped { .. });
-        assert!(rests || self.client.poll_timeout().is_some(), "stuck: {}", self.shown());
+        self.server.now = self.now.wall;
     }
 
     fn shown(&self) -> String {
@@ -318,15 +295,6 @@ impl World {
     /// Returns true if the message was acknowledged.
     pub(crate) fn is_acked(&self, ticket: Ticket) -> bool {
         matches!(self.app.settled.get(&ticket), Some(Outcome::Acked { .. }))
-    }
-
-    /// Draws from SplitMix64, so a script determines the run.
-    fn draw(&mut self) -> u64 {
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.random;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
     }
 }
 

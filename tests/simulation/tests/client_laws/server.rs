@@ -1,18 +1,26 @@
 //! A simple server for one client. It follows the protocol without delay, unless a fault is
 //! injected.
+//!
+//! It is a model and not the shipped Hub, which cannot be made to refuse, forget or leave out a
+//! reply at will. What the shipped Hub and Client make of each other is for the simulation.
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use chat_proto::{
-    Body, DisplayName, Durability, Entry, Epoch, ErrorBody, ErrorCode, HistoryRange, Joined, Key,
+    Body, DisplayName, Durability, Entry, ErrorBody, ErrorCode, HistoryRange, Joined, Key,
     LimitValues, LostReason, Member, MembersView, Page, Position, Recovery, Request, RequestId,
     Resume, RoomName, Seq, ServerFrame, SessionId, Timestamp, UserId, Welcome,
 };
+use chat_simulation::world::{RoomLog, SimLog};
+use chat_state::{Draft, Outcome};
 
 /// Entries of a page; small, so that a gap takes several pages.
 const PAGE: usize = 3;
 /// The largest number of missed entries that a resume recovers.
 const BEHIND: u64 = 8;
+
+/// How long keys are remembered.
+const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
 /// A fault of the next request.
 #[derive(Clone, Debug)]
@@ -28,34 +36,9 @@ pub(crate) enum Fault {
 }
 
 #[derive(Debug)]
-pub(crate) struct Log {
-    pub(crate) epoch: Epoch,
-    /// The first entry that was not trimmed.
-    pub(crate) first: u64,
-    /// All entries since seq 1, trimmed ones included.
-    pub(crate) entries: Vec<Arc<Entry>>,
-    keys: BTreeMap<(UserId, Key), Seq>,
-}
-
-impl Log {
-    fn new(epoch: u64) -> Self {
-        let epoch = Epoch::new(&format!("e{epoch}")).expect("an epoch");
-        Self { epoch, first: 1, entries: Vec::new(), keys: BTreeMap::new() }
-    }
-
-    pub(crate) fn last(&self) -> u64 {
-        self.entries.len() as u64
-    }
-
-    fn after(&self, seq: u64) -> impl Iterator<Item = &Arc<Entry>> {
-        self.entries.iter().filter(move |e| e.seq.get() > seq && e.seq.get() >= self.first)
-    }
-}
-
-#[derive(Debug)]
 pub(crate) struct Server {
-    pub(crate) logs: BTreeMap<RoomName, Log>,
-    epochs: u64,
+    pub(crate) logs: SimLog,
+    pub(crate) now: Timestamp,
     session: u64,
     /// The rooms that the present connection has joined.
     pub(crate) members: BTreeSet<RoomName>,
@@ -69,8 +52,8 @@ pub(crate) struct Server {
 impl Server {
     pub(crate) fn new() -> Self {
         Self {
-            logs: BTreeMap::new(),
-            epochs: 0,
+            logs: SimLog::default(),
+            now: Timestamp(0),
             session: 1,
             members: BTreeSet::new(),
             faults: VecDeque::new(),
@@ -85,39 +68,33 @@ impl Server {
         self.down.clear();
     }
 
+    /// Forgets the keys of a room that are older than a day.
+    pub(crate) fn forget_keys(&mut self, room: &RoomName) {
+        let before = Timestamp(self.now.0.saturating_sub(DAY_MS));
+        self.logs.room(room).forget_keys(before);
+    }
+
     /// Forgets the session and its user id.
     pub(crate) fn lose_session(&mut self) {
         self.session += 1;
     }
 
-    pub(crate) fn log(&mut self, room: &RoomName) -> &mut Log {
-        let epochs = &mut self.epochs;
-        self.logs.entry(room.clone()).or_insert_with(|| {
-            *epochs += 1;
-            Log::new(*epochs)
-        })
-    }
-
-    /// Replaces the log of a room. Its members are told by the close code.
-    pub(crate) fn replace_log(&mut self, room: &RoomName) {
-        self.logs.remove(room);
-        self.log(room);
-    }
-
     /// Appends a message of another user; the client receives it if `shown`.
     pub(crate) fn somebody_says(&mut self, room: &RoomName, shown: bool) {
         let body = Body::Message { content: "others talk".into(), reply_to: None };
-        let entry = self.append(room, "u_bob", None, body);
+        let user = UserId::new("u_bob").expect("a user");
+        self.append(room, user, None, body);
+        let entry = self.newest(room);
         if shown && self.members.contains(room) {
             self.down.push_back(ServerFrame::Entry(entry));
         }
     }
 
     pub(crate) fn gap(&mut self, room: &RoomName, n: u64) {
-        let from = Seq::ZERO.plus(self.log(room).last()).next();
+        let from = Seq::ZERO.plus(self.logs.room(room).last()).next();
         (0..n).for_each(|_| self.somebody_says(room, false));
         if n > 0 && self.members.contains(room) {
-            let to = Seq::ZERO.plus(self.log(room).last());
+            let to = Seq::ZERO.plus(self.logs.room(room).last());
             self.down.push_back(ServerFrame::Gap { room: room.clone(), from, to });
         }
     }
@@ -126,7 +103,7 @@ impl Server {
     pub(crate) fn ping(&mut self) {
         let mut heads = BTreeMap::new();
         for room in self.members.clone() {
-            let log = self.log(&room);
+            let log = self.logs.room(&room);
             let seq = Seq::ZERO.plus(log.last());
             heads.insert(room, Position { epoch: log.epoch.clone(), seq });
         }
@@ -137,18 +114,13 @@ impl Server {
         UserId::new(&format!("u{}", self.session)).expect("a user")
     }
 
-    fn append(&mut self, room: &RoomName, user: &str, key: Option<Key>, body: Body) -> Arc<Entry> {
-        let user = UserId::new(user).expect("a user");
-        let name = DisplayName::new(&user).expect("a name");
-        let log = self.log(room);
-        let seq = Seq::ZERO.plus(log.last() + 1);
-        if let Some(key) = &key {
-            log.keys.insert((user.clone(), key.clone()), seq);
-        }
-        let head = (room.clone(), seq, Timestamp(seq.get()));
-        let entry = Arc::new(Entry::new(head, (user, name), key, body));
-        log.entries.push(entry.clone());
-        entry
+    fn append(&mut self, room: &RoomName, user: UserId, key: Option<Key>, body: Body) -> Outcome {
+        let username = DisplayName::new(&user).expect("a name");
+        self.logs.room(room).take(Draft { user, username, key, ts: self.now, body })
+    }
+
+    fn newest(&mut self, room: &RoomName) -> Arc<Entry> {
+        self.logs.room(room).entries.last().expect("it was appended").clone()
     }
 
     pub(crate) fn serve(&mut self, id: Option<RequestId>, request: Request) {
@@ -223,7 +195,7 @@ impl Server {
         };
         let mut missed = Vec::new();
         for (room, Position { epoch, seq }) in resume.map(|r| r.rooms).unwrap_or_default() {
-            let log = self.log(&room);
+            let log = self.logs.room(&room);
             let recovery = if log.epoch != epoch || seq.get() > log.last() {
                 Recovery::Lost(LostReason::EpochChanged)
             } else if seq.get() + 1 < log.first {
@@ -231,7 +203,7 @@ impl Server {
             } else if log.last() - seq.get() > BEHIND {
                 Recovery::Lost(LostReason::TooFar)
             } else {
-                missed.extend(log.after(seq.get()).cloned());
+                missed.extend(after(log, seq.get()).cloned());
                 Recovery::Recovered(Position { epoch, seq: Seq::ZERO.plus(log.last()) })
             };
             if let Recovery::Recovered(_) = recovery {
@@ -246,8 +218,8 @@ impl Server {
     fn join(&mut self, id: Option<RequestId>, room: &RoomName, history: u32) {
         self.members.insert(room.clone());
         let members = self.view();
-        let log = self.log(room);
-        let mut events: Vec<_> = log.after(0).cloned().collect();
+        let log = self.logs.room(room);
+        let mut events: Vec<_> = after(log, 0).cloned().collect();
         let newest = events.len().saturating_sub(PAGE.min(history as usize));
         let joined = Joined {
             id,
@@ -262,22 +234,20 @@ impl Server {
     }
 
     fn message(&mut self, id: Option<RequestId>, room: &RoomName, (key, content): (Key, Arc<str>)) {
+        let body = Body::Message { content, reply_to: None };
         let user = self.user();
-        if let Some(seq) = self.log(room).keys.get(&(user.clone(), key.clone())).copied() {
-            let ts = Some(Timestamp(seq.get()));
-            let ack =
-                ServerFrame::Ack { id, room: room.clone(), seq: Some(seq), ts, duplicate: true };
+        let outcome = self.append(room, user, Some(key), body);
+        let (seq, ts, duplicate) = match outcome {
+            Outcome::New { seq } => (seq, self.now, false),
+            Outcome::Duplicate { seq, ts } => (seq, ts, true),
+            Outcome::Conflict => panic!("a Client sends the same under a key"),
+        };
+        let (room_name, ts) = (room.clone(), Some(ts));
+        let ack = ServerFrame::Ack { id, room: room_name, seq: Some(seq), ts, duplicate };
+        if duplicate {
             return self.down.push_back(ack);
         }
-        let body = Body::Message { content, reply_to: None };
-        let entry = self.append(room, &user, Some(key), body);
-        let ack = ServerFrame::Ack {
-            id,
-            room: room.clone(),
-            seq: Some(entry.seq),
-            ts: Some(entry.ts),
-            duplicate: false,
-        };
+        let entry = self.newest(room);
         let mut frames = [ack, ServerFrame::Entry(entry)];
         if self.shows_first {
             frames.reverse();
@@ -287,12 +257,12 @@ impl Server {
     }
 
     fn history(&mut self, id: Option<RequestId>, room: &RoomName, range: HistoryRange) {
-        let log = self.log(room);
+        let log = self.logs.room(room);
         let after = match range {
             HistoryRange::After(seq) => seq.get(),
             _ => 0,
         };
-        let all: Vec<_> = log.after(after).cloned().collect();
+        let all: Vec<_> = self::after(log, after).cloned().collect();
         let page = Page {
             id,
             room: room.clone(),
@@ -308,4 +278,9 @@ impl Server {
         let username = DisplayName::new("Ada").expect("a name");
         MembersView { count: 1, members: vec![Member { user: self.user(), username }].into() }
     }
+}
+
+/// Returns the entries after a place that can be read.
+fn after(log: &RoomLog, seq: u64) -> impl Iterator<Item = &Arc<Entry>> {
+    log.entries.iter().filter(move |e| e.seq.get() > seq && e.seq.get() >= log.first)
 }

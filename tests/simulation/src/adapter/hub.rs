@@ -1,0 +1,428 @@
+//! A Hub and what its adapter knows of it.
+use std::collections::{BTreeMap, BTreeSet};
+
+use chat_proto::{
+    BasicRequest, ClientFrame, Dialect, Limits, Recovery, Request, RoomName, ServerFrame,
+    SessionId, UserId,
+};
+use chat_state::{
+    Action, Actions, AddressKey, Config, ConnId, Connect, Event, Hub, HubId, Mono, Now, Order,
+    Peers, Recipients, Signal, SignalTo, Spender, Stats, Token,
+};
+
+use super::fairness::{Asked, Budget};
+use super::table::{Entry, Table};
+use super::task::{Question, Task};
+
+/// Whether a Hub has had an event since its last turn ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    Open,
+    Ended,
+}
+
+/// A Hub with the table of its connections. Everything that goes in or out is checked.
+#[derive(Debug)]
+pub struct HubAdapter {
+    id: HubId,
+    limits: Limits,
+    append_ms: u64,
+    hub: Hub,
+    table: Table,
+    turn: Turn,
+    /// The questions without an answer.
+    questions: BTreeSet<Token>,
+    /// The last append of each room that was not answered, and when it was asked.
+    appends: BTreeMap<RoomName, (Token, Mono)>,
+    follows: BTreeSet<RoomName>,
+    /// Whether there are other Hubs.
+    peers: Peers,
+    /// Until when users are kept out of rooms.
+    bans: BTreeMap<(UserId, RoomName), Mono>,
+    /// What each address has spent.
+    addresses: BTreeMap<AddressKey, Budget>,
+    /// What each address has spent at least that peers were not told of.
+    untold: BTreeMap<AddressKey, u32>,
+    /// What sessions without a connection have spent.
+    sessions: BTreeMap<SessionId, Budget>,
+    deadline: Option<Mono>,
+    is_drained: bool,
+}
+
+impl HubAdapter {
+    /// Makes a Hub without connections.
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        Self {
+            id: config.hub,
+            limits: config.limits.clone(),
+            append_ms: config.times.append_ms,
+            peers: config.peers,
+            hub: Hub::new(config),
+            table: Table::default(),
+            turn: Turn::Ended,
+            questions: BTreeSet::new(),
+            appends: BTreeMap::new(),
+            follows: BTreeSet::new(),
+            bans: BTreeMap::new(),
+            addresses: BTreeMap::new(),
+            untold: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+            deadline: None,
+            is_drained: false,
+        }
+    }
+
+    /// Returns the id of the Hub.
+    #[must_use]
+    pub fn id(&self) -> HubId {
+        self.id
+    }
+
+    /// Returns what the Hub holds.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.hub.stats()
+    }
+
+    /// Returns when the next timer is due.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Mono> {
+        self.hub.poll_timeout()
+    }
+
+    /// Returns true if an event was handled since the last turn ended.
+    #[must_use]
+    pub fn turn_is_open(&self) -> bool {
+        self.turn == Turn::Open
+    }
+
+    /// Returns the owner's key of a connection that is open.
+    #[must_use]
+    pub fn find(&self, conn: ConnId) -> Option<usize> {
+        self.table.find(conn).map(|entry| entry.key)
+    }
+
+    /// Returns a connection that the Hub has closed and the owner has not let go.
+    #[must_use]
+    pub fn next_closed(&self) -> Option<ConnId> {
+        self.table.closed().next()
+    }
+
+    /// Returns true if a signal is meant for this Hub.
+    #[must_use]
+    pub fn wants(&self, to: &SignalTo) -> bool {
+        match to {
+            SignalTo::Followers(room) => self.follows.contains(room),
+            SignalTo::Hub(id) => *id == self.id,
+            SignalTo::Everyone => true,
+        }
+    }
+
+    /// Returns true if the Hub follows no room.
+    #[must_use]
+    pub fn follows_nothing(&self) -> bool {
+        self.follows.is_empty()
+    }
+
+    /// Returns when the Hub has to be gone, if it was told so.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Mono> {
+        self.deadline
+    }
+
+    /// Returns true if the Hub has said that everybody is gone. It says so once.
+    #[must_use]
+    pub fn is_drained(&self) -> bool {
+        self.is_drained
+    }
+
+    /// Takes a connection that the owner calls `key`.
+    pub fn connect(&mut self, now: Now, key: usize, connect: Connect) -> (ConnId, Vec<Task>) {
+        let mut actions = Actions::new();
+        let (session, address) = (connect.session.clone(), connect.peer);
+        let conn = self.hub.connect(now, connect, &mut actions);
+        let budget = Budget::default();
+        self.table.take(conn, Entry { key, address, is_paused: false, session, budget });
+        (conn, self.tasks(now, actions))
+    }
+
+    /// Handles an event.
+    pub fn handle(&mut self, now: Now, event: Event) -> Vec<Task> {
+        self.turn = Turn::Open;
+        match &event {
+            Event::Disconnected { conn, .. } => return self.disconnected(now, *conn, event),
+            Event::Appended { token, .. } => {
+                self.appends.retain(|_, (open, _)| open != token);
+                self.questions.remove(token);
+            }
+            Event::Head { token, .. }
+            | Event::Loaded { token, .. }
+            | Event::Authenticated { token, .. } => {
+                self.questions.remove(token);
+            }
+            Event::Drain { deadline } => _ = self.deadline.get_or_insert(*deadline),
+            Event::Reconfigure { limits } => self.limits = limits.clone(),
+            Event::Operator(order) => self.ordered(now, order),
+            Event::Signal {
+                signal: Signal::Spent { by: Spender::Address(address), cost, per_window },
+                ..
+            } => {
+                let budget = self.addresses.entry(*address).or_default();
+                budget.note(now.mono, *cost, *per_window);
+            }
+            _ => {}
+        }
+        let asked = Asked::by(&event, &self.limits);
+        let mut actions = Actions::new();
+        self.hub.handle(now, event, &mut actions).expect("the Hub has issued it");
+        let is_over =
+            |asked: &Asked| self.budgets_are_kept(now.mono, asked, &actions).then_some(asked.conn);
+        let over = asked.as_ref().and_then(is_over);
+        let tasks = self.tasks(now, actions);
+        self.peers_are_told();
+        let entry = over.and_then(|conn| self.table.find(conn));
+        assert!(entry.is_none_or(|entry| entry.is_paused), "{entry:?} is read over its budget");
+        tasks
+    }
+
+    /// A connection is gone. If the Hub had closed it, it has nothing to do any more.
+    fn disconnected(&mut self, now: Now, conn: ConnId, event: Event) -> Vec<Task> {
+        let entry = self.table.release(conn);
+        let was_closed = entry.is_none();
+        entry.into_iter().for_each(|entry| self.keep(entry));
+        let mut actions = Actions::new();
+        let before = self.hub.stats();
+        if was_closed {
+            for late in late_events(conn) {
+                self.hub.handle(now, late, &mut actions).expect("it was issued");
+            }
+            assert!(actions.is_empty(), "late events did {actions:?}");
+        }
+        self.hub.handle(now, event, &mut actions).expect("it was issued");
+        if was_closed {
+            // A timer that nobody needs any more may go at the next event.
+            let timers = self.hub.stats().timers.max(before.timers);
+            let after = Stats { timers, ..self.hub.stats() };
+            assert_eq!(after, before, "late events changed something");
+            let to_peers = |action: &Action| matches!(action, Action::Signal { .. });
+            assert!(actions.iter().all(to_peers), "late events did {actions:?}");
+        }
+        self.tasks(now, actions)
+    }
+
+    /// Fires the timers that are due.
+    pub fn fire(&mut self, now: Now) -> Vec<Task> {
+        self.turn = Turn::Open;
+        let mut actions = Actions::new();
+        self.hub.handle_timeout(now, &mut actions);
+        let tasks = self.tasks(now, actions);
+        assert!(self.poll_timeout().is_none_or(|at| at > now.mono), "due timers were fired");
+        let (stats, mut actions) = (self.hub.stats(), Actions::new());
+        self.hub.handle_timeout(now, &mut actions);
+        assert!(actions.is_empty(), "spurious call: {actions:?}");
+        assert_eq!(self.hub.stats(), stats, "a spurious call changes something");
+        tasks
+    }
+
+    /// Ends a turn: what was said in it is offered to the log.
+    pub fn end_turn(&mut self, now: Now) -> Vec<Task> {
+        self.turn = Turn::Ended;
+        let mut actions = Actions::new();
+        self.hub.end_turn(now, &mut actions);
+        let tasks = self.tasks(now, actions);
+        let mut actions = Actions::new();
+        self.hub.end_turn(now, &mut actions);
+        assert!(actions.is_empty(), "a turn ends once: {actions:?}");
+        tasks
+    }
+
+    fn ordered(&mut self, now: Now, order: &Order) {
+        match order.clone() {
+            Order::Ban { user, room: Some(room), until } => {
+                let ms = until.map_or(u64::MAX, |until| until.0.saturating_sub(now.wall.0));
+                self.bans.insert((user, room), now.mono.plus(ms));
+            }
+            Order::Unban { user, room: Some(room) } => drop(self.bans.remove(&(user, room))),
+            _ => {}
+        }
+    }
+
+    /// A guest enters a room, which needs that no ban keeps the guest out of it.
+    fn enters(&mut self, now: Mono, conn: ConnId, room: &RoomName) {
+        let user = chat_state::guest(&self.table.named(conn).session);
+        let until = self.bans.get(&(user, room.clone()));
+        assert!(until.is_none_or(|until| *until <= now), "a ban ends at {until:?}: {room}");
+    }
+
+    /// Whoever is over a budget is refused, and nobody else is. Returns true if a connection that
+    /// cannot be refused is over one.
+    fn budgets_are_kept(&mut self, now: Mono, asked: &Asked, actions: &Actions) -> bool {
+        let Some(entry) = self.table.find_mut(asked.conn) else { return false };
+        let (cost, own_limit) = (asked.cost, asked.own_limit(&self.limits));
+        let shared_limit = self.limits.address_messages_per_10s;
+        let address = entry.address;
+        let shared = address.map(|address| self.addresses.entry(address).or_default());
+        if asked.is_refused(actions) {
+            if !shared.is_some_and(|shared| shared.may_refuse(now, cost, shared_limit)) {
+                entry.budget.refuse(now, cost, own_limit);
+            }
+            return false;
+        }
+        if let Some(address) = address {
+            *self.untold.entry(address).or_default() += cost;
+        }
+        if asked.dialect == Dialect::Basic {
+            let is_over = shared.is_some_and(|shared| shared.charge(now, cost, shared_limit));
+            return entry.budget.charge(now, cost, own_limit) || is_over;
+        }
+        entry.budget.take(now, cost, own_limit);
+        if let Some(shared) = shared {
+            shared.take(now, cost, shared_limit);
+        }
+        if let Some(session) = &asked.resumes {
+            self.resumes(asked.conn, session);
+        }
+        false
+    }
+
+    /// Other Hubs are told of each 32nd of a shared budget that is spent.
+    fn peers_are_told(&self) {
+        let part = self.limits.address_messages_per_10s * 1000 / 32;
+        let is_told = self.peers == Peers::None || part == 0;
+        let untold = self.untold.values().find(|untold| **untold >= part);
+        assert!(is_told || untold.is_none(), "peers are not told of {untold:?} of {part}");
+    }
+
+    fn resumes(&mut self, conn: ConnId, session: &SessionId) {
+        let open = self.table.open().filter(|entry| entry.session == *session);
+        let known = open.map(|entry| &entry.budget).chain(self.sessions.get(session));
+        let known: Vec<Budget> = known.cloned().collect();
+        let entry = self.table.named(conn);
+        entry.session = session.clone();
+        known.iter().for_each(|budget| entry.budget.resume(budget));
+    }
+
+    /// A connection has ended. A budget that is shared by no other may be forgotten.
+    fn keep(&mut self, entry: Entry) {
+        if self.table.open().all(|other| other.address != entry.address) {
+            self.untold.retain(|address, _| Some(*address) != entry.address);
+        }
+        self.sessions.insert(entry.session, entry.budget);
+    }
+
+    fn tasks(&mut self, now: Now, actions: Actions) -> Vec<Task> {
+        actions.into_iter().map(|action| self.task(now.mono, action)).collect()
+    }
+
+    fn task(&mut self, now: Mono, action: Action) -> Task {
+        match action {
+            Action::Send { to, frame } => self.send(now, to, frame),
+            Action::Probe { conn } => Task::Probe(self.table.named(conn).key),
+            Action::Close { conn, code, reason } => {
+                assert_eq!(code, reason.code(), "a close code is that of its reason");
+                let entry = self.table.close(conn);
+                let key = entry.key;
+                self.keep(entry);
+                Task::Close { key, code, reason }
+            }
+            Action::Pause { conn } => {
+                let entry = self.table.named(conn);
+                assert!(!std::mem::replace(&mut entry.is_paused, true), "paused twice");
+                Task::Pause(entry.key)
+            }
+            Action::Unpause { conn } => {
+                let entry = self.table.named(conn);
+                assert!(std::mem::replace(&mut entry.is_paused, false), "was not paused");
+                Task::Unpause(entry.key)
+            }
+            Action::AwaitDrain { conn } => Task::AwaitDrain(self.table.named(conn).key),
+            Action::Authenticate { token, conn, credentials } => {
+                self.asks(token);
+                Task::Authenticate { token, key: self.table.named(conn).key, credentials }
+            }
+            Action::Append { token, room, drafts } => {
+                self.asks(token);
+                assert!(!drafts.is_empty(), "an empty batch for {room}");
+                let before = self.appends.insert(room.clone(), (token, now));
+                let is_free = before.is_none_or(|(_, at)| now.since(at) >= self.append_ms);
+                assert!(is_free, "two batches of {room} in flight");
+                Task::Ask(Question::Append(token, room, drafts))
+            }
+            Action::Head { token, room } => {
+                self.asks(token);
+                Task::Ask(Question::Head(token, room))
+            }
+            Action::Load { token, room, range } => {
+                self.asks(token);
+                assert!(range.limit > 0 && range.bytes > 0, "{range:?}");
+                Task::Ask(Question::Load(token, room, range))
+            }
+            Action::Follow { room } => {
+                assert!(self.follows.insert(room.clone()), "a Hub follows a room once");
+                Task::Followed(room)
+            }
+            Action::Unfollow { room } => {
+                assert!(self.follows.remove(&room), "only what is followed can be unfollowed");
+                Task::Unfollowed(room)
+            }
+            Action::Signal { to, signal } => {
+                assert_ne!(to, SignalTo::Hub(self.id), "a Hub does not signal itself");
+                if let Signal::Spent { by: Spender::Address(address), cost, .. } = &signal {
+                    let untold = self.untold.remove(address).unwrap_or(0);
+                    assert!(*cost >= untold, "peers are told of {cost} of {untold}");
+                }
+                Task::Signal { to, signal }
+            }
+            Action::Note(noted) => Task::Note(noted),
+            Action::DrainedAll => {
+                assert!(self.deadline.is_some(), "drained without a drain");
+                assert!(!std::mem::replace(&mut self.is_drained, true), "drained twice");
+                Task::DrainedAll
+            }
+        }
+    }
+
+    fn send(&mut self, now: Mono, to: Recipients, frame: ServerFrame) -> Task {
+        if let (Recipients::One(conn), ServerFrame::Joined(joined)) = (&to, &frame) {
+            self.enters(now, *conn, &joined.room);
+        }
+        if let (Recipients::One(conn), ServerFrame::Welcome(welcome)) = (&to, &frame) {
+            for (room, recovery) in &welcome.rooms {
+                if matches!(recovery, Recovery::Recovered(_)) {
+                    self.enters(now, *conn, room);
+                }
+            }
+            // Another Hub may know the session, and one that drains keeps none.
+            let is_unknown = self.peers == Peers::Some || self.deadline.is_some();
+            let knew = (!welcome.resumed || !is_unknown).then_some(welcome.resumed);
+            self.table.named(*conn).budget.welcome(knew);
+        }
+        let mut key = |conn| self.table.named(conn).key;
+        let to = match to {
+            Recipients::One(conn) => vec![key(conn)],
+            Recipients::All(roster) => roster.iter().map(key).collect(),
+            Recipients::AllBut(roster, but) => {
+                roster.iter().filter(|conn| *conn != but).map(key).collect()
+            }
+        };
+        Task::Send { to, frame }
+    }
+
+    fn asks(&mut self, token: Token) {
+        assert!(self.questions.insert(token), "{token:?} is the name of another question");
+    }
+}
+
+/// Events of a connection that the Hub has closed: none of them counts.
+fn late_events(conn: ConnId) -> [Event; 5] {
+    let said = BasicRequest::Message { content: "late".into() };
+    let request = Request::Ping;
+    [
+        Event::Drained { conn },
+        Event::Congested { conn },
+        Event::Alive { conn },
+        Event::Received { conn, frame: ClientFrame::Basic(said) },
+        Event::Received { conn, frame: ClientFrame::V1 { id: None, request } },
+    ]
+}
