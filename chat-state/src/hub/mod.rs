@@ -109,35 +109,44 @@ impl Hub {
     pub fn handle(&mut self, now: Now, event: Event, out: &mut Actions) -> Result<(), Misuse> {
         self.now = now.mono;
         match event {
-            Event::Received { conn, frame } => self.received(now, conn, frame, out)?,
-            Event::Malformed { conn, error, dialect } => {
-                if self.has_session(conn)? {
-                    self.malformed(conn, error, dialect, out);
+            Event::Received { conn, frame } => {
+                if !self.received(now, conn, frame, out)? {
+                    return Ok(());
                 }
+            }
+            Event::Malformed { conn, error, dialect } => {
+                if !self.has_session(conn)? {
+                    return Ok(());
+                }
+                self.malformed(conn, error, dialect, out);
             }
             Event::Alive { conn } => {
-                if self.has_session(conn)? {
-                    self.heard(conn);
+                if !self.has_session(conn)? {
+                    return Ok(());
                 }
+                self.heard(conn);
             }
             Event::Congested { conn } => {
-                if self.has_session(conn)? {
-                    self.congested(conn, out);
+                if !self.has_session(conn)? {
+                    return Ok(());
                 }
+                self.congested(conn, out);
             }
             Event::Drained { conn } => {
-                if self.has_session(conn)? {
-                    self.drained(conn, out);
+                if !self.has_session(conn)? {
+                    return Ok(());
                 }
+                self.drained(conn, out);
             }
             Event::CutOff { conn, reason } => {
-                if self.has_session(conn)? {
-                    self.close(conn, reason.into(), out);
+                if !self.has_session(conn)? {
+                    return Ok(());
                 }
+                self.close(conn, reason.into(), out);
             }
             Event::Disconnected { conn, why } => match self.sessions.holder(conn)? {
                 Holder::Session | Holder::Closed => self.disconnected(conn, why, out),
-                Holder::Nobody => {}
+                Holder::Nobody => return Ok(()),
             },
             Event::Appended { token, result } => {
                 let Some(asked) = self.pending.take(token, Answer::Appended)? else {

@@ -27,16 +27,16 @@ use crate::timers::Timer;
 const TYPING: &str = "typing";
 
 impl Hub {
-    /// Takes a frame. One of a connection that is gone comes late.
+    /// Takes a frame. Returns false if it comes late: its connection is gone.
     pub(super) fn received(
         &mut self,
         now: Now,
         conn: ConnId,
         frame: ClientFrame,
         out: &mut Actions,
-    ) -> Result<(), Misuse> {
+    ) -> Result<bool, Misuse> {
         let Some(session) = self.sessions.get_mut(conn) else {
-            return self.sessions.holder(conn).map(drop);
+            return self.sessions.holder(conn).map(|_| false);
         };
         session.heard = self.now;
         let dialect = session.dialect;
@@ -57,7 +57,7 @@ impl Hub {
                 Dialect::V1 => {}
             },
         }
-        Ok(())
+        Ok(true)
     }
 
     pub(super) fn malformed(
