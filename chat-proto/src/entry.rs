@@ -76,8 +76,11 @@ impl Entry {
     /// Makes an entry.
     #[must_use]
     pub fn new(
-        (room, seq, ts): (RoomName, Seq, Timestamp),
-        (user, username): (UserId, DisplayName),
+        room: RoomName,
+        seq: Seq,
+        ts: Timestamp,
+        user: UserId,
+        username: DisplayName,
         key: Option<Key>,
         body: Body,
     ) -> Self {
@@ -194,8 +197,8 @@ impl Flat {
     }
 
     fn into_entry(self, body: Body) -> Entry {
-        let head = (self.room, self.seq, self.ts);
-        Entry::new(head, (self.user, self.username), self.key, body)
+        let (room, seq, ts) = (self.room, self.seq, self.ts);
+        Entry::new(room, seq, ts, self.user, self.username, self.key, body)
     }
 }
 

@@ -72,9 +72,9 @@ fn member() -> impl Strategy<Value = Member> {
 fn entry() -> impl Strategy<Value = Arc<Entry>> {
     let head = (room(), seq(), 0..=SEQ_MAX);
     (head, (user(), display_name()), option::of(key()), content(), option::of(seq())).prop_map(
-        |((room, seq, ts), who, key, content, reply_to)| {
+        |((room, seq, ts), (user, username), key, content, reply_to)| {
             let body = Body::Message { content, reply_to };
-            Arc::new(Entry::new((room, seq, Timestamp(ts)), who, key, body))
+            Arc::new(Entry::new(room, seq, Timestamp(ts), user, username, key, body))
         },
     )
 }

@@ -140,8 +140,8 @@ fn basic_server_writes(place: &str, vector: &Value) {
         "leave" => ServerFrame::Leave { room, member, reason: LeaveReason::Left },
         _ => {
             let body = Body::Message { content: text(value, "content").into(), reply_to: None };
-            let head = (room, Seq::new(1).expect(place), Timestamp(2));
-            ServerFrame::Entry(Arc::new(Entry::new(head, (user, username), None, body)))
+            let (room, seq, ts) = (room, Seq::new(1).expect(place), Timestamp(2));
+            ServerFrame::Entry(Arc::new(Entry::new(room, seq, ts, user, username, None, body)))
         }
     };
     let wire = frame.encode(Dialect::Basic).expect(place);

@@ -25,7 +25,7 @@ impl Draft {
     /// Makes the entry that the draft became.
     #[must_use]
     pub fn into_entry(self, room: RoomName, seq: Seq) -> Entry {
-        Entry::new((room, seq, self.ts), (self.user, self.username), self.key, self.body)
+        Entry::new(room, seq, self.ts, self.user, self.username, self.key, self.body)
     }
 }
 

@@ -219,9 +219,9 @@ fn view(input: &mut Input<'_>) -> MembersView {
 }
 
 fn entry(input: &mut Input<'_>) -> Arc<Entry> {
-    let head = (input.room(), input.seq(), input.time());
-    let who = (input.user(), input.display_name());
+    let (room, seq, ts) = (input.room(), input.seq(), input.time());
+    let (user, username) = (input.user(), input.display_name());
     let key = input.key();
     let body = Body::Message { content: input.text().into(), reply_to: input.maybe(Input::seq) };
-    Arc::new(Entry::new(head, who, key, body))
+    Arc::new(Entry::new(room, seq, ts, user, username, key, body))
 }

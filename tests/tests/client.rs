@@ -285,10 +285,11 @@ async fn what_comes_to_the_inbox_is_read_over_a_cut_and_nothing_is_said_there() 
 }
 
 fn entry(room: &RoomName, seq: u64) -> ServerFrame {
-    let place = (room.clone(), Seq::new(seq).expect("a place"), Timestamp(seq));
-    let who = (UserId::new("bob").expect("a user"), DisplayName::new("Bob").expect("a name"));
+    let (room, seq, ts) = (room.clone(), Seq::new(seq).expect("a place"), Timestamp(seq));
+    let (user, username) =
+        (UserId::new("bob").expect("a user"), DisplayName::new("Bob").expect("a name"));
     let body = Body::Message { content: format!("line {seq}").into(), reply_to: None };
-    ServerFrame::Entry(Arc::new(Entry::new(place, who, None, body)))
+    ServerFrame::Entry(Arc::new(Entry::new(room, seq, ts, user, username, None, body)))
 }
 
 /// Lets the client do all that it can do without the test.

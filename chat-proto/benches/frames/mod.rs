@@ -23,12 +23,12 @@ impl<T> fmt::Display for Case<T> {
 
 /// Makes a message of 64 bytes that was not encoded yet.
 pub(crate) fn entry(seq: u64) -> Entry {
-    let place =
+    let (room, seq, ts) =
         (room(), Seq::new(seq).expect("it is well formed"), Timestamp(1_700_000_000_000 + seq));
     let key = Key::new("01J9ZC7V5T8N4M2K6Q0R3S1W8X").expect("it is well formed");
     let Member { user, username } = member(7);
     let body = Body::Message { content: CONTENT.into(), reply_to: None };
-    Entry::new(place, (user, username), Some(key), body)
+    Entry::new(room, seq, ts, user, username, Some(key), body)
 }
 
 /// What a server sends. Entries in them were not encoded yet.

@@ -55,12 +55,13 @@ impl Reader {
     /// The room's next entry comes and is handed on.
     pub(crate) fn receive(&mut self, meter: Meter<'_>) {
         self.last = self.last.next();
-        let place = (self.room.clone(), self.last, self.now.wall);
+        let (room, seq, ts) = (self.room.clone(), self.last, self.now.wall);
         let user = UserId::new("guest-abcdefghijkmnpqrstuv").expect("a user id");
-        let who = (user, DisplayName::new("Ada").expect("a plain word"));
+        let (user, username) = (user, DisplayName::new("Ada").expect("a plain word"));
         let key = Key::new("01J9ZC7V5T8N4M2K6Q0R3S1W8X").ok();
         let body = Body::Message { content: "Hello, everybody".into(), reply_to: None };
-        let frame = ServerFrame::Entry(Arc::new(Entry::new(place, who, key, body)));
+        let frame =
+            ServerFrame::Entry(Arc::new(Entry::new(room, seq, ts, user, username, key, body)));
         let mut event = Some(Event::Received { link: self.link, frame });
         let (client, out, now) = (&mut self.client, &mut self.out, self.now);
         meter(&mut || {

@@ -159,9 +159,18 @@ mod tests {
     }
 
     fn entry(n: u64) -> Arc<Entry> {
-        let head = (RoomName::new("lobby").unwrap(), seq(n), Timestamp(0));
-        let by = (UserId::new("u").unwrap(), DisplayName::new("U").unwrap());
-        Entry::new(head, by, None, Body::Message { content: "x".into(), reply_to: None }).into()
+        let (room, seq, ts) = (RoomName::new("lobby").unwrap(), seq(n), Timestamp(0));
+        let (user, username) = (UserId::new("u").unwrap(), DisplayName::new("U").unwrap());
+        Entry::new(
+            room,
+            seq,
+            ts,
+            user,
+            username,
+            None,
+            Body::Message { content: "x".into(), reply_to: None },
+        )
+        .into()
     }
 
     fn position(cursor: u64) -> LogPosition {

@@ -62,8 +62,8 @@ mod tests {
         let user = UserId::new("ada").unwrap();
         let name = DisplayName::new("Ada").unwrap();
         let body = Body::Message { content: content.into(), reply_to: None };
-        let place = (room, Seq::ZERO.next(), Timestamp(1_700_000_000_000));
-        Entry::new(place, (user, name), None, body)
+        let (room, seq, ts) = (room, Seq::ZERO.next(), Timestamp(1_700_000_000_000));
+        Entry::new(room, seq, ts, user, name, None, body)
     }
 
     #[test]

@@ -107,8 +107,8 @@ mod tests {
         let user = UserId::new("u1").expect("a user");
         let name = DisplayName::new("Ada").expect("a name");
         let body = Body::Message { content: text.into(), reply_to: None };
-        let place = (room, Seq::new(seq).expect("a place"), Timestamp(0));
-        ServerFrame::Entry(Entry::new(place, (user, name), None, body).into())
+        let (room, seq, ts) = (room, Seq::new(seq).expect("a place"), Timestamp(0));
+        ServerFrame::Entry(Entry::new(room, seq, ts, user, name, None, body).into())
     }
 
     #[test]

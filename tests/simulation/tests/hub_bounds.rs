@@ -30,9 +30,10 @@ fn seq(n: u64) -> Seq {
 }
 
 fn entry(n: u64) -> Arc<Entry> {
-    let by = (UserId::new("u").expect("an id"), DisplayName::new("U").expect("a name"));
+    let (user, username) =
+        (UserId::new("u").expect("an id"), DisplayName::new("U").expect("a name"));
     let body = Body::Message { content: "x".into(), reply_to: None };
-    Entry::new((room(), seq(n), Timestamp(0)), by, None, body).into()
+    Entry::new(room(), seq(n), Timestamp(0), user, username, None, body).into()
 }
 
 /// What the log answers if it has entries up to here.

@@ -170,11 +170,11 @@ impl Test {
     /// An operator's backend puts a message into the log, without a word to the Hub.
     fn put(&mut self, room: &RoomName, content: &str) -> Arc<Entry> {
         let entries = self.log.entry(room.clone()).or_default();
-        let place = (room.clone(), seq(entries.len() as u64 + 1), Timestamp(WALL));
-        let who =
+        let (room, seq, ts) = (room.clone(), seq(entries.len() as u64 + 1), Timestamp(WALL));
+        let (user, username) =
             (UserId::new("service.api").expect("an id"), DisplayName::new("api").expect("a name"));
         let body = Body::Message { content: content.into(), reply_to: None };
-        let entry = Arc::new(Entry::new(place, who, None, body));
+        let entry = Arc::new(Entry::new(room, seq, ts, user, username, None, body));
         entries.push(entry.clone());
         entry
     }

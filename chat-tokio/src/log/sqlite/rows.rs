@@ -82,7 +82,7 @@ pub(super) fn entry_row(row: &Row<'_>, room: &RoomName) -> Result<Arc<Entry>, Fa
     };
     let body = body(text(5)?).map_err(|error| bad(&error))?;
     let ts = timestamp(row, 1)?;
-    Ok(Arc::new(Entry::new((room.clone(), seq, ts), (user, username), key, body)))
+    Ok(Arc::new(Entry::new(room.clone(), seq, ts, user, username, key, body)))
 }
 
 /// Writes a body for the file.

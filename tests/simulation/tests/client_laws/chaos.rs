@@ -91,9 +91,9 @@ fn member() -> impl Strategy<Value = Member> {
 fn entry() -> impl Strategy<Value = Arc<Entry>> {
     (any_room(), seq(), user(), prop::option::of(0..20_u8)).prop_map(|(room, seq, user, key)| {
         let key = key.map(|n| Key::new(&format!("k{n:04}")).expect("a key"));
-        let by = (user, DisplayName::new("X").expect("a name"));
+        let (user, username) = (user, DisplayName::new("X").expect("a name"));
         let body = Body::Message { content: "x".into(), reply_to: None };
-        Arc::new(Entry::new((room, seq, Timestamp(0)), by, key, body))
+        Arc::new(Entry::new(room, seq, Timestamp(0), user, username, key, body))
     })
 }
 
