@@ -1,5 +1,5 @@
 //! Which rule wants to be called when.
-use alloc::collections::BTreeSet;
+use alloc::collections::{BTreeMap, BTreeSet};
 
 use crate::ids::{ConnId, Mono};
 use crate::room::RoomId;
@@ -32,28 +32,61 @@ pub(crate) enum Timer {
     Poll,
 }
 
-/// All deadlines, in order.
+impl Timer {
+    /// Returns the timers that end with a connection.
+    pub(crate) fn of_connection(conn: ConnId) -> [Self; 8] {
+        [
+            Self::Hello(conn),
+            Self::Auth(conn),
+            Self::Heartbeat(conn),
+            Self::Budget(conn),
+            Self::DrainClose(conn),
+            Self::CatchUp(conn),
+            Self::Read(conn),
+            Self::Resume(conn),
+        ]
+    }
+}
+
+/// All deadlines, each by the name of its timer.
 #[derive(Debug)]
 pub(crate) struct Timers<T = Timer> {
-    all: BTreeSet<(Mono, T)>,
+    due: BTreeMap<T, Mono>,
+    order: BTreeSet<(Mono, T)>,
     /// The first deadline: it is asked for far more often than it changes.
     next: Option<Mono>,
 }
 
 impl<T> Default for Timers<T> {
     fn default() -> Self {
-        Self { all: BTreeSet::new(), next: None }
+        Self { due: BTreeMap::new(), order: BTreeSet::new(), next: None }
     }
 }
 
-impl<T: Ord> Timers<T> {
+impl<T: Copy + Ord> Timers<T> {
+    /// Sets a timer. One that is set already has the new deadline from here on.
     pub(crate) fn arm(&mut self, at: Mono, timer: T) {
-        if self.next.is_none_or(|next| at < next) {
-            self.next = Some(at);
+        if let Some(before) = self.due.insert(timer, at) {
+            self.order.remove(&(before, timer));
         }
-        self.all.insert((at, timer));
+        self.order.insert((at, timer));
+        self.look();
     }
 
+    /// Takes the deadline of a timer, if it is set.
+    pub(crate) fn disarm(&mut self, timer: T) {
+        if let Some(at) = self.due.remove(&timer) {
+            self.order.remove(&(at, timer));
+            self.look();
+        }
+    }
+
+    /// Returns when a timer is due, if it is set.
+    pub(crate) fn due(&self, timer: T) -> Option<Mono> {
+        self.due.get(&timer).copied()
+    }
+
+    /// Returns when the first timer is due.
     pub(crate) fn next(&self) -> Option<Mono> {
         self.next
     }
@@ -63,23 +96,50 @@ impl<T: Ord> Timers<T> {
         if self.next? > now {
             return None;
         }
-        let (_, timer) = self.all.pop_first()?;
+        let (_, timer) = self.order.pop_first()?;
+        self.due.remove(&timer);
         self.look();
         Some(timer)
     }
 
-    pub(crate) fn disarm(&mut self, at: Mono, timer: T) {
-        self.all.remove(&(at, timer));
-        if self.next == Some(at) {
-            self.look();
-        }
-    }
-
     pub(crate) fn len(&self) -> usize {
-        self.all.len()
+        self.due.len()
     }
 
     fn look(&mut self) {
-        self.next = self.all.first().map(|(at, _)| *at);
+        self.next = self.order.first().map(|(at, _)| *at);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timer_has_one_deadline_and_fires_once() {
+        let mut timers = Timers::default();
+        timers.arm(Mono(5), 'a');
+        timers.arm(Mono(3), 'b');
+        timers.arm(Mono(7), 'b');
+        assert_eq!(
+            (timers.next(), timers.due('b'), timers.len()),
+            (Some(Mono(5)), Some(Mono(7)), 2)
+        );
+        assert_eq!(timers.pop_due(Mono(4)), None);
+        assert_eq!(timers.pop_due(Mono(9)), Some('a'));
+        assert_eq!(timers.pop_due(Mono(9)), Some('b'));
+        assert_eq!((timers.pop_due(Mono(9)), timers.next(), timers.len()), (None, None, 0));
+    }
+
+    #[test]
+    fn a_timer_that_was_disarmed_does_not_fire() {
+        let mut timers = Timers::default();
+        timers.arm(Mono(5), 'a');
+        timers.arm(Mono(6), 'b');
+        timers.disarm('a');
+        timers.disarm('c');
+        assert_eq!((timers.next(), timers.due('a')), (Some(Mono(6)), None));
+        assert_eq!(timers.pop_due(Mono(9)), Some('b'));
+        assert_eq!(timers.pop_due(Mono(9)), None);
     }
 }

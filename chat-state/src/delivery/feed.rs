@@ -16,7 +16,7 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
-use crate::ids::{Mono, Token};
+use crate::ids::Token;
 
 /// The credit account and the queue of one connection; `W` is a piece of work.
 #[derive(Debug)]
@@ -56,8 +56,6 @@ pub(crate) struct Reading<W> {
     pub(crate) work: W,
     /// Credit that was reserved for the answer.
     pub(crate) reserved: u32,
-    /// When the read counts as failed.
-    pub(crate) due: Mono,
 }
 
 /// What the owner has to do next.
@@ -70,15 +68,6 @@ pub(crate) enum Next<W> {
     /// Do this: send at most about `allowance` bytes and [`Feed::spend`] them, or ask the log and
     /// say so with [`Feed::reading`]. Queue what is left of it with [`Feed::want`].
     Serve { work: W, allowance: u32 },
-}
-
-/// The answer to the read in flight.
-#[derive(Debug)]
-pub(crate) struct Answered<W> {
-    /// What it is for.
-    pub(crate) work: W,
-    /// When the read would have counted as failed.
-    pub(crate) due: Mono,
 }
 
 /// The longest wait after failed reads, in milliseconds.
@@ -153,7 +142,7 @@ impl<W> Feed<W> {
 
     /// Takes an answer and gives its reservation back: the owner charges what it sends. Returns
     /// `None` if the read was dropped.
-    pub(crate) fn answered(&mut self, token: Token, outcome: Outcome) -> Option<Answered<W>> {
+    pub(crate) fn answered(&mut self, token: Token, outcome: Outcome) -> Option<W> {
         let backlog = self.backlog.as_mut()?;
         let reading = backlog.reading.take_if(|reading| reading.token == token)?;
         backlog.failures = match outcome {
@@ -162,7 +151,7 @@ impl<W> Feed<W> {
         };
         self.spent = self.spent.saturating_sub(reading.reserved);
         self.release();
-        Some(Answered { work: reading.work, due: reading.due })
+        Some(reading.work)
     }
 
     /// Returns the read in flight.
@@ -255,9 +244,9 @@ mod tests {
                 let token = Token(self.tokens);
                 self.tokens += 1;
                 let reserved = allowance.min(PAGE);
-                feed.reading(Reading { token, work, reserved, due: Mono(0) });
+                feed.reading(Reading { token, work, reserved });
                 assert_eq!(feed.next(CREDIT), Next::Idle, "one read is in flight");
-                let room = feed.answered(token, Outcome::Read).expect("it is awaited").work;
+                let room = feed.answered(token, Outcome::Read).expect("it is awaited");
                 let left = self.len - self.sent[room];
                 let count = (reserved / self.bytes).max(1).min(left);
                 self.sent[room] += count;
@@ -317,7 +306,7 @@ mod tests {
     #[test]
     fn the_answer_to_a_dropped_read_is_ignored() {
         let mut feed = Feed::default();
-        feed.reading(Reading { token: Token(7), work: 1, reserved: PAGE, due: Mono(5) });
+        feed.reading(Reading { token: Token(7), work: 1, reserved: PAGE });
         let dropped = feed.remove(|work| *work == 1).expect("the read was for it");
         assert_eq!(dropped.token, Token(7));
         assert!(feed.answered(Token(7), Outcome::Read).is_none());
@@ -332,8 +321,8 @@ mod tests {
         let mut waits = Vec::new();
         for n in 0..8 {
             assert_eq!(feed.next(CREDIT), Next::Serve { work: 1, allowance: CREDIT });
-            feed.reading(Reading { token: Token(n), work: 1, reserved: 0, due: Mono(0) });
-            let work = feed.answered(Token(n), Outcome::Failed).expect("it is awaited").work;
+            feed.reading(Reading { token: Token(n), work: 1, reserved: 0 });
+            let work = feed.answered(Token(n), Outcome::Failed).expect("it is awaited");
             waits.push(feed.park(work, 500));
             assert_eq!(feed.next(CREDIT), Next::Idle, "it is parked");
             feed.retry();

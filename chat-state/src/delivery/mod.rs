@@ -5,4 +5,4 @@
 mod feed;
 pub(crate) mod wire;
 
-pub(crate) use feed::{Answered, Feed, Next, Outcome, Reading};
+pub(crate) use feed::{Feed, Next, Outcome, Reading};

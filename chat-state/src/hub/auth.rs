@@ -101,9 +101,6 @@ impl Hub {
         let Some(session) = self.sessions.get_mut(conn) else { return };
         let Some(auth) = session.auth.as_mut() else { return };
         auth.asked = Some((token, waiting));
-        if let Some(before) = session.hello_at.replace(until) {
-            self.timers.disarm(before, Timer::Hello(conn));
-        }
         self.timers.arm(until, Timer::Hello(conn));
         out.push_back(Action::Authenticate { token, conn, credentials });
     }
@@ -131,9 +128,7 @@ impl Hub {
         let Some(session) = self.sessions.get_mut(conn) else { return };
         let asked = session.auth.as_mut().and_then(|auth| auth.asked.take());
         let Some((_, waiting)) = asked.filter(|(asked, _)| *asked == token) else { return };
-        if let Some(at) = session.hello_at.take() {
-            self.timers.disarm(at, Timer::Hello(conn));
-        }
+        self.timers.disarm(Timer::Hello(conn));
         let result = result.and_then(|grant| match grant.expires {
             Some(end) if end <= now.wall => Err(AuthError::Expired),
             Some(_) | None => Ok(grant),
@@ -239,16 +234,14 @@ impl Hub {
         let warn_ms = self.config.times.auth_warn_ms;
         let Some(session) = self.sessions.get_mut(conn) else { return };
         let Some(auth) = session.auth.as_mut() else { return };
-        if let Some(before) = auth.due() {
-            self.timers.disarm(before, Timer::Auth(conn));
-        }
         let left = grant.expires.map(|end| end.0.saturating_sub(now.wall.0));
         // One that is short from the beginning is not asked to be renewed at once, again and again.
         let due = left.map(|left| now.mono.plus(left.saturating_sub(warn_ms.min(left / 2))));
         let ends = left.map(|left| now.mono.plus(left));
-        auth.granted = Some(Granted { grant, ends, due });
-        if let Some(due) = due {
-            self.timers.arm(due, Timer::Auth(conn));
+        auth.granted = Some(Granted { grant, ends });
+        match due {
+            Some(due) => self.timers.arm(due, Timer::Auth(conn)),
+            None => self.timers.disarm(Timer::Auth(conn)),
         }
     }
 
@@ -261,10 +254,8 @@ impl Hub {
         let Some(granted) = granted else { return };
         let Some(ends) = granted.ends else { return };
         if self.now >= ends {
-            granted.due = None;
             return self.close(conn, CloseReason::GrantEnded, out);
         }
-        granted.due = Some(ends);
         self.timers.arm(ends, Timer::Auth(conn));
         if dialect == Dialect::V1 {
             let expires_in_ms = ends.since(self.now);

@@ -136,19 +136,10 @@ impl Hub {
         if wait_ms == 0 {
             return;
         }
-        let Some(session) = self.sessions.get_mut(conn) else { return };
-        let at = self.now.plus(wait_ms).max(session.budget_at.unwrap_or(self.now));
-        if let Some(before) = session.budget_at.replace(at) {
-            self.timers.disarm(before, Timer::Budget(conn));
-        }
-        self.timers.arm(at, Timer::Budget(conn));
+        let timer = Timer::Budget(conn);
+        let at = self.now.plus(wait_ms).max(self.timers.due(timer).unwrap_or(self.now));
+        self.timers.arm(at, timer);
         self.pause(conn, Reason::Budget, out);
-    }
-
-    pub(super) fn budget_due(&mut self, conn: ConnId, out: &mut Actions) {
-        let Some(session) = self.sessions.get_mut(conn) else { return };
-        session.budget_at = None;
-        self.unpause(conn, Reason::Budget, out);
     }
 
     /// Lets a connection share the budget of its user.

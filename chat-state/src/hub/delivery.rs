@@ -8,7 +8,7 @@ use chat_proto::{Dialect, ErrorCode, RequestId, RoomName, Seq, ServerFrame};
 
 use super::questions::Pending;
 use super::{Actions, Hub};
-use crate::delivery::{Answered, Next, Outcome, Reading, wire};
+use crate::delivery::{Next, Outcome, Reading, wire};
 use crate::event::Action;
 use crate::ids::{ConnId, Token};
 use crate::log::{Keep, LogPage, ReadError, ReadRange};
@@ -126,7 +126,7 @@ impl Hub {
         let token = self.load(room, range, Pending::Feed(conn, range.into()), out);
         let due = self.now.plus(self.config.times.read_ms);
         let Some(session) = self.sessions.get_mut(conn) else { return };
-        session.feed.reading(Reading { token, work, reserved: range.bytes, due });
+        session.feed.reading(Reading { token, work, reserved: range.bytes });
         self.timers.arm(due, Timer::Read(conn));
     }
 
@@ -141,8 +141,8 @@ impl Hub {
     ) {
         let Some(session) = self.sessions.get_mut(conn) else { return };
         let outcome = if result.is_ok() { Outcome::Read } else { Outcome::Failed };
-        let Some(Answered { work, due }) = session.feed.answered(token, outcome) else { return };
-        self.timers.disarm(due, Timer::Read(conn));
+        let Some(work) = session.feed.answered(token, outcome) else { return };
+        self.timers.disarm(Timer::Read(conn));
         if let Ok(page) = &result
             && let Some(at) = work.room()
             && self.note_ends(at, &page.head, out) == Some(PageOf::AnotherLog)
@@ -163,8 +163,7 @@ impl Hub {
     /// The log has not answered a read for a connection in time: the read counts as failed.
     pub(super) fn read_due(&mut self, conn: ConnId, out: &mut Actions) {
         let Some(session) = self.sessions.get(conn) else { return };
-        let reading = session.feed.in_flight().filter(|reading| reading.due <= self.now);
-        let Some(token) = reading.map(|reading| reading.token) else { return };
+        let Some(token) = session.feed.in_flight().map(|reading| reading.token) else { return };
         if let Some(Pending::Feed(_, range)) = self.pending.answer(token) {
             let late = Err(ReadError("no answer in time".into()));
             self.feed_read(conn, token, *range, late, out);
@@ -182,15 +181,10 @@ impl Hub {
     pub(super) fn drop_work(&mut self, conn: ConnId, at: RoomId, out: &mut Actions) {
         let Some(session) = self.sessions.get_mut(conn) else { return };
         if let Some(reading) = session.feed.remove(|work| work.is_of_member(at)) {
-            self.forget_read(conn, &reading);
+            self.pending.answer(reading.token);
+            self.timers.disarm(Timer::Read(conn));
             self.serve(conn, out);
         }
-    }
-
-    /// Forgets the read in flight of a connection that is gone.
-    pub(super) fn forget_read(&mut self, conn: ConnId, reading: &Reading<Bulk>) {
-        self.pending.answer(reading.token);
-        self.timers.disarm(reading.due, Timer::Read(conn));
     }
 
     /// Says who is in a room that was recovered: a list, or in a large room the count.

@@ -25,10 +25,8 @@ impl Hub {
         let times = &self.config.times;
         let Some(session) = self.sessions.get_mut(conn) else { return };
         let (every, _) = beat(times, session.dialect);
-        self.timers.disarm(session.heartbeat_at, Timer::Heartbeat(conn));
         session.ping_at = Some(self.now.plus(every));
-        session.heartbeat_at = self.now.plus(every);
-        self.timers.arm(session.heartbeat_at, Timer::Heartbeat(conn));
+        self.timers.arm(self.now.plus(every), Timer::Heartbeat(conn));
     }
 
     pub(super) fn heartbeat_due(&mut self, conn: ConnId, out: &mut Actions) {
@@ -83,17 +81,12 @@ impl Hub {
     fn rearm_heartbeat(&mut self, conn: ConnId, dead: u64) {
         let Some(session) = self.sessions.get_mut(conn) else { return };
         let Session { ping_at: Some(ping_at), heard, .. } = session else { return };
-        session.heartbeat_at = (*ping_at).min(heard.plus(dead));
-        self.timers.arm(session.heartbeat_at, Timer::Heartbeat(conn));
+        self.timers.arm((*ping_at).min(heard.plus(dead)), Timer::Heartbeat(conn));
     }
 
     /// Gives a peer its time to say `hello`, or who it is.
     pub(super) fn await_hello(&mut self, conn: ConnId) {
-        let at = self.now.plus(self.config.times.hello_ms);
-        if let Some(session) = self.sessions.get_mut(conn) {
-            session.hello_at = Some(at);
-            self.timers.arm(at, Timer::Hello(conn));
-        }
+        self.timers.arm(self.now.plus(self.config.times.hello_ms), Timer::Hello(conn));
     }
 
     /// A `hello` did not come in time. Nothing is wrong with a client whose link is slow, so it may

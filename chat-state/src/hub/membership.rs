@@ -315,9 +315,7 @@ impl Hub {
         if self.config.peers == Peers::Some && room.policy().has_roster {
             self.peers.closed(self.now, &room.name);
         }
-        if let Some(due) = room.audience.deadline() {
-            self.timers.disarm(due, Timer::Audience(at));
-        }
+        self.timers.disarm(Timer::Audience(at));
         out.push_back(Action::Unfollow { room: room.name });
     }
 

@@ -61,6 +61,7 @@ use crate::users::kept::KeptSessions;
 use crate::users::lingering::LingeringSessions;
 use crate::users::tally::Tally;
 
+use self::pause::Reason;
 use self::questions::{Answer, Pending, Questions};
 use self::sessions::{Holder, Sessions};
 use self::state::Effects;
@@ -230,7 +231,7 @@ impl Hub {
             Timer::Hello(conn) => self.hello_due(now, conn, out),
             Timer::Auth(conn) => self.grant_due(conn, out),
             Timer::Heartbeat(conn) => self.heartbeat_due(conn, out),
-            Timer::Budget(conn) => self.budget_due(conn, out),
+            Timer::Budget(conn) => self.unpause(conn, Reason::Budget, out),
             Timer::DrainClose(conn) => self.drain_close_due(conn, out),
             Timer::Tail(room, timer) => self.tail_due(room, timer, out),
             Timer::CatchUp(conn) => self.retry_feed(conn, out),
@@ -310,11 +311,8 @@ impl Hub {
             strikes: Strikes::default(),
             heard: self.now,
             ping_at: None,
-            heartbeat_at: self.now,
             beats: 0,
             heads_from: 0,
-            hello_at: None,
-            budget_at: None,
             in_flight: 0,
             paused: Paused::default(),
             feed: Feed::default(),
@@ -366,21 +364,9 @@ impl Hub {
     fn part(&mut self, conn: ConnId, why: LeaveReason, keep: bool, out: &mut Actions) {
         let Some(session) = self.sessions.close(conn) else { return };
         self.session_went(&session.user, session.shares, out);
-        self.timers.disarm(session.heartbeat_at, Timer::Heartbeat(conn));
-        let auth_at = session.auth.as_deref().and_then(Auth::due);
-        let resume_at = session.resuming.as_ref().map(|resuming| resuming.due);
-        for (at, timer) in [
-            (session.hello_at, Timer::Hello(conn)),
-            (session.budget_at, Timer::Budget(conn)),
-            (auth_at, Timer::Auth(conn)),
-            (resume_at, Timer::Resume(conn)),
-        ] {
-            if let Some(at) = at {
-                self.timers.disarm(at, timer);
-            }
-        }
+        Timer::of_connection(conn).into_iter().for_each(|timer| self.timers.disarm(timer));
         if let Some(reading) = session.feed.in_flight() {
-            self.forget_read(conn, reading);
+            self.pending.answer(reading.token);
         }
         let greeted = matches!(session.stage, Stage::Resuming | Stage::Active);
         let lasting = session.dialect == Dialect::V1 && greeted;

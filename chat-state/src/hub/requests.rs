@@ -90,12 +90,9 @@ impl Hub {
         // A `basic` frame that is being checked has chosen.
         let undecided = session.subscriptions.is_empty() && session.stage != Stage::Checking;
         if session.dialect == Dialect::Basic && undecided {
-            if let Some(at) = session.hello_at.take() {
-                self.timers.disarm(at, Timer::Hello(conn));
-            }
             session.dialect = Dialect::V1;
             session.stage = Stage::Fresh;
-            self.timers.disarm(session.heartbeat_at, Timer::Heartbeat(conn));
+            self.timers.disarm(Timer::Heartbeat(conn));
             self.await_hello(conn);
             return true;
         }
@@ -266,9 +263,7 @@ impl Hub {
         self.session_came(conn, out);
         let Hello { id, features, name, resume } = hello;
         let Some(session) = self.sessions.get_mut(conn) else { return };
-        if let Some(at) = session.hello_at.take() {
-            self.timers.disarm(at, Timer::Hello(conn));
-        }
+        self.timers.disarm(Timer::Hello(conn));
         session.features = Features { typing: features.iter().any(|asked| asked == TYPING) };
         if let Some(resume) = resume {
             return self.resume(conn, id, name, *resume, out);

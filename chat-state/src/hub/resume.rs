@@ -70,7 +70,6 @@ impl Hub {
             undecided: BTreeSet::new(),
             is_opening: false,
             decided: BTreeMap::new(),
-            due,
         }));
         self.sessions.name(member, conn);
         self.timers.arm(due, Timer::Resume(conn));
@@ -200,10 +199,6 @@ impl Hub {
 
     /// The log has not answered in time.
     pub(super) fn resume_due(&mut self, conn: ConnId, out: &mut Actions) {
-        let Some(session) = self.sessions.get(conn) else { return };
-        if session.resuming.as_ref().is_none_or(|resuming| resuming.due > self.now) {
-            return;
-        }
         if let Some(resuming) = self.sessions.get_mut(conn).and_then(|s| s.resuming.as_mut()) {
             for (room, _) in core::mem::take(&mut resuming.waiting) {
                 resuming.decided.insert(room, Recovery::Lost(LostReason::Unavailable));
@@ -237,10 +232,10 @@ impl Hub {
         }
         let Some(session) = self.sessions.get_mut(conn) else { return };
         let Some(resuming) = session.resuming.take() else { return };
-        let Resuming { id, known, decided, due, .. } = *resuming;
+        let Resuming { id, known, decided, .. } = *resuming;
         let member = session.member_id;
         let known = known || self.is_known_to_peers(member, decided.keys());
-        self.timers.disarm(due, Timer::Resume(conn));
+        self.timers.disarm(Timer::Resume(conn));
         self.welcome(conn, id, Resumed::Asked { known, rooms: decided }, out);
         self.serve(conn, out);
     }

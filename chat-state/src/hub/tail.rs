@@ -194,10 +194,6 @@ impl Hub {
     }
 
     fn arm_tail(&mut self, at: RoomId, timer: TailTimer, due: Mono) {
-        let Some(room) = self.rooms.get_mut(at) else { return };
-        if let Some(before) = room.asked.armed[timer as usize].replace(due) {
-            self.timers.disarm(before, Timer::Tail(at, timer));
-        }
         self.timers.arm(due, Timer::Tail(at, timer));
     }
 
@@ -328,9 +324,6 @@ impl Hub {
     }
 
     pub(super) fn tail_due(&mut self, at: RoomId, timer: TailTimer, out: &mut Actions) {
-        if let Some(room) = self.rooms.get_mut(at) {
-            room.asked.armed[timer as usize] = None;
-        }
         self.with_tail(at, out, |tail, cx, effects| tail.timer_due(cx, timer, effects));
     }
 
@@ -363,9 +356,7 @@ impl Hub {
     /// Forgets the timers and the questions of a room that is gone.
     pub(super) fn forget_tail(&mut self, at: RoomId, room: &Room) {
         for timer in [TailTimer::Append, TailTimer::Open, TailTimer::Hole, TailTimer::Head] {
-            if let Some(due) = room.asked.armed[timer as usize] {
-                self.timers.disarm(due, Timer::Tail(at, timer));
-            }
+            self.timers.disarm(Timer::Tail(at, timer));
         }
         room.asked.tokens.into_iter().flatten().for_each(|token| drop(self.pending.answer(token)));
     }

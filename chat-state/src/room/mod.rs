@@ -17,7 +17,7 @@ use self::policy::RoomPolicy;
 pub use self::roster::Roster;
 use self::tail::Tail;
 pub(crate) use self::ticket::Ticket;
-use crate::ids::{ConnId, Mono, Token};
+use crate::ids::{ConnId, Token};
 
 /// A room in the Hub's table; a stale id hits nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,7 +46,6 @@ pub(crate) struct Room {
 #[derive(Debug, Default)]
 pub(crate) struct Asked {
     pub(crate) tokens: [Option<Token>; 4],
-    pub(crate) armed: [Option<Mono>; 4],
 }
 
 impl Room {

@@ -23,8 +23,6 @@ pub(crate) struct Auth {
 pub(crate) struct Granted {
     pub(crate) grant: Grant,
     pub(crate) ends: Option<Mono>,
-    /// When the timer is set for, before the end or at it.
-    pub(crate) due: Option<Mono>,
 }
 
 /// What is done once the authority has answered.
@@ -48,11 +46,6 @@ pub(crate) struct Hello {
 impl Auth {
     pub(crate) fn wanted(credentials: Option<Credentials>) -> Box<Self> {
         Box::new(Self { credentials, asked: None, granted: None })
-    }
-
-    /// When the timer is set for.
-    pub(crate) fn due(&self) -> Option<Mono> {
-        self.granted.as_ref()?.due
     }
 
     /// Returns true if the grant allows a room.

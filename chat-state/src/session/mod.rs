@@ -45,15 +45,10 @@ pub(crate) struct Session {
     pub(crate) heard: Mono,
     /// When the next ping is due; `None` for a peer that can't be asked.
     pub(crate) ping_at: Option<Mono>,
-    /// When the heartbeat timer is set for.
-    pub(crate) heartbeat_at: Mono,
     /// Pings that were sent.
     pub(crate) beats: u32,
     /// The first subscription whose head was not told yet, in turn.
     pub(crate) heads_from: usize,
-    /// When the timers of the handshake and of the budget are set for, if they are.
-    pub(crate) hello_at: Option<Mono>,
-    pub(crate) budget_at: Option<Mono>,
     /// Requests whose reply is still due.
     pub(crate) in_flight: u32,
     pub(crate) paused: Paused,

@@ -3,8 +3,6 @@ use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use chat_proto::{Position, Recovery, RequestId, RoomName};
 
-use crate::ids::Mono;
-
 /// Rooms of one resume that are opened at a time.
 const ROOMS_AT_ONCE: usize = 8;
 
@@ -22,8 +20,6 @@ pub(crate) struct Resuming {
     pub(crate) is_opening: bool,
     /// What became of the others.
     pub(crate) decided: BTreeMap<RoomName, Recovery>,
-    /// When it waits no longer.
-    pub(crate) due: Mono,
 }
 
 impl Resuming {
