@@ -45,10 +45,9 @@ impl Hub {
                 }
             }
             Signal::Alive { service } => {
-                let now = self.now;
-                self.with_peer(from, out, |peers, slot, _| {
-                    peers.service_told(now, slot, service);
-                });
+                if let Some(slot) = self.heard_peer(from, out) {
+                    self.peers.service_told(self.now, slot, service);
+                }
             }
             Signal::AskRosters { rooms } => {
                 self.with_peer(from, out, |peers, slot, _| {

@@ -62,7 +62,8 @@ impl<T> Tail<T> {
         Some(NextBatch { id, drafts, arm: appends.arm(due) })
     }
 
-    /// Takes the log's answer to a [batch](Self::end_turn): settles each draft and delivers its entry.
+    /// Takes the log's answer to a [batch](Self::end_turn): settles each draft and delivers its
+    /// entry.
     pub(crate) fn appended(
         &mut self,
         cx: Cx<'_>,

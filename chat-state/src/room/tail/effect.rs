@@ -70,8 +70,8 @@ pub(crate) enum Offered {
     Waits,
     /// Call [`Tail::end_turn`](super::Tail::end_turn) when the turn ends.
     Ready,
-    /// Call [`Tail::end_turn`](super::Tail::end_turn) at once: waiting for the end of the turn would
-    /// not make the batch larger.
+    /// Call [`Tail::end_turn`](super::Tail::end_turn) at once: waiting for the end of the turn
+    /// would not make the batch larger.
     Full,
 }
 

@@ -79,8 +79,8 @@ impl<T> Tail<T> {
     /// Delivers an entry whose turn has come, and those that waited for it. One that comes before
     /// its turn waits, one that comes again is ignored.
     ///
-    /// *Invariant:* only this function, `enter_waiting` and `skip_trimmed` move the cursor of an open
-    /// log.
+    /// *Invariant:* only this function, `enter_waiting` and `skip_trimmed` move the cursor of an
+    /// open log.
     pub(super) fn enter(&mut self, recent: Bounds, entry: Arc<Entry>, out: &mut Vec<Effect<T>>) {
         self.known = self.known.max(entry.seq);
         let Log::Open(Open { cursor, .. }) = &mut self.log else {
