@@ -155,19 +155,10 @@ impl Hub {
                 };
                 self.appended(asked, result, out);
             }
-            Event::Head { token, result } => {
-                let asked = self.pending.take(token, Answer::Head)?;
-                let Some(Pending::Tail(at, id)) = asked else { return Ok(()) };
-                self.with_tail(at, out, |tail, cx, out| tail.head_read(cx, id, result, out));
-            }
-            Event::Loaded { token, result } => {
-                let Some(asked) = self.pending.take(token, Answer::Loaded)? else { return Ok(()) };
-                self.loaded(token, asked, result, out);
-            }
-            Event::Authenticated { token, result } => {
-                let asked = self.pending.take(token, Answer::Authenticated)?;
-                let Some(Pending::Auth(conn)) = asked else { return Ok(()) };
-                self.authenticated(now, conn, token, result, out);
+            Event::Head { .. } | Event::Loaded { .. } | Event::Authenticated { .. } => {
+                if !self.answered(now, event, out)? {
+                    return Ok(());
+                }
             }
             Event::Revoke(what) => self.revoke(what, out),
             Event::Operator(order) => self.operate(now, order, out),
@@ -178,6 +169,30 @@ impl Hub {
         }
         self.end_event(out);
         Ok(())
+    }
+
+    /// Takes an answer that few messages need. Returns false if it comes late: nobody waits for it.
+    fn answered(&mut self, now: Now, event: Event, out: &mut Actions) -> Result<bool, Misuse> {
+        match event {
+            Event::Head { token, result } => {
+                let asked = self.pending.take(token, Answer::Head)?;
+                let Some(Pending::Tail(at, id)) = asked else { return Ok(false) };
+                self.with_tail(at, out, |tail, cx, out| tail.head_read(cx, id, result, out));
+            }
+            Event::Loaded { token, result } => {
+                let Some(asked) = self.pending.take(token, Answer::Loaded)? else {
+                    return Ok(false);
+                };
+                self.loaded(token, asked, result, out);
+            }
+            Event::Authenticated { token, result } => {
+                let asked = self.pending.take(token, Answer::Authenticated)?;
+                let Some(Pending::Auth(conn)) = asked else { return Ok(false) };
+                self.authenticated(now, conn, token, result, out);
+            }
+            _ => unreachable!("the caller passes on answers only"),
+        }
+        Ok(true)
     }
 
     /// Returns whether a connection is still open. What is said of one that is gone comes late.

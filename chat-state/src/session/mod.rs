@@ -284,8 +284,8 @@ impl Session {
         Some(self.subscriptions.remove(at))
     }
 
-    /// Returns the name that Hubs have for the session of this secret name. With a grant it is bound
-    /// to the user: to anybody else the same secret name is another session.
+    /// Returns the name that Hubs have for the session of this secret name. With a grant it is
+    /// bound to the user: to anybody else the same secret name is another session.
     pub(crate) fn member_of(&self, id: &SessionId) -> MemberId {
         match self.auth.as_deref().and_then(Auth::grant) {
             Some(grant) => identity::member_of(id, &grant.user),
@@ -305,7 +305,7 @@ impl Session {
     pub(crate) fn may_join(&self, room: &RoomName) -> bool {
         match RoomPolicy::of(room.kind()).join {
             JoinRule::Granted => self.auth.as_deref().is_none_or(|auth| auth.allows(room)),
-            // A `basic` connection has one room and cannot resume, so its user's own room is no use.
+            // A `basic` connection has one room and cannot resume: its user's own room is no use.
             JoinRule::Owner => {
                 self.dialect == Dialect::V1 && room.owner() == Some(self.user.as_str())
             }
