@@ -172,6 +172,7 @@ impl Hub {
     }
 
     /// Takes an answer that few messages need. Returns false if it comes late: nobody waits for it.
+    #[inline(never)]
     fn answered(&mut self, now: Now, event: Event, out: &mut Actions) -> Result<bool, Misuse> {
         match event {
             Event::Head { token, result } => {

@@ -68,6 +68,7 @@ impl Questions {
         self.slots.len() - self.free.len()
     }
 
+    #[inline]
     pub(super) fn ask(&mut self, pending: Pending) -> Token {
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push((0, None));
@@ -95,6 +96,7 @@ impl Questions {
     ///
     /// # Errors
     /// If the question was never asked, or is not answered in this way.
+    #[inline]
     pub(super) fn take(&mut self, token: Token, answer: Answer) -> Result<Option<Pending>, Misuse> {
         let unknown = Misuse::UnknownToken(token);
         let (uses, place) = self.slots.get_mut(slot(token)).ok_or(unknown)?;

@@ -253,19 +253,26 @@ impl Session {
         self.in_flight >= limit
     }
 
+    /// Returns where the subscription to a room stands among all. Most sessions have one.
+    fn place_of(&self, room: RoomId) -> Option<usize> {
+        match self.subscriptions.as_slice() {
+            [only] => (only.room == room).then_some(0),
+            many => many.binary_search_by_key(&room, |s| s.room).ok(),
+        }
+    }
+
     pub(crate) fn subscription(&mut self, room: RoomId) -> Option<&mut Subscription> {
-        let at = self.subscriptions.binary_search_by_key(&room, |s| s.room).ok()?;
+        let at = self.place_of(room)?;
         self.subscriptions.get_mut(at)
     }
 
     pub(crate) fn is_member(&self, room: RoomId) -> bool {
-        self.subscriptions.binary_search_by_key(&room, |s| s.room).is_ok()
+        self.place_of(room).is_some()
     }
 
     /// Tells whether others know the session as a member of a room.
     pub(crate) fn is_in(&self, room: RoomId) -> bool {
-        let at = self.subscriptions.binary_search_by_key(&room, |s| s.room);
-        at.ok().and_then(|at| self.subscriptions.get(at)).is_some_and(|s| s.state.is_known())
+        self.place_of(room).is_some_and(|at| self.subscriptions[at].state.is_known())
     }
 
     /// Adds a subscription; there must be none to this room yet.
@@ -280,7 +287,7 @@ impl Session {
     }
 
     pub(crate) fn unsubscribe(&mut self, room: RoomId) -> Option<Subscription> {
-        let at = self.subscriptions.binary_search_by_key(&room, |s| s.room).ok()?;
+        let at = self.place_of(room)?;
         Some(self.subscriptions.remove(at))
     }
 
