@@ -291,9 +291,11 @@ pub(super) async fn say(
         None => DisplayName::new(&request.service)
             .map_err(|error| Problem::invalid(&format!("`service`: {error}")))?,
     };
-    let reply_to = request
-        .reply_to
-        .map(|n| Seq::new(n).ok_or_else(|| Problem::invalid("`reply_to` has to be below 2^53")));
+    let answered = |n| {
+        let place = Seq::new(n).filter(|seq| *seq > Seq::ZERO);
+        place.ok_or_else(|| Problem::invalid("`reply_to` has to be from 1 to 2^53 - 1"))
+    };
+    let reply_to = request.reply_to.map(answered);
     let what = Publish {
         room,
         service: request.service,

@@ -71,6 +71,11 @@ async fn a_key_counts_once() {
     assert_eq!(named["seq"], first.body["seq"]);
     let both = api.ask("POST", path, &header, r#"{"content":"paid","key":"8"}"#).await;
     assert!(both.problem(400).contains("`key` says another one"));
+    for reply_to in [0, 1_u64 << 53] {
+        let body = json!({"content": "an answer to nothing", "reply_to": reply_to});
+        let refused = api.post(path, &body).await;
+        assert!(refused.problem(400).contains("`reply_to` has to be from 1"), "{reply_to}");
+    }
     let other = api.post(path, &json!({"content": "not paid", "key": "invoice 7"})).await;
     let _ = other.problem(409);
     assert_eq!(other.body["code"], "idempotency_conflict");
