@@ -16,13 +16,13 @@ use chat_state::{
 struct Driver {
     hub: Hub,
     log: BTreeMap<RoomName, Vec<Arc<Entry>>>,
-    /// The log refuses what is appended.
+    /// Makes the log refuse appends.
     is_disk_full: bool,
     names: BTreeMap<ConnId, &'static str>,
 }
 
 impl Driver {
-    /// Connects a guest and says `hello`, perhaps to go on with an earlier session.
+    /// Connects a guest and sends `hello`, perhaps to resume an earlier session.
     fn connect(&mut self, name: &'static str, secret: &str, resume: Option<Resume>) -> ConnId {
         let connect = Connect {
             session: SessionId::new(secret).expect("a session id"),
@@ -73,7 +73,7 @@ impl Driver {
             }
             // The outboxes of this driver are never full.
             Action::AwaitDrain { conn } => self.turn(Event::Drained { conn }),
-            // Nothing else is asked for here.
+            // No other action matters here.
             _ => {}
         }
     }

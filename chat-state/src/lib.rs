@@ -2,8 +2,9 @@
 //!
 //! # How to drive it
 //!
-//! A [`Hub`] gets [`Event`]s and answers [`Action`]s; what is uncertain (time, secrets, what the
-//! log says) comes in with the events. The same events give the same actions.
+//! A [`Hub`] takes [`Event`]s and produces [`Action`]s. Everything that is not deterministic (time,
+//! secrets, the answers of the log) comes in with the events: the same events produce the same
+//! actions.
 //!
 //! ```
 //! use chat_proto::{Dialect, LeaveReason, SessionId, Timestamp};
@@ -13,7 +14,7 @@
 //! let mut actions = Actions::new();
 //! let now = Now { mono: Mono(0), wall: Timestamp(1_700_000_000_000) };
 //!
-//! // A transport is ready. The Hub names the connection; your table may use `conn.slot` as index.
+//! // A transport is ready. The Hub issues the id; your table may use `conn.slot` as its index.
 //! let connect = Connect {
 //!     session: SessionId::new("s3cret")?,
 //!     dialect: Dialect::V1,
@@ -39,7 +40,7 @@
 //! let due = hub.poll_timeout();
 //! # assert!(due.is_some());
 //!
-//! // The transport is gone, or was closed and dropped: the Hub may use its id's slot again.
+//! // The transport is gone, or was closed and dropped: the Hub may reuse the slot of its id.
 //! hub.handle(now, Event::Disconnected { conn, why: LeaveReason::Left }, &mut actions)?;
 //! # Ok::<(), Box<dyn core::error::Error>>(())
 //! ```
@@ -53,9 +54,9 @@
 //!
 //! # What is deliberately absent
 //!
-//! There is no IO, no clock, no randomness and no order that comes from hashing. Spelling (JSON,
+//! There is no IO, no clock, no randomness and no order that comes from hashing. Encoding (JSON,
 //! WebSocket) belongs to `chat-proto`, sockets and logs to `chat-tokio`. The Hub never assigns an
-//! entry its place: the log does.
+//! entry its `seq`: the log does.
 //!
 //! *Invariant:* an event that comes too late (for a connection that is gone, a room that was
 //! forgotten, a question that was given up) changes nothing.

@@ -1,20 +1,20 @@
-//! Which rule wants to be called when.
+//! Timers and their deadlines.
 use alloc::collections::{BTreeMap, BTreeSet};
 
 use crate::ids::{ConnId, Mono};
 use crate::room::RoomId;
 use crate::room::tail::TailTimer;
 
-/// A rule that waits. Whatever it finds when it is called, a call too many changes nothing.
+/// Names a timer of the Hub. Spurious calls are harmless.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Timer {
-    /// The connection has to have said `hello`, or the authority to have answered.
+    /// The deadline for `hello`, or for the authority's answer.
     Hello(ConnId),
     /// A grant ends soon, or has ended.
     Auth(ConnId),
     /// A ping is due, or the peer is dead.
     Heartbeat(ConnId),
-    /// A slowed-down connection may be read again.
+    /// A connection that was over its budget may be read again.
     Budget(ConnId),
     /// The connection's turn to leave has come.
     DrainClose(ConnId),
@@ -22,13 +22,13 @@ pub(crate) enum Timer {
     Tail(RoomId, TailTimer),
     /// A read for a connection has failed and may be tried again.
     CatchUp(ConnId),
-    /// The log has not answered a read for a connection.
+    /// The deadline for the log's answer to a read for a connection.
     Read(ConnId),
     /// A resume has waited long enough for the log.
     Resume(ConnId),
-    /// A room's members have to be told who comes and goes.
+    /// A room's members are due to be told who has come and gone.
     Audience(RoomId),
-    /// Some rooms' heads are to be asked for, in case the signal of their last entry was lost.
+    /// The heads of some rooms are polled, in case the signal of their last entry was lost.
     Poll,
 }
 
@@ -48,12 +48,12 @@ impl Timer {
     }
 }
 
-/// All deadlines, each by the name of its timer.
+/// The armed timers.
 #[derive(Debug)]
 pub(crate) struct Timers<T = Timer> {
     due: BTreeMap<T, Mono>,
     order: BTreeSet<(Mono, T)>,
-    /// The first deadline: it is asked for far more often than it changes.
+    /// The first deadline, cached: it is read far more often than it changes.
     next: Option<Mono>,
 }
 
@@ -64,24 +64,24 @@ impl<T> Default for Timers<T> {
 }
 
 impl<T: Copy + Ord> Timers<T> {
-    /// Sets a timer. One that is set already has the new deadline from here on.
+    /// Arms a timer. If it is armed already, replaces its deadline.
     pub(crate) fn arm(&mut self, at: Mono, timer: T) {
         if let Some(before) = self.due.insert(timer, at) {
             self.order.remove(&(before, timer));
         }
         self.order.insert((at, timer));
-        self.look();
+        self.update_next();
     }
 
-    /// Takes the deadline of a timer, if it is set.
+    /// Disarms a timer. Does nothing if it is not armed.
     pub(crate) fn disarm(&mut self, timer: T) {
         if let Some(at) = self.due.remove(&timer) {
             self.order.remove(&(at, timer));
-            self.look();
+            self.update_next();
         }
     }
 
-    /// Returns when a timer is due, if it is set.
+    /// Returns when a timer is due, if it is armed.
     pub(crate) fn due(&self, timer: T) -> Option<Mono> {
         self.due.get(&timer).copied()
     }
@@ -91,14 +91,14 @@ impl<T: Copy + Ord> Timers<T> {
         self.next
     }
 
-    /// Takes the first timer that is due.
+    /// Removes and returns the first timer that is due.
     pub(crate) fn pop_due(&mut self, now: Mono) -> Option<T> {
         if self.next? > now {
             return None;
         }
         let (_, timer) = self.order.pop_first()?;
         self.due.remove(&timer);
-        self.look();
+        self.update_next();
         Some(timer)
     }
 
@@ -106,7 +106,7 @@ impl<T: Copy + Ord> Timers<T> {
         self.due.len()
     }
 
-    fn look(&mut self) {
+    fn update_next(&mut self) {
         self.next = self.order.first().map(|(at, _)| *at);
     }
 }

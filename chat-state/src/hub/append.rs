@@ -1,4 +1,4 @@
-//! Taking messages of members.
+//! Takes messages of members for the log.
 use chat_proto::{Dialect, ErrorCode, RequestId};
 
 use super::pause::Reason;
@@ -10,8 +10,8 @@ use crate::room::{RoomId, Ticket};
 use crate::session::{Message, State};
 
 impl Hub {
-    /// Takes a message. It is appended with the others of this turn. If the join of the room is
-    /// not decided yet, the message of a `chat.v1` session is held until it is.
+    /// Takes a message, which is appended with the others of this turn. A `chat.v1` message that
+    /// follows an unfinished join is held until the join is decided.
     pub(super) fn say(&mut self, conn: ConnId, at: RoomId, message: Message, out: &mut Actions) {
         let session = self.sessions.get_mut(conn).expect("the sender has a session");
         let (dialect, many) = (session.dialect, session.began(self.config.limits.in_flight));
@@ -37,7 +37,7 @@ impl Hub {
         let draft = Draft { user, username, key, ts, body };
         let offered = room.tail.offer(&self.tail_config, Ticket { conn, id }, draft);
         if full {
-            // The dialect has no errors, so this message is taken, and no more are read.
+            // `basic` has no errors: take this message, and stop reading the connection.
             room.stalled.insert(conn);
             self.pause(conn, Reason::Drafts, out);
         }
@@ -54,7 +54,7 @@ impl Hub {
     #[inline(never)]
     fn refuse_for_drafts(&mut self, conn: ConnId, id: Option<RequestId>, out: &mut Actions) {
         self.ended(conn, out);
-        let why = "the room has too many messages that wait for the log";
+        let why = "the room has too many messages waiting for the log";
         Self::refuse(conn, id, ErrorCode::LogUnavailable, why, out);
     }
 }

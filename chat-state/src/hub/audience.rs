@@ -1,4 +1,4 @@
-//! Calls the audiences of rooms, and does what they ask for.
+//! Calls the [`Audience`] of a room and applies its effects.
 use alloc::vec::Vec;
 
 use chat_proto::{LeaveReason, Member, MembersView};
@@ -13,7 +13,7 @@ use crate::room::{Room, RoomId};
 use crate::session::{Session, State};
 use crate::timers::Timer;
 
-/// Why a room is there: whoever calls its audience has found it, or is a member of it.
+/// The reason why a room exists: the caller has looked it up, or has a member in it.
 const FOUND: &str = "the caller has found the room";
 
 impl Hub {
@@ -54,7 +54,7 @@ impl Hub {
         }
     }
 
-    /// Tells peers a change of this Hub's part of a roster.
+    /// Tells peers of a change in this Hub's part of a roster.
     fn say_to_peers(&mut self, at: RoomId, say: Say, out: &mut Actions) {
         if self.config.peers == Peers::None {
             return;
@@ -72,9 +72,9 @@ impl Hub {
         out.push_back(Action::Signal { to, signal });
     }
 
-    /// Tells what a room's members are to be told by now.
+    /// Sends the notices that are due to a room's members.
     pub(super) fn audience_due(&mut self, at: RoomId, out: &mut Actions) {
-        // The timer of a room that was dropped is late.
+        // The room may have been dropped.
         if self.rooms.get(at).is_some() {
             self.audience(at, out, Audience::timeout);
         }
@@ -82,16 +82,20 @@ impl Hub {
 
     /// Returns who is in a room.
     pub(super) fn members_view(&self, at: RoomId) -> MembersView {
-        self.look(at, Audience::view)
+        self.inspect(at, Audience::view)
     }
 
-    /// Asks a room's audience something that changes nothing.
-    pub(super) fn look<R>(&self, at: RoomId, look: impl FnOnce(&Audience, &Context<'_>) -> R) -> R {
+    /// Reads something from a room's audience.
+    pub(super) fn inspect<R>(
+        &self,
+        at: RoomId,
+        read: impl FnOnce(&Audience, &Context<'_>) -> R,
+    ) -> R {
         let room = self.rooms.get(at).expect(FOUND);
         let who = |conn| who(&self.sessions, conn);
         let (rules, now, mut none) = (rules(&self.config), self.now, Vec::new());
         let cx = Context { room: &room.name, now, rules, who: &who, out: &mut none };
-        look(&room.audience, &cx)
+        read(&room.audience, &cx)
     }
 
     /// Puts a member that has caught up on the live list.
@@ -120,7 +124,7 @@ impl Hub {
         core::mem::replace(&mut subscription.state, state)
     }
 
-    /// Tells of the members that have left a room and whose drafts the log has answered.
+    /// Announces the members that have left a room and whose drafts the log has answered.
     pub(super) fn announce_departures(&mut self, at: RoomId, out: &mut Actions) {
         let Some(room) = self.rooms.get(at).filter(|room| room.audience.has_departing()) else {
             return;
@@ -141,7 +145,7 @@ impl Session {
 }
 
 impl Room {
-    /// Returns how a member leaves that had this connection.
+    /// Returns how the member with this connection leaves.
     pub(super) fn farewell(&self, conn: ConnId, reason: LeaveReason) -> Farewell {
         if reason == LeaveReason::Draining {
             return Farewell::Silent;

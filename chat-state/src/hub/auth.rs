@@ -1,7 +1,6 @@
-//! Who a connection is, where the server wants to know: asking the authority, and the end of what
-//! it granted.
+//! Authentication: asks the authority who a connection is, and enforces the end of its grant.
 //!
-//! What is rare is kept out of line, so that a message costs no more for it.
+//! Rare paths are kept out of line, so that messages do not pay for them.
 //!
 //! *Invariant:* a session is in no room that its grant does not allow.
 use alloc::boxed::Box;
@@ -25,11 +24,11 @@ use crate::session::{Auth, Granted, Hello, Session, Stage, Waiting};
 use crate::timers::Timer;
 use crate::users::kept::KeptSession;
 
-/// The error text for another user's own room, whether it exists or not.
+/// The error text for another user's inbox, whether that room exists or not.
 const NOT_THE_OWNER: &str = "an inbox is for its user's own sessions only";
 
 impl Hub {
-    /// Asks the authority before a `hello` counts.
+    /// Asks the authority about the credentials of a `hello`.
     #[inline(never)]
     pub(super) fn check_hello(
         &mut self,
@@ -41,7 +40,7 @@ impl Hub {
         let Some(session) = self.sessions.get_mut(conn) else { return };
         let Some(auth) = session.auth.as_mut() else { return };
         let Some(credentials) = token.or(auth.credentials.take()) else {
-            let why = "this server wants a `token`";
+            let why = "this server requires a `token`";
             Self::refuse(conn, hello.id, ErrorCode::Unauthorized, why, out);
             return self.refuse_identity(conn, AuthError::Invalid, out);
         };
@@ -49,12 +48,12 @@ impl Hub {
         self.ask_authority(conn, Waiting::Hello(hello), credentials, out);
     }
 
-    /// Asks the authority before the first `basic` frame counts; meanwhile nothing is read.
+    /// Asks the authority before the first `basic` frame is handled. Nothing is read meanwhile.
     #[inline(never)]
     pub(super) fn check_basic(&mut self, conn: ConnId, request: BasicRequest, out: &mut Actions) {
         let Some(session) = self.sessions.get_mut(conn) else { return };
         if session.stage == Stage::Checking {
-            // It was read before the pause, like any frame that can't be done it is dropped.
+            // The frame was read before the pause. `basic` has no errors, so it is dropped.
             return;
         }
         let Some(auth) = session.auth.as_mut() else { return };
@@ -66,7 +65,7 @@ impl Hub {
         self.pause(conn, Reason::Identity, out);
     }
 
-    /// Takes a fresh credential for a session that goes on.
+    /// Asks the authority to renew the grant of a session.
     #[inline(never)]
     pub(super) fn renew(
         &mut self,
@@ -105,7 +104,7 @@ impl Hub {
         out.push_back(Action::Authenticate { token, conn, credentials });
     }
 
-    /// The authority has not answered in time.
+    /// Treats an authority that has not answered in time as unavailable.
     #[inline(never)]
     pub(super) fn authority_due(&mut self, now: Now, conn: ConnId, out: &mut Actions) {
         let asked = self.sessions.get_mut(conn).and_then(|session| session.auth.as_mut());
@@ -115,7 +114,7 @@ impl Hub {
         self.authenticated(now, conn, token, Err(AuthError::Unavailable), out);
     }
 
-    /// Does what has waited for the authority's answer.
+    /// Continues what has waited for the authority's answer.
     #[inline(never)]
     pub(super) fn authenticated(
         &mut self,
@@ -135,7 +134,7 @@ impl Hub {
         });
         match (waiting, result) {
             (Waiting::Hello(mut hello), Ok(grant)) => {
-                // What the authority calls somebody counts more than what they call themselves.
+                // The authority's display name takes precedence over the client's.
                 hello.name = grant.name.clone().or(hello.name);
                 self.admit_as(now, conn, *grant);
                 self.greet(conn, hello, out);
@@ -150,8 +149,8 @@ impl Hub {
                 if banned {
                     return self.close(conn, CloseReason::Banned, out);
                 }
-                if self.is_one_too_many(conn, None) {
-                    // The dialect has no errors.
+                if self.has_too_many_sessions(conn, None) {
+                    // `basic` has no errors.
                     return self.close(conn, CloseReason::TooManySessions, out);
                 }
                 if let Some(session) = self.sessions.get_mut(conn) {
@@ -180,7 +179,7 @@ impl Hub {
     ) {
         let Some(session) = self.sessions.get(conn) else { return };
         if session.user != grant.user {
-            let why = "the credential is another user's: make a connection of its own for it";
+            let why = "the credential belongs to another user: open another connection for it";
             return Self::refuse(conn, id, ErrorCode::Unauthorized, why, out);
         }
         let rooms = session.subscriptions.iter().filter_map(|s| self.rooms.get(s.room));
@@ -190,19 +189,19 @@ impl Hub {
         self.set_grant(now, conn, grant);
         Self::reply(conn, ServerFrame::Authenticated { id, expires_in_ms }, out);
         if !covers {
-            // It comes back and is told of each room whether it may be there.
+            // The client reconnects and learns for each room whether it may still be in it.
             self.close(conn, CloseReason::GrantNarrowed, out);
         }
     }
 
-    /// Tells whether its user has more sessions than one may; one that goes on takes the place of
-    /// its older connection.
-    pub(super) fn is_one_too_many(&mut self, conn: ConnId, resume: Option<&Resume>) -> bool {
+    /// Returns true if a connection's user has more sessions than the limit allows. A resumed
+    /// session counts once, together with its older connection.
+    pub(super) fn has_too_many_sessions(&mut self, conn: ConnId, resume: Option<&Resume>) -> bool {
         let Some(session) = self.sessions.get(conn) else { return false };
         let (shares, most) = (session.shares, self.config.limits.user_sessions);
         let here = self.sessions_of_user(shares);
         if here == 0 {
-            // A guest is a user of one session.
+            // A guest has a single session.
             return false;
         }
         let elsewhere = self.sessions_elsewhere(&session.user);
@@ -212,13 +211,13 @@ impl Hub {
         }
         let Some(session) = self.sessions.get(conn) else { return false };
         let older = resume.map(|resume| session.member_of(&resume.session));
-        // Its older connection may be another Hub's. Whoever lies about it gains one session.
+        // The older connection may be on another Hub. A client that lies gains one session.
         let replaces =
             older.is_some_and(|member| elsewhere > 0 || self.sessions.of(member).is_some());
         count - u32::from(replaces) > most
     }
 
-    /// Takes the identity of a connection that had none.
+    /// Gives a connection the identity that the authority has granted.
     fn admit_as(&mut self, now: Now, conn: ConnId, grant: Grant) {
         let Some(session) = self.sessions.get_mut(conn) else { return };
         session.user = grant.user.clone();
@@ -235,7 +234,8 @@ impl Hub {
         let Some(session) = self.sessions.get_mut(conn) else { return };
         let Some(auth) = session.auth.as_mut() else { return };
         let left = grant.expires.map(|end| end.0.saturating_sub(now.wall.0));
-        // One that is short from the beginning is not asked to be renewed at once, again and again.
+        // Warn of a short grant at half its time, so that its renewal does not bring the next
+        // warning at once.
         let due = left.map(|left| now.mono.plus(left.saturating_sub(warn_ms.min(left / 2))));
         let ends = left.map(|left| now.mono.plus(left));
         auth.granted = Some(Granted { grant, ends });
@@ -245,7 +245,7 @@ impl Hub {
         }
     }
 
-    /// A grant ends soon, or has ended.
+    /// Warns a client that its grant ends soon, or closes its connection once it has ended.
     #[inline(never)]
     pub(super) fn grant_due(&mut self, conn: ConnId, out: &mut Actions) {
         let Some(session) = self.sessions.get_mut(conn) else { return };
@@ -263,7 +263,7 @@ impl Hub {
         }
     }
 
-    /// Closes a connection whose identity is not taken.
+    /// Closes a connection that was not authenticated.
     #[inline(never)]
     fn refuse_identity(&mut self, conn: ConnId, error: AuthError, out: &mut Actions) {
         let reason = match error {
@@ -273,7 +273,7 @@ impl Hub {
         self.close(conn, reason, out);
     }
 
-    /// Tells whether a connection's grant allows a room, and the room has place.
+    /// Returns an error if a grant, a ban or a limit keeps a session out of a room.
     pub(super) fn may_enter(&self, session: &Session, name: &RoomName) -> Result<(), Refusal> {
         if !session.may_join(name) {
             let why = match RoomPolicy::of(name.kind()).join {
@@ -288,14 +288,14 @@ impl Hub {
         self.has_place_for_new(name)
     }
 
-    /// Ends what is revoked, here and on other Hubs.
+    /// Carries out a revocation here and on other Hubs.
     #[inline(never)]
     pub(super) fn revoke(&mut self, what: Revoke, out: &mut Actions) {
         self.end_revoked(&what, out);
         self.signal(SignalTo::Everyone, || Signal::Revoked(what), out);
     }
 
-    /// Closes the connections that are revoked and forgets the sessions.
+    /// Closes the connections that a revocation covers, and forgets the sessions it covers.
     #[inline(never)]
     pub(super) fn end_revoked(&mut self, what: &Revoke, out: &mut Actions) {
         for conn in self.sessions.conns() {

@@ -14,8 +14,8 @@ use crate::users::kept::KeptSession;
 use crate::users::lingering::Lingering;
 
 impl Hub {
-    /// Keeps a session that has lost its connection. The members of its rooms see it for the grace
-    /// period yet.
+    /// Keeps a session that has lost its connection. The members of its rooms still see it for the
+    /// grace period.
     pub(super) fn detach(&mut self, session: Session, why: LeaveReason, out: &mut Actions) {
         let attendee = session.attendee();
         self.keep(&session, out);
@@ -31,7 +31,7 @@ impl Hub {
             }
         }
         let Attendee { conn, id, .. } = attendee;
-        // The rooms in which an earlier connection lingers have the same time from here on.
+        // Rooms in which the session lingers since an earlier connection get the same deadline.
         let before = self.lingering.take(id);
         rooms.extend(before.into_iter().flat_map(|lingering| lingering.rooms));
         if !rooms.is_empty() {
@@ -64,7 +64,7 @@ impl Hub {
         }
     }
 
-    /// Ends what is due: members that linger, kept sessions and shared budgets.
+    /// Ends the lingering members, kept sessions and shared budgets that are due.
     pub(super) fn end_users(&mut self, out: &mut Actions) {
         while let Some(member) = self.lingering.due(self.now) {
             self.end_lingering(member, None, out);
@@ -73,14 +73,14 @@ impl Hub {
         self.budgets.expire(self.now);
     }
 
-    /// Returns the first end among lingering members, kept sessions and shared budgets.
+    /// Returns when [`end_users`](Self::end_users) is due.
     pub(super) fn users_end(&self) -> Option<Mono> {
         let ends = [self.lingering.next_end(), self.kept.next_end(), self.budgets.next_end()];
         ends.into_iter().flatten().min()
     }
 
-    /// Tells the members of its rooms that a session is gone for good, for this reason or else for
-    /// that of its connection.
+    /// Shows a lingering session as gone in its rooms, with this reason or else with the one for
+    /// which its connection was lost.
     pub(super) fn end_lingering(
         &mut self,
         id: MemberId,
@@ -102,8 +102,8 @@ impl Hub {
         self.lingering.take_room(id, &at);
     }
 
-    /// Lets a session that begins be found by its name. A driver that gives one name to several
-    /// connections means that the newest has the session.
+    /// Registers a session that begins. If a driver gives several connections the same session id,
+    /// the newest has the session.
     pub(super) fn begin_session(&mut self, conn: ConnId, out: &mut Actions) {
         let member = self.sessions.get(conn).expect("it is being greeted").member_id;
         if self.sessions.of(member).is_some_and(|session| session.conn != conn) {
@@ -130,7 +130,7 @@ impl Hub {
         }
     }
 
-    /// Forgets all sessions without a connection: this Hub takes no resume any more.
+    /// Forgets all sessions without a connection: a Hub that drains resumes none.
     pub(super) fn forget_away(&mut self, out: &mut Actions) {
         self.kept.clear();
         while let Some(member) = self.lingering.first() {

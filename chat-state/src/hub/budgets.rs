@@ -104,7 +104,7 @@ impl Hub {
                 self.report_spent(shares, rates, out);
             }
         }
-        self.rest(conn, wait_ms, out);
+        self.pause_for(conn, wait_ms, out);
     }
 
     /// Charges a malformed frame where messages have no limit. A connection that goes on sending
@@ -126,13 +126,13 @@ impl Hub {
         let wait_ms = session.budget.charge(self.now, cost, MALFORMED_PER_10S);
         if wait_ms > 0 {
             session.strikes.add_up_to(self.now, MALFORMED_DOUBLINGS);
-            self.rest(conn, wait_ms, out);
+            self.pause_for(conn, wait_ms, out);
         }
     }
 
     /// Stops reading a connection for this long. A frame that was read before the pause can only
     /// make it longer.
-    fn rest(&mut self, conn: ConnId, wait_ms: u64, out: &mut Actions) {
+    fn pause_for(&mut self, conn: ConnId, wait_ms: u64, out: &mut Actions) {
         if wait_ms == 0 {
             return;
         }
@@ -142,7 +142,7 @@ impl Hub {
         self.pause(conn, Reason::Budget, out);
     }
 
-    /// Lets a connection share the budget of its user.
+    /// Makes a connection share the budget of its user.
     pub(super) fn share_of_user(&mut self, conn: ConnId) {
         let max = self.budgets_max();
         let Some(session) = self.sessions.get_mut(conn) else { return };
@@ -161,7 +161,7 @@ impl Hub {
         4 * self.config.limits.connections as usize
     }
 
-    /// Returns how many connections of its user a connection shares a budget with, itself included.
+    /// Returns how many connections on this Hub share the budget of a connection's user.
     pub(super) fn sessions_of_user(&self, shares: Shares) -> u32 {
         self.budgets.conns_of_user(shares)
     }

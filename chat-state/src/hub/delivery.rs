@@ -1,4 +1,4 @@
-//! Feeding connections: wires each session's [`Feed`](crate::delivery::Feed) to rooms and log.
+//! Feeds connections: connects each session's [`Feed`](crate::delivery::Feed) with rooms and log.
 //!
 //! *Invariant:* a `chat.v1` member is either live in a room, or the room is among its feed's work.
 use alloc::boxed::Box;
@@ -19,14 +19,14 @@ use crate::room::tail::PageOf;
 use crate::session::{Bulk, BulkReply, BulkRequest, Stage, State};
 use crate::timers::Timer;
 
-/// Entries of one slice for a member that lags.
+/// The largest number of entries in one slice for a member that lags.
 const CATCH_UP_ENTRIES: u32 = 256;
 
-/// Bytes of one slice: short ones let every room of a connection make progress.
+/// The largest size of one slice. Short slices let every room of a connection make progress.
 const CATCH_UP_BYTES: u32 = 32 * 1024;
 
 impl Hub {
-    /// The outbox is over its high-water mark: the connection leaves the live lists.
+    /// Takes a connection whose outbox is over its high-water mark off the live lists.
     pub(super) fn congested(&mut self, conn: ConnId, out: &mut Actions) {
         let Some(session) = self.sessions.get_mut(conn) else { return };
         if session.dialect == Dialect::Basic {
@@ -49,8 +49,9 @@ impl Hub {
         session.feed.want(Bulk::CatchUp(at));
     }
 
+    /// Continues to feed a connection whose outbox is below its low-water mark.
     pub(super) fn drained(&mut self, conn: ConnId, out: &mut Actions) {
-        // Taking what was sent is a sign of life: while it is congested nothing is read from it.
+        // A congested connection is not read, so draining its outbox counts as a sign of life.
         self.heard(conn);
         let Some(session) = self.sessions.get_mut(conn) else { return };
         session.feed.drained();
@@ -88,7 +89,7 @@ impl Hub {
         let credit = (self.config.limits.outbox_high_bytes / 2).max(1);
         // A piece of work may close the connection.
         while let Some(session) = self.sessions.get_mut(conn) {
-            // What was missed comes after the `welcome` that says so.
+            // Missed entries come after the `welcome`.
             if session.stage != Stage::Active {
                 return;
             }
@@ -114,7 +115,7 @@ impl Hub {
         }
     }
 
-    /// Asks the log for a piece of a connection's work.
+    /// Asks the log for what a piece of a connection's work needs.
     pub(super) fn read_for(
         &mut self,
         conn: ConnId,
@@ -160,7 +161,7 @@ impl Hub {
         self.serve(conn, out);
     }
 
-    /// The log has not answered a read for a connection in time: the read counts as failed.
+    /// Treats a read for a connection as failed, since the log has not answered in time.
     pub(super) fn read_due(&mut self, conn: ConnId, out: &mut Actions) {
         let Some(session) = self.sessions.get(conn) else { return };
         let Some(token) = session.feed.in_flight().map(|reading| reading.token) else { return };
@@ -170,7 +171,7 @@ impl Hub {
         }
     }
 
-    /// Repeats a connection's work after a while.
+    /// Queues a connection's work to be repeated after a delay.
     fn park(&mut self, conn: ConnId, work: Bulk) {
         let session = self.sessions.get_mut(conn).expect("it is being served");
         let wait = session.feed.park(work, self.config.times.retry_ms);
@@ -195,7 +196,7 @@ impl Hub {
         if spot == Some(Spot::Behind) {
             self.rooms.get_mut(at).expect("a room outlives its members").audience.note_told(conn);
         }
-        let frame = self.look(at, Audience::presence);
+        let frame = self.inspect(at, Audience::presence);
         if let ServerFrame::Members { view, .. } = &frame {
             let bytes = wire::members(view.members.len());
             self.spend(conn, bytes);
@@ -326,5 +327,5 @@ impl Hub {
     }
 }
 
-/// The reason of a refusal after the room was left.
+/// The error text for a request whose room was left before the reply.
 pub(super) const LEFT: &str = "the room was left meanwhile";

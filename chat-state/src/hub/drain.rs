@@ -1,4 +1,4 @@
-//! Leaving service without hurting anybody.
+//! Graceful shutdown: disconnects clients in turns, and waits for their requests in flight.
 use alloc::string::String;
 
 use chat_proto::{CloseCode, Dialect, ServerFrame};
@@ -11,17 +11,18 @@ use crate::peers::signal::Service;
 use crate::reason::CloseReason;
 use crate::timers::Timer;
 
-/// The last part of the drain is left for those whose acks are late.
+/// The last part of the drain's time, which is reserved for connections whose acks are late.
 const RESERVE_PERCENT: u64 = 30;
-/// How long a connection with unanswered requests is left alone before it is looked at again.
+/// How often a connection with unanswered requests is checked again.
 const GRACE_MS: u64 = 50;
-/// A longer time is not used up: whoever drains wants to be done some day.
+/// Turns are spread over at most a day, even if the deadline is later.
 const SPREAD_MS_MAX: u64 = 24 * 60 * 60 * 1000;
-/// How far apart the clients are told to come back, at the least.
+/// The reconnects of clients are spread over at least this time.
 const RETURN_SPREAD_MS: u64 = 2000;
 
 impl Hub {
-    /// Tells everybody when its turn comes, and spreads the turns over the time there is.
+    /// Starts a drain. Each connection gets a turn to be closed, spread over the time until the
+    /// deadline, and each client is told when to reconnect.
     pub(super) fn drain(&mut self, deadline: Mono, out: &mut Actions) {
         if self.draining.is_some() {
             return;
@@ -44,7 +45,7 @@ impl Hub {
         }
     }
 
-    /// Closes one connection, unless it waits for an answer and there is time left.
+    /// Closes one connection, unless it waits for a reply and there is time left.
     pub(super) fn drain_close_due(&mut self, conn: ConnId, out: &mut Actions) {
         let Some(Draining { deadline, .. }) = self.draining else { return };
         let Some(session) = self.sessions.get(conn) else { return };
@@ -56,7 +57,7 @@ impl Hub {
         }
     }
 
-    /// Says once that everybody is gone and everything is answered.
+    /// Reports once that no session and no room is left.
     pub(super) fn report_drained(&mut self, out: &mut Actions) {
         let empty = self.sessions.len == 0 && self.rooms.len() == 0;
         if let Some(draining) = &mut self.draining

@@ -1,4 +1,4 @@
-//! Noticing the dead.
+//! Detects dead connections.
 use alloc::collections::BTreeMap;
 
 use chat_proto::{Dialect, Position, RoomName, ServerFrame};
@@ -10,17 +10,18 @@ use crate::reason::CloseReason;
 use crate::session::{Session, Stage, State};
 use crate::timers::Timer;
 
-/// Heads of one ping: a frame of a few KiB, whatever the number of rooms.
+/// The largest number of heads in one ping, which keeps the frame within a few KiB.
 const HEADS_MAX: usize = 64;
 
 impl Hub {
+    /// Records a sign of life.
     pub(super) fn heard(&mut self, conn: ConnId) {
         if let Some(session) = self.sessions.get_mut(conn) {
             session.heard = self.now;
         }
     }
 
-    /// Starts asking a peer for signs of life.
+    /// Starts the heartbeat of a connection.
     pub(super) fn begin_heartbeat(&mut self, conn: ConnId) {
         let times = &self.config.times;
         let Some(session) = self.sessions.get_mut(conn) else { return };
@@ -29,12 +30,13 @@ impl Hub {
         self.timers.arm(self.now.plus(every), Timer::Heartbeat(conn));
     }
 
+    /// Closes a connection that is dead, or pings it if a ping is due.
     pub(super) fn heartbeat_due(&mut self, conn: ConnId, out: &mut Actions) {
         let Some(session) = self.sessions.get_mut(conn) else { return };
         let Some(ping_at) = session.ping_at else { return };
         let (every, dead) = beat(&self.config.times, session.dialect);
         if session.paused.any() {
-            // It is not read, so nothing can be heard from it.
+            // The connection is not read, so its silence does not count.
             session.heard = self.now;
         }
         if self.now.since(session.heard) >= dead {
@@ -54,7 +56,8 @@ impl Hub {
         self.rearm_heartbeat(conn, dead);
     }
 
-    /// Tells up to where some rooms were sent, so that a client notices a lost last entry.
+    /// Returns the last positions that the client was sent in some of its rooms, in turn. A client
+    /// that has missed the last entry notices it that way.
     fn heads(&mut self, conn: ConnId) -> BTreeMap<RoomName, Position> {
         let every = self.config.times.heads_every;
         let mut heads = BTreeMap::new();
@@ -84,13 +87,13 @@ impl Hub {
         self.timers.arm((*ping_at).min(heard.plus(dead)), Timer::Heartbeat(conn));
     }
 
-    /// Gives a peer its time to say `hello`, or who it is.
+    /// Arms the deadline for the first frame of a connection.
     pub(super) fn await_hello(&mut self, conn: ConnId) {
         self.timers.arm(self.now.plus(self.config.times.hello_ms), Timer::Hello(conn));
     }
 
-    /// A `hello` did not come in time. Nothing is wrong with a client whose link is slow, so it may
-    /// come back.
+    /// Closes a connection whose `hello` is late. The client may come back, since its link may just
+    /// be slow. If the authority is late instead, treats it as unavailable.
     pub(super) fn hello_due(&mut self, now: Now, conn: ConnId, out: &mut Actions) {
         match self.sessions.get(conn).map(|session| session.stage) {
             Some(Stage::Fresh) => self.close(conn, CloseReason::HelloTimeout, out),
@@ -100,7 +103,8 @@ impl Hub {
     }
 }
 
-/// How often a peer is asked, and after which silence it is dead: never at once, whatever was set.
+/// Returns the time between two pings, and the silence after which a connection is dead. Neither
+/// is 0, whatever was configured.
 fn beat(times: &crate::Times, dialect: Dialect) -> (u64, u64) {
     let (every, dead) = match dialect {
         Dialect::Basic => (times.basic_heartbeat_ms, times.basic_dead_ms),

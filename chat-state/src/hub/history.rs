@@ -1,4 +1,4 @@
-//! Reading a room's history back.
+//! Answers requests for history.
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -14,13 +14,13 @@ use crate::room::RoomId;
 use crate::room::tail::Ends;
 use crate::session::{Bulk, BulkReply, BulkRequest, State};
 
-/// The reason of a refusal when the log can't be read.
+/// The error text for a log that can't be read.
 const UNREADABLE: &str = "the room's log can't be read at the moment";
 
 /// Entries that answer a request for history.
 struct Found {
     at: RoomId,
-    /// Where they were looked for.
+    /// The range that was searched.
     range: ReadRange,
     /// The first entry that the log has.
     first: Seq,
@@ -64,7 +64,7 @@ impl Hub {
         }
         let room = self.rooms.get(at).expect("a room outlives its members");
         let Some(Ends { first, cursor, .. }) = room.tail.ends() else {
-            // Its log was replaced: the members are being closed.
+            // The room's log was replaced, and its members are being disconnected.
             self.ended(conn, out);
             return Self::refuse(conn, id, ErrorCode::LogUnavailable, UNREADABLE, out);
         };
@@ -109,7 +109,7 @@ impl Hub {
         Self::reply(conn, ServerFrame::Page(page.into()), out);
     }
 
-    /// Routes what the log read.
+    /// Passes the answer to a read to what has asked for it.
     pub(super) fn loaded(
         &mut self,
         token: Token,
@@ -120,11 +120,11 @@ impl Hub {
         match asked {
             Pending::Tail(at, id) => self.tail_read(at, id, result, out),
             Pending::Feed(conn, range) => self.feed_read(conn, token, *range, result, out),
-            Pending::LateAppend(_) | Pending::Auth(_) => unreachable!("not a question to read"),
+            Pending::LateAppend(_) | Pending::Auth(_) => unreachable!("not a read"),
         }
     }
 
-    /// Takes what the log read for a request for history.
+    /// Answers a request for history with what the log has read.
     pub(super) fn reply_read(
         &mut self,
         conn: ConnId,
@@ -148,7 +148,7 @@ impl Hub {
         };
         let is_around = matches!(asked, HistoryRange::Around(_));
         if is_around && page.head.first > range.from && page.entries.len() < limit as usize {
-            // Trimmed since the room was opened: the nearest entries are others.
+            // The log was trimmed since the room was opened: other entries are nearest. Try again.
             let work = BulkRequest { id, what: BulkReply::Page { room: at, range: asked, limit } };
             let session = self.sessions.get_mut(conn).expect("it is a member");
             return session.feed.want(Bulk::Reply(work.into()));
@@ -158,7 +158,7 @@ impl Hub {
         self.reply_page(conn, id, found, out);
     }
 
-    /// Takes what the log read for a join.
+    /// Answers a join with what the log has read.
     pub(super) fn join_read(
         &mut self,
         conn: ConnId,
@@ -181,8 +181,8 @@ impl Hub {
     }
 }
 
-/// Turns what a client asks for into places. An empty range has `from > to`; one of more than
-/// `limit` places is cut off by the limit, after those that the log does not have any more.
+/// Turns a client's range into sequence numbers. An empty range has `from > to`. A range may have
+/// more than `limit` numbers: the log skips trimmed entries and returns at most `limit`.
 fn read_range(range: HistoryRange, limit: u32, bytes: u32, first: Seq, cursor: Seq) -> ReadRange {
     let n = u64::from(limit);
     let one = Seq::ZERO.next();
@@ -194,7 +194,7 @@ fn read_range(range: HistoryRange, limit: u32, bytes: u32, first: Seq, cursor: S
         }
         HistoryRange::After(seq) => (seq.next(), cursor, Keep::Oldest),
         HistoryRange::Around(seq) => {
-            // The window of `n` places around `seq`, moved to where there are entries.
+            // The window of `n` numbers around `seq`, moved to where there are entries.
             let oldest = first.max(one);
             let latest_start = cursor.next().minus(n).max(oldest);
             let from = seq.minus(n / 2).clamp(oldest, latest_start);
@@ -208,7 +208,7 @@ fn read_range(range: HistoryRange, limit: u32, bytes: u32, first: Seq, cursor: S
 mod tests {
     use super::*;
 
-    fn places(range: ReadRange, limit: usize) -> Vec<u64> {
+    fn seqs(range: ReadRange, limit: usize) -> Vec<u64> {
         (range.from.get()..=range.to.get()).take(limit).collect()
     }
 
@@ -231,7 +231,7 @@ mod tests {
                         (HistoryRange::After(seq), after),
                         (HistoryRange::Latest, latest),
                     ] {
-                        let got = places(read_range(range, limit, 1, ends.0, ends.1), n);
+                        let got = seqs(read_range(range, limit, 1, ends.0, ends.1), n);
                         assert_eq!(got, expected, "{range:?} {limit} of {cursor}");
                     }
                 }
@@ -239,7 +239,7 @@ mod tests {
         }
     }
 
-    /// `around` gives the entries nearest to the place, the older ones where two are as near.
+    /// `around` gives the entries nearest to a `seq`. Of two equally near ones, the older wins.
     #[test]
     fn around_gives_the_nearest_entries() {
         for (first, cursor) in [(1, 0), (1, 1), (1, 9), (4, 9), (10, 9), (9, 9)] {
@@ -251,7 +251,7 @@ mod tests {
                     nearest.truncate(limit as usize);
                     nearest.sort_unstable();
                     let range = HistoryRange::Around(Seq::new(at).unwrap());
-                    let got = places(read_range(range, limit, 1, ends.0, ends.1), limit as usize);
+                    let got = seqs(read_range(range, limit, 1, ends.0, ends.1), limit as usize);
                     assert_eq!(got, nearest, "{limit} around {at} of {first}..={cursor}");
                 }
             }

@@ -1,4 +1,4 @@
-//! Entering and leaving rooms.
+//! Joins and leaves rooms.
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -21,7 +21,7 @@ use crate::session::{Bulk, Joining, Message, Session, State, Subscription};
 use crate::timers::Timer;
 
 impl Hub {
-    /// Begins a join: opens the room if nobody here is in it.
+    /// Begins a join. Opens the room if it is not open on this Hub.
     pub(super) fn join(
         &mut self,
         conn: ConnId,
@@ -48,7 +48,7 @@ impl Hub {
         Ok(())
     }
 
-    /// Puts a session on its way into a room.
+    /// Subscribes a session to a room that it is no member of yet.
     pub(super) fn begin_joining(
         &mut self,
         conn: ConnId,
@@ -63,8 +63,8 @@ impl Hub {
         self.go_on_joining(conn, at, out);
     }
 
-    /// Begins another join of a member, which is off the live list until the reply. A join that is
-    /// not done yet is replaced: it has waited too long.
+    /// Begins another join of a room that the session has joined. A member is off the live list
+    /// until the reply. An unfinished join is replaced: the client has waited too long for it.
     fn rejoin(
         &mut self,
         conn: ConnId,
@@ -113,8 +113,8 @@ impl Hub {
         at
     }
 
-    /// Lets in those who waited for the room to open.
-    pub(super) fn let_in(&mut self, at: RoomId, out: &mut Actions) {
+    /// Continues the joins that have waited for the room to open.
+    pub(super) fn continue_joins(&mut self, at: RoomId, out: &mut Actions) {
         let Some(room) = self.rooms.get(at) else { return };
         let waiting: Vec<_> = room.joining.iter().copied().collect();
         for conn in waiting {
@@ -122,8 +122,8 @@ impl Hub {
         }
     }
 
-    /// Refuses those who waited for a room that can't be opened.
-    pub(super) fn turn_away(&mut self, at: RoomId, out: &mut Actions) {
+    /// Refuses the joins that have waited for a room that can't be opened.
+    pub(super) fn refuse_joins(&mut self, at: RoomId, out: &mut Actions) {
         let Some(room) = self.rooms.get(at) else { return };
         let waiting = room.joining.clone();
         let why = "the room's log can't be read at the moment";
@@ -141,7 +141,7 @@ impl Hub {
                     Self::refuse(conn, id, ErrorCode::LogUnavailable, why, out);
                     self.give_up_joining(conn, at, out);
                 }
-                // The dialect has no errors, and a join must not vanish in silence.
+                // `basic` has no errors, and a join must not fail silently.
                 Dialect::Basic => {
                     self.close(conn, CloseReason::LogUnavailable, out);
                 }
@@ -149,7 +149,7 @@ impl Hub {
         }
     }
 
-    /// Goes on with a join once its room is open: a `chat.v1` session is answered by its feed.
+    /// Continues a join if its room is open. A `chat.v1` session gets the reply by its feed.
     pub(super) fn go_on_joining(&mut self, conn: ConnId, at: RoomId, out: &mut Actions) {
         if self.rooms.get(at).is_none_or(|room| room.tail.ends().is_none()) {
             return;
@@ -203,7 +203,7 @@ impl Hub {
         let epoch = epoch.clone();
         let Some(session) = self.sessions.get_mut(conn) else { return };
         let (dialect, attendee) = (session.dialect, session.attendee());
-        // A `chat.v1` connection that takes nothing at the moment is fed once it does.
+        // A `chat.v1` connection whose outbox takes no more at the moment is fed later.
         let open = session.feed.is_open() || dialect == Dialect::Basic;
         let Some(subscription) = session.subscription(at) else { return };
         let State::Joining(joining) = &mut subscription.state else { return };
@@ -245,7 +245,7 @@ impl Hub {
         }
     }
 
-    /// Says what was held until the join was done. It is in flight already.
+    /// Appends the messages that were held until the join was done. They are in flight already.
     fn say_held(&mut self, conn: ConnId, at: RoomId, held: Vec<Message>, out: &mut Actions) {
         for message in held {
             let session = self.sessions.get_mut(conn).expect("it has just joined");
@@ -319,7 +319,7 @@ impl Hub {
         out.push_back(Action::Unfollow { room: room.name });
     }
 
-    /// Refuses what was said behind a join that has failed.
+    /// Refuses the messages that followed a join which has failed.
     fn refuse_held(&mut self, conn: ConnId, held: Vec<Message>, out: &mut Actions) {
         for Message { id, .. } in held {
             self.ended(conn, out);
@@ -328,7 +328,7 @@ impl Hub {
         }
     }
 
-    /// Takes back a join whose history can't be read; a member stays what it was.
+    /// Gives up a join whose history can't be read. A session that was a member stays one.
     pub(super) fn give_up_joining(&mut self, conn: ConnId, at: RoomId, out: &mut Actions) {
         let Some(session) = self.sessions.get_mut(conn) else { return };
         if let Some(subscription) = session.subscription(at)

@@ -1,14 +1,31 @@
 //! The server's state machine.
 //!
-//! Each file has one idea: `requests` routes what clients ask, `membership` enters and leaves
-//! rooms, `append` takes messages, `tail` connects a room's log with its members, `delivery` feeds
-//! members that lag, `history` reads back, `signals` hears other Hubs, `rosters` takes what they
-//! say of members, `peering` answers them, `heartbeat` notices dead connections, `pause` stops
-//! reading, `away` keeps sessions that have lost their connection, `auth` identifies users,
-//! `budgets` holds what users and addresses share, `tally` counts the sessions of users,
-//! `sessions` issues the ids of connections, `resume` gives a session a new connection, `drain`
-//! shuts down gracefully, `operate` does what an operator orders, `places` checks whether a room
-//! has a place, `view` shows what there is, `stats` counts it.
+//! | file | responsibility |
+//! |---|---|
+//! | `state` | the fields of a [`Hub`] |
+//! | `sessions` | issues the ids of connections and finds their sessions |
+//! | `questions` | matches the answers of the log and the authority with their questions |
+//! | `requests` | handles the frames of clients |
+//! | `auth` | authenticates connections |
+//! | `membership` | joins and leaves rooms |
+//! | `places` | checks the limits on members and rooms |
+//! | `audience` | calls a room's audience, which is its members |
+//! | `append` | takes messages for the log |
+//! | `tail` | connects a room's log with its members |
+//! | `delivery` | feeds members that lag |
+//! | `history` | answers requests for history |
+//! | `resume` | gives a session a new connection |
+//! | `away` | keeps sessions that have lost their connection |
+//! | `heartbeat` | detects dead connections |
+//! | `pause` | stops and starts reading from connections |
+//! | `budgets` | charges the budgets of sessions, users and addresses |
+//! | `tally` | counts the sessions of users |
+//! | `signals` | handles the signals of other Hubs |
+//! | `rosters` | applies what other Hubs report of their members |
+//! | `peering` | sends signals to other Hubs |
+//! | `operate` | carries out an operator's orders |
+//! | `drain` | shuts down gracefully |
+//! | `view`, `stats` | show operators what the Hub holds |
 mod append;
 mod audience;
 mod auth;
@@ -101,8 +118,8 @@ impl Hub {
 
     /// Handles one event.
     ///
-    /// A peer's mistake becomes an action. An event that comes late (for a connection that is gone,
-    /// or an answer that nobody waits for any more) changes nothing.
+    /// A client's mistake leads to an action, such as an error frame. An event that comes late (for
+    /// a connection that is gone, or an answer to a question that was given up) changes nothing.
     ///
     /// # Errors
     /// If the event names a connection or a question that this Hub never had. Nothing has changed
@@ -171,7 +188,7 @@ impl Hub {
         Ok(())
     }
 
-    /// Takes an answer that few messages need. Returns false if it comes late: nobody waits for it.
+    /// Handles the kinds of answers that are rare. Returns false if the answer is late.
     #[inline(never)]
     fn answered(&mut self, now: Now, event: Event, out: &mut Actions) -> Result<bool, Misuse> {
         match event {
@@ -196,7 +213,7 @@ impl Hub {
         Ok(true)
     }
 
-    /// Returns whether a connection is still open. What is said of one that is gone comes late.
+    /// Returns true if the connection has a session. Other events for it come too late.
     fn has_session(&self, conn: ConnId) -> Result<bool, Misuse> {
         Ok(self.sessions.holder(conn)? == Holder::Session)
     }
@@ -210,7 +227,7 @@ impl Hub {
         }
     }
 
-    /// Says what is due now that something has happened.
+    /// Reports a finished drain, and sends what is due to peers.
     #[inline]
     fn end_event(&mut self, out: &mut Actions) {
         if self.draining.is_some() {
@@ -265,7 +282,7 @@ impl Hub {
         all.into_iter().flatten().min()
     }
 
-    /// Returns what the Hub holds, for metrics and for tests that want it empty.
+    /// Returns how much the Hub holds, for metrics and tests.
     #[must_use]
     pub fn stats(&self) -> Stats {
         Stats {
@@ -280,8 +297,8 @@ impl Hub {
         }
     }
 
-    /// Takes a connection whose transport is ready and returns the id that the Hub and the adapter
-    /// have for it, until the adapter says [`Event::Disconnected`]. It may be closed at once.
+    /// Accepts a connection whose transport is ready and returns its id, which is valid until the
+    /// adapter reports [`Event::Disconnected`]. The Hub may close the connection at once.
     pub fn connect(&mut self, now: Now, connect: Connect, out: &mut Actions) -> ConnId {
         self.now = now.mono;
         let conn = self.sessions.issue();
@@ -363,20 +380,20 @@ impl Hub {
         self.tail_config = tail::tail_config(&self.config);
     }
 
-    /// Takes note that a transport is gone, and frees its id. A peer that closed on purpose does
-    /// not come back.
+    /// Frees the id of a connection whose transport is gone. The session is kept, unless the client
+    /// closed on purpose.
     fn disconnected(&mut self, conn: ConnId, why: LeaveReason, out: &mut Actions) {
         self.part(conn, why, why != LeaveReason::Left, out);
         self.sessions.release(conn);
     }
 
-    /// Closes a connection. Its session may come back if the reason says so.
+    /// Closes a connection. The reason decides whether its session can be resumed.
     fn close(&mut self, conn: ConnId, reason: CloseReason, out: &mut Actions) {
         out.push_back(Action::Close { conn, code: reason.code(), reason });
         self.part(conn, reason.leave_reason(), reason.keeps_session(), out);
     }
 
-    /// Parts a session from its connection, to be kept for a while or to end.
+    /// Separates a session from its connection. The session is kept for a while, or ends.
     fn part(&mut self, conn: ConnId, why: LeaveReason, keep: bool, out: &mut Actions) {
         let Some(session) = self.sessions.close(conn) else { return };
         self.session_went(&session.user, session.shares, out);
@@ -429,7 +446,7 @@ impl Hub {
         out.push_back(Action::Note(noted));
     }
 
-    /// Tells other Hubs, if there are any.
+    /// Sends a signal to other Hubs, if there are any.
     fn signal(&self, to: SignalTo, signal: impl FnOnce() -> Signal, out: &mut Actions) {
         if self.config.peers == Peers::Some {
             out.push_back(Action::Signal { to, signal: signal() });
@@ -437,7 +454,7 @@ impl Hub {
     }
 }
 
-/// Returns what the part that keeps the peers has to know.
+/// Returns the settings of the part that keeps track of peers.
 fn settings(config: &Config) -> Settings {
     Settings {
         me: config.hub,
@@ -451,20 +468,20 @@ fn settings(config: &Config) -> Settings {
 /// How much a Hub holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
-    /// Connections.
+    /// Sessions with a connection.
     pub sessions: usize,
     /// Sessions that have lost their connection and may come back.
     pub away: usize,
-    /// Rooms that somebody is in or that have drafts on their way, rooms of all kinds.
+    /// Rooms of all kinds that have members, joins or drafts in progress.
     pub rooms: usize,
-    /// Answers of the log that are due.
+    /// Questions to the log and to the authority that wait for an answer.
     pub pending: usize,
-    /// Timers that are armed for connections and rooms, and rooms with messages to be offered at
-    /// once.
+    /// Armed timers of connections and rooms, and rooms whose drafts are appended when the turn
+    /// ends.
     pub timers: usize,
-    /// Shared budgets of users and addresses that are connected, or whose budget is not whole yet.
+    /// Budgets of users and addresses that are connected, or whose budget is not full again.
     pub budgets: usize,
-    /// Users whose sessions Hubs tell each other.
+    /// Users whose session counts Hubs tell each other.
     pub users: usize,
     /// Rooms that other Hubs have, for the room list.
     pub elsewhere: usize,

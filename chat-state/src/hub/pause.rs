@@ -1,4 +1,4 @@
-//! Why a connection is not read, and when it is again.
+//! Stops and starts reading from connections.
 use chat_proto::Dialect;
 
 use super::{Actions, Hub};
@@ -17,7 +17,7 @@ pub(super) enum Reason {
 }
 
 impl Hub {
-    /// Counts a request whose reply is due; beyond the limit the connection is not read.
+    /// Counts a request in flight. At the limit, the connection is no longer read.
     pub(super) fn began(&mut self, conn: ConnId, out: &mut Actions) {
         let limit = self.config.limits.in_flight;
         let Some(session) = self.sessions.get_mut(conn) else { return };
@@ -26,8 +26,8 @@ impl Hub {
         }
     }
 
-    /// Counts a request whose reply is known, and tells in which dialect it is to be given; `None`
-    /// if nobody waits for it any more.
+    /// Counts a request in flight as answered. Returns the dialect for the reply, or `None` if the
+    /// connection is gone.
     pub(super) fn ended(&mut self, conn: ConnId, out: &mut Actions) -> Option<Dialect> {
         let limit = self.config.limits.in_flight;
         let session = self.sessions.get_mut(conn)?;
@@ -54,13 +54,14 @@ impl Hub {
         let before = session.paused.any();
         *flag(&mut session.paused, reason) = false;
         if before && !session.paused.any() {
-            // Nothing could be heard from it, which is not its fault.
+            // The connection was not read, so its silence does not count.
             session.heard = self.now;
             out.push_back(Action::Unpause { conn });
         }
     }
 
-    /// Reads those again that had to wait for a room's drafts, once half of them are gone.
+    /// Unpauses the connections that wait for a room's drafts, once the drafts are at half their
+    /// limit or below.
     pub(super) fn unpause_stalled(&mut self, at: RoomId, out: &mut Actions) {
         let half = self.config.limits.room_drafts as usize / 2;
         let Some(room) = self.rooms.get_mut(at) else { return };

@@ -1,4 +1,4 @@
-//! Does what the part that keeps the peers asks for.
+//! Applies the effects of the [`Cluster`](crate::peers::Cluster), which keeps track of peers.
 use alloc::vec::Vec;
 
 use super::{Actions, Hub};
@@ -9,11 +9,11 @@ use crate::peers::signal::{Digest, DigestLine, RosterPart, Service};
 use crate::peers::{Effect, Note, Register, To};
 use crate::room::audience::{Audience, Part};
 
-/// Members in one signal, unless those of a single room are more.
+/// The largest number of members in one signal, unless a single room has more.
 const MEMBERS_MAX: usize = 1024;
 
 impl Hub {
-    /// Returns when this Hub has something to say to its peers, or one of them ends.
+    /// Returns when this Hub has to send something to its peers, or the lease of a peer ends.
     pub(super) fn peers_due(&self) -> Option<Mono> {
         match self.config.peers {
             Peers::None => None,
@@ -21,7 +21,7 @@ impl Hub {
         }
     }
 
-    /// Lets this Hub speak to its peers.
+    /// Sends what is due to peers, and drops peers whose lease has ended.
     #[inline(never)]
     pub(super) fn take_peer_turn(&mut self, out: &mut Actions) {
         let mut effects = Vec::new();
@@ -71,7 +71,7 @@ impl Hub {
         }
     }
 
-    /// Says what the part wants to be said, with what only the rooms know.
+    /// Sends a note to peers, completed by what only the rooms know.
     fn say_note(&self, to: To, note: Note, out: &mut Actions) {
         let to = match to {
             To::Everyone => SignalTo::Everyone,
@@ -91,7 +91,7 @@ impl Hub {
         self.signal(to, || signal, out);
     }
 
-    /// Says the whole of some parts, in several signals if they have many members.
+    /// Sends this Hub's whole parts of rosters, in several signals if they have many members.
     fn say_rosters(&self, to: &SignalTo, registers: Vec<Register>, out: &mut Actions) {
         let (mut parts, mut members) = (Vec::new(), 0);
         let say = |parts: Vec<RosterPart>, out: &mut Actions| {
@@ -120,7 +120,7 @@ impl Hub {
 
     fn roster_part(&self, register: Register) -> RosterPart {
         let Register { room, version } = register;
-        let part = self.rooms.find(&room).map(|at| self.look(at, Audience::part));
+        let part = self.rooms.find(&room).map(|at| self.inspect(at, Audience::part));
         let Part { count, members } = part.unwrap_or(Part { count: 0, members: Vec::new() });
         RosterPart { room, version, count, members }
     }

@@ -1,4 +1,5 @@
-//! Checks that a room has a place for a member, and that the server has a place for a room.
+//! Checks the limits `members` and `rooms_total`: a member takes a *place* in its room, and a room
+//! takes a place on the server.
 use chat_proto::{ErrorCode, RoomName};
 
 use super::Hub;
@@ -30,15 +31,15 @@ const ROOM_FULL: Refusal =
     Refusal::new(ErrorCode::RoomFull, "the room has no place for more members");
 
 impl Hub {
-    /// Returns an error if a new member has no place in a room, as far as other Hubs have told of
-    /// their members.
+    /// Returns an error if a new member has no place in a room, as far as other Hubs have
+    /// reported their members.
     pub(super) fn has_place_for_new(&self, name: &RoomName) -> Result<(), Refusal> {
         self.has_place(name)?;
         let taken = match self.rooms.find(name).and_then(|at| self.rooms.get(at)) {
             Some(room) => room.taken() as u64 + room.audience.count_elsewhere(),
             None => match self.peers.count(name) {
                 0 => {
-                    self.has_place_for_one_more(name)?;
+                    self.has_place_for_room(name)?;
                     0
                 }
                 elsewhere => elsewhere,
@@ -50,9 +51,9 @@ impl Hub {
         Ok(())
     }
 
-    /// Returns an error if there is no place for a room that no Hub has told of. A room that is not
-    /// listed may be on another Hub already, so it may take no new place.
-    fn has_place_for_one_more(&self, name: &RoomName) -> Result<(), Refusal> {
+    /// Returns an error if the server has no place for a room that no Hub has reported. An unlisted
+    /// room is let through, since it may be on another Hub already.
+    fn has_place_for_room(&self, name: &RoomName) -> Result<(), Refusal> {
         let all = self.rooms.len() + self.peers.rooms_not_here();
         if all >= self.config.limits.rooms_total as usize && RoomPolicy::of(name.kind()).is_listed {
             return Err(ROOMS_EXHAUSTED);
@@ -72,6 +73,7 @@ impl Hub {
         }
     }
 
+    /// Returns an error if the server drains.
     pub(super) fn in_service(&self) -> Result<(), Refusal> {
         match self.draining {
             Some(_) => Err(Refusal::new(ErrorCode::Draining, "the server is leaving service")),

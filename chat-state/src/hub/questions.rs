@@ -1,4 +1,4 @@
-//! What the answers that are still due are for.
+//! The questions to the log and to the authority that are not answered yet.
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -12,7 +12,7 @@ use crate::log::ReadRange;
 use crate::room::RoomId;
 use crate::room::tail::{AskId, Purpose};
 
-/// What an answer of the log is for. It is small, since every message has one.
+/// What an answer is for. It is small, since every message has one.
 #[derive(Debug)]
 pub(super) enum Pending {
     /// A question of a room's tail.
@@ -21,11 +21,11 @@ pub(super) enum Pending {
     LateAppend(Box<RoomName>),
     /// Entries for the feed of a connection.
     Feed(ConnId, Box<ReadRange>),
-    /// Who a connection is.
+    /// The identity of a connection.
     Auth(ConnId),
 }
 
-/// How a question is answered.
+/// The kind of event that answers a question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Answer {
     Appended,
@@ -49,14 +49,17 @@ impl Pending {
     }
 }
 
-/// Appends whose outcome is unknown and whose late answers are still of use. Beyond it the oldest
-/// ones are forgotten: members then learn of their entries by the next signal or poll.
+/// The largest number of given-up appends whose late answers are still awaited. The oldest are
+/// forgotten first: members then learn of their entries by the next signal or poll.
 const LATE_MAX: usize = 256;
 
-/// The questions that were not answered, each in a slot; a token names a slot and how often it was
-/// used before, so a late answer hits nothing.
+/// The unanswered questions, each in a slot of a table.
+///
+/// A token consists of the slot and of how often the slot was used before, so a late answer cannot
+/// hit a newer question.
 #[derive(Debug, Default)]
 pub(super) struct Questions {
+    /// How often each slot was used before, and its question.
     slots: Vec<(u32, Option<Pending>)>,
     free: Vec<u32>,
     /// Questions that were given up, in order; some were answered since.
@@ -74,16 +77,16 @@ impl Questions {
             self.slots.push((0, None));
             (self.slots.len() - 1) as u32
         });
-        let (uses, place) = &mut self.slots[slot as usize];
-        *place = Some(pending);
+        let (uses, question) = &mut self.slots[slot as usize];
+        *question = Some(pending);
         Token(u64::from(*uses) << 32 | u64::from(slot))
     }
 
-    /// Gives up an append that is not answered: its late answer is for the room.
+    /// Gives up an append that is not answered. A late answer tells whether the room has grown.
     pub(super) fn give_up(&mut self, token: Token, room: RoomName) {
-        let (uses, place) = &mut self.slots[slot(token)];
+        let (uses, question) = &mut self.slots[slot(token)];
         assert_eq!(u64::from(*uses), token.0 >> 32, "the question is not answered");
-        *place = Some(Pending::LateAppend(room.into()));
+        *question = Some(Pending::LateAppend(room.into()));
         self.late.push_back(token);
         if self.late.len() > LATE_MAX
             && let Some(oldest) = self.late.pop_front()
@@ -92,41 +95,41 @@ impl Questions {
         }
     }
 
-    /// Takes what an answer of this kind is for; `None` if nobody waits for it any more.
+    /// Takes what an answer of this kind is for. Returns `None` if the answer is late.
     ///
     /// # Errors
-    /// If the question was never asked, or is not answered in this way.
+    /// If the question was never asked, or has another kind of answer.
     #[inline]
     pub(super) fn take(&mut self, token: Token, answer: Answer) -> Result<Option<Pending>, Misuse> {
         let unknown = Misuse::UnknownToken(token);
-        let (uses, place) = self.slots.get_mut(slot(token)).ok_or(unknown)?;
+        let (uses, question) = self.slots.get_mut(slot(token)).ok_or(unknown)?;
         match (token.0 >> 32).cmp(&u64::from(*uses)) {
             Ordering::Less => return Ok(None),
             Ordering::Greater => return Err(unknown),
             Ordering::Equal => {}
         }
-        match place {
+        match question {
             None => return Err(unknown),
             Some(pending) if pending.answer() != answer => return Err(Misuse::WrongAnswer(token)),
             Some(_) => {}
         }
-        let pending = place.take();
+        let pending = question.take();
         self.free(token);
         Ok(pending)
     }
 
-    /// Takes what an answer is for, unless the question was answered before.
+    /// Ends a question without an answer. Returns `None` if it was answered before.
     pub(super) fn answer(&mut self, token: Token) -> Option<Pending> {
-        let (uses, place) = self.slots.get_mut(slot(token))?;
+        let (uses, question) = self.slots.get_mut(slot(token))?;
         if u64::from(*uses) != token.0 >> 32 {
             return None;
         }
-        let pending = place.take()?;
+        let pending = question.take()?;
         self.free(token);
         Some(pending)
     }
 
-    /// Lets the slot of an answered question be used again, unless it has had every number.
+    /// Frees the slot of an answered question, unless its count of uses is exhausted.
     fn free(&mut self, token: Token) {
         let (uses, _) = &mut self.slots[slot(token)];
         if let Some(next) = uses.checked_add(1) {

@@ -1,4 +1,4 @@
-//! What clients ask.
+//! Handles the frames of clients.
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
@@ -27,7 +27,7 @@ use crate::timers::Timer;
 const TYPING: &str = "typing";
 
 impl Hub {
-    /// Takes a frame. Returns false if it comes late: its connection is gone.
+    /// Handles a frame. Returns false if its connection is gone.
     pub(super) fn received(
         &mut self,
         now: Now,
@@ -83,11 +83,11 @@ impl Hub {
         }
     }
 
-    /// A connection without a negotiated dialect chose `chat.v1` by its first frame; answers
-    /// whether it speaks it now.
+    /// Switches a connection without a negotiated dialect to `chat.v1`, which its first frame has
+    /// chosen. Returns true if the connection speaks `chat.v1` now.
     fn upgrade(&mut self, conn: ConnId) -> bool {
         let Some(session) = self.sessions.get_mut(conn) else { return false };
-        // A `basic` frame that is being checked has chosen.
+        // A `basic` frame that is being checked has chosen `basic`.
         let undecided = session.subscriptions.is_empty() && session.stage != Stage::Checking;
         if session.dialect == Dialect::Basic && undecided {
             session.dialect = Dialect::V1;
@@ -114,8 +114,8 @@ impl Hub {
                 if current.is_some() && current == self.rooms.find(&room) {
                     return;
                 }
-                // It can't be told why. Like any frame that can't be done, it is dropped, and so
-                // it does not cost the member its current room either.
+                // `basic` has no errors, so a join that is not allowed is dropped. The member stays
+                // in its current room.
                 if self.may_enter(session, &room).is_err() {
                     return;
                 }
@@ -124,7 +124,7 @@ impl Hub {
                 }
                 let joining = Joining::asked(None, 0);
                 let joined = self.join(conn, room, joining, out);
-                debug_assert!(joined.is_ok(), "it had a place");
+                debug_assert!(joined.is_ok(), "the join was allowed");
             }
             BasicRequest::Leave => {
                 if let Some(current) = current {
@@ -144,7 +144,7 @@ impl Hub {
         }
     }
 
-    /// Inlined: of a message's instructions, a call of this would be 2 %.
+    /// Handles a `chat.v1` request. Inlined: a call would cost a message 2 % more instructions.
     #[inline(always)]
     fn v1(
         &mut self,
@@ -187,7 +187,7 @@ impl Hub {
             }
             Request::History { room, range, limit } => {
                 let Some(room) = self.member_room(conn, &room, &id, out) else { return };
-                // What a fresh credential no longer allows is not shown, whatever else is going on.
+                // The grant may have been narrowed since the join.
                 let Some(session) = self.sessions.get(conn) else { return };
                 if self.rooms.get(room).is_some_and(|room| !session.may_join(&room.name)) {
                     let code = ErrorCode::Forbidden;
@@ -208,7 +208,7 @@ impl Hub {
             }
             Request::Ping => Self::reply(conn, ServerFrame::Pong { id }, out),
             Request::Pong => {}
-            // `Request` is open for later versions; the decoder of this one makes no others.
+            // `Request` is non-exhaustive, but this version's decoder makes no others.
             _ => Self::refuse(conn, id, ErrorCode::UnknownType, "not known here", out),
         }
     }
@@ -217,7 +217,7 @@ impl Hub {
     fn hello(&mut self, conn: ConnId, hello: Hello, token: Option<Token>, out: &mut Actions) {
         let Some(session) = self.sessions.get_mut(conn) else { return };
         if session.stage != Stage::Fresh {
-            let why = "`hello` was said before";
+            let why = "`hello` was sent before";
             Self::refuse(conn, hello.id, ErrorCode::AlreadyWelcome, why, out);
         } else if session.auth.is_some() {
             self.check_hello(conn, hello, token, out);
@@ -229,7 +229,7 @@ impl Hub {
         }
     }
 
-    /// Refuses a join; where a limit is why, with the limit.
+    /// Refuses a join. If a limit is the reason, the error names its value.
     #[inline(never)]
     fn refuse_join(
         &self,
@@ -248,15 +248,15 @@ impl Hub {
         Self::refuse(conn, id, code, &format!("{why} ({most} at most)"), out);
     }
 
-    /// Begins a session, or goes on with one, now that it is known whose it is.
+    /// Begins or resumes a session whose user is known.
     pub(super) fn greet(&mut self, conn: ConnId, hello: Hello, out: &mut Actions) {
         if self.keeps_out_session(conn, hello.resume.as_deref()) {
             Self::refuse(conn, hello.id, ErrorCode::Forbidden, KEPT_OUT, out);
             return self.close(conn, CloseReason::Banned, out);
         }
-        if self.is_one_too_many(conn, hello.resume.as_deref()) {
+        if self.has_too_many_sessions(conn, hello.resume.as_deref()) {
             let most = self.config.limits.user_sessions;
-            let why = format!("the user has as many sessions as one may: `user_sessions` ({most})");
+            let why = format!("the user has too many sessions: limit `user_sessions` ({most})");
             Self::refuse(conn, hello.id, ErrorCode::TooManySessions, &why, out);
             return self.close(conn, CloseReason::TooManySessions, out);
         }
@@ -335,7 +335,7 @@ impl Hub {
         let session = self.sessions.get(conn)?;
         let room = room.filter(|room| session.is_member(*room));
         if room.is_none() {
-            Self::refuse_stranger(conn, name, id, out);
+            Self::refuse_non_member(conn, name, id, out);
         }
         room
     }
@@ -356,13 +356,13 @@ impl Hub {
         }
         let room = self.rooms.find(name).filter(|room| session.is_member(*room));
         if room.is_none() {
-            Self::refuse_stranger(session.conn, name, id, out);
+            Self::refuse_non_member(session.conn, name, id, out);
         }
         room
     }
 
     #[inline(never)]
-    fn refuse_stranger(conn: ConnId, name: &RoomName, id: &Option<RequestId>, out: &mut Actions) {
+    fn refuse_non_member(conn: ConnId, name: &RoomName, id: &Option<RequestId>, out: &mut Actions) {
         let error = ErrorBody::new(id.clone(), ErrorCode::NotMember, "join the room first");
         let error = ErrorBody { room: Some(name.clone()), ..error };
         Self::reply(conn, ServerFrame::Error(error.into()), out);
@@ -372,7 +372,7 @@ impl Hub {
         if content.is_empty() {
             return Err(Refusal::new(ErrorCode::InvalidContent, "`content` is empty"));
         }
-        // Without a way out the loop takes 16 bytes at a time.
+        // Without an early exit, the loop is vectorized and takes 16 bytes at a time.
         if content.bytes().fold(false, |found, byte| found | (byte == 0)) {
             let why = "`content` holds a NUL character";
             return Err(Refusal::new(ErrorCode::InvalidContent, why));
@@ -384,7 +384,8 @@ impl Hub {
         Ok(())
     }
 
-    /// Lists rooms that somebody is in, here or on other Hubs, after a name.
+    /// Lists the rooms after a name that have members, here or on other Hubs. Returns them and
+    /// whether there are more.
     pub(super) fn list_rooms(&self, after: Option<&RoomName>) -> (Vec<RoomSummary>, bool) {
         let limit = self.config.limits.rooms_listed as usize;
         let mut here =
@@ -456,7 +457,7 @@ impl Hub {
         if !due || room.audience.count() > u64::from(self.config.limits.typing_members) {
             return;
         }
-        // That it has ended does not make the next beginning come sooner.
+        // An end keeps the time of the last beginning, so the next one is not shown sooner.
         let at = last.filter(|_| !active).map_or(self.now, |last| last.at);
         subscription.typing = Some(Typing { at, active });
         let name = room.name.clone();

@@ -1,10 +1,10 @@
-//! Going on with a session on a new connection.
+//! Resumes sessions on new connections.
 //!
-//! A position outlives its session, and what a session is (its user, its name among Hubs) follows
-//! from its secret name: so a session goes on on any Hub, whether that has ever met it or not.
+//! A session can be resumed on any Hub, even on one that has never seen it: the client brings its
+//! positions, and the member id follows from the session id, which is secret.
 //!
-//! *Invariant:* a room is recovered only if the log has everything after the given position; then
-//! the member lags from there, and nothing newer comes first.
+//! *Invariant:* a room is recovered only if the log has everything after the given position. The
+//! member lags from there, so nothing newer is delivered first.
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
@@ -24,7 +24,7 @@ use crate::session::{Bulk, Joining, Resumed, Resuming, Stage, State, Subscriptio
 use crate::timers::Timer;
 
 impl Hub {
-    /// Gives a session to a connection that knows its secret name.
+    /// Gives a session to a connection that knows its secret id.
     pub(super) fn resume(
         &mut self,
         conn: ConnId,
@@ -114,7 +114,7 @@ impl Hub {
         self.begin_joining(conn, at, Joining::resumed(position), out);
     }
 
-    /// Decides about one room, or waits until its log has decided where the position lies.
+    /// Decides about one room, or waits until the log tells where the position lies.
     pub(super) fn recover(&mut self, conn: ConnId, at: RoomId, out: &mut Actions) {
         let Some(room) = self.rooms.get_mut(at) else { return };
         let subscription = self.sessions.get_mut(conn).and_then(|s| s.subscription(at));
@@ -159,7 +159,8 @@ impl Hub {
         self.decide(conn, name, Recovery::Recovered(head));
     }
 
-    /// The room has to be joined again; until then others do not see the member leave.
+    /// Gives up a room of a resume, which the client has to join again. A member that lingers there
+    /// goes on lingering.
     pub(super) fn not_recovered(
         &mut self,
         conn: ConnId,
@@ -185,7 +186,7 @@ impl Hub {
         resuming.decided.insert(name, recovery);
     }
 
-    /// Decides again about those who wait: the log has answered, or entries have come.
+    /// Decides again about the resumes that have waited for the room's log.
     pub(super) fn recover_waiting(&mut self, at: RoomId, out: &mut Actions) {
         let Some(room) = self.rooms.get_mut(at) else { return };
         if room.ahead.is_empty() {
@@ -197,7 +198,7 @@ impl Hub {
         }
     }
 
-    /// The log has not answered in time.
+    /// Gives up the rooms that were not decided in time.
     pub(super) fn resume_due(&mut self, conn: ConnId, out: &mut Actions) {
         if let Some(resuming) = self.sessions.get_mut(conn).and_then(|s| s.resuming.as_mut()) {
             for (room, _) in core::mem::take(&mut resuming.waiting) {
@@ -214,12 +215,12 @@ impl Hub {
         self.finish_resume(conn, out);
     }
 
-    /// Opens the next rooms of a resume, a few at a time, and says `welcome` once all are decided.
-    /// What was missed and who is there follows at the pace of the connection's feed.
+    /// Opens the next rooms of a resume, a few at a time, and sends `welcome` once all are decided.
+    /// Missed entries and member lists follow at the pace of the connection's feed.
     pub(super) fn finish_resume(&mut self, conn: ConnId, out: &mut Actions) {
         let Some(resuming) = self.resuming(conn) else { return };
         if core::mem::replace(&mut resuming.is_opening, true) {
-            // A room that is open already is decided at once, by the loop below.
+            // The loop below is running: it has opened a room that was decided at once.
             return;
         }
         while let Some((room, position)) = self.resuming(conn).and_then(Resuming::next_room) {

@@ -1,4 +1,4 @@
-//! What other Hubs say of the members of their rooms.
+//! Applies what other Hubs report of their members.
 use alloc::vec;
 
 use chat_proto::RoomName;
@@ -10,7 +10,7 @@ use crate::peers::{Change, Register};
 use crate::room::audience::{Audience, Context, Part, Say};
 
 impl Hub {
-    /// Takes a change of a peer's part of a roster.
+    /// Applies a change of a peer's part of a roster.
     pub(super) fn peer_said(
         &mut self,
         slot: PeerSlot,
@@ -19,14 +19,14 @@ impl Hub {
         say: Say,
         out: &mut Actions,
     ) {
-        // The signal may be late, and the room be dropped.
+        // The room may have been dropped meanwhile.
         let Some(at) = self.rooms.find(room) else { return };
         match (change, say) {
             (Change::Stale, _) => return,
             (Change::First, Say::Came { id, member })
-                if self.look(at, |audience, _| audience.has_peer(slot)) =>
+                if self.inspect(at, |audience, _| audience.has_peer(slot)) =>
             {
-                // What was there before has left without a word.
+                // The part was empty before: earlier members have left, and the signal was lost.
                 let part = Part { count: 1, members: vec![(id, member)] };
                 self.audience(at, out, |audience, cx| audience.peer_part(cx, slot, part));
             }
@@ -38,7 +38,7 @@ impl Hub {
         self.forget_if_idle(at, out);
     }
 
-    /// Takes the whole of a peer's part of a roster.
+    /// Replaces a peer's part of a roster, unless something newer is known.
     pub(super) fn part_told(&mut self, slot: PeerSlot, part: RosterPart, out: &mut Actions) {
         let RosterPart { room, version, count, members } = part;
         let Some(at) = self.rooms.find(&room) else { return };
@@ -48,7 +48,7 @@ impl Hub {
         }
     }
 
-    /// Changes what a room's audience has of a peer. The room may have been dropped meanwhile.
+    /// Changes a peer's part of a roster. The room may have been dropped meanwhile.
     pub(super) fn change_part(
         &mut self,
         room: &RoomName,

@@ -8,23 +8,24 @@ use crate::event::Misuse;
 use crate::ids::{ConnId, MemberId};
 use crate::session::Session;
 
-/// Connections by slot, and greeted sessions by name.
+/// Connections by slot, and sessions by member id.
 ///
-/// A slot is in use from [`issue`](Self::issue) to [`release`](Self::release), so there are as many
-/// slots as the adapter has had connections at a time.
+/// A *slot* is an index into the table of connections, and a part of the [`ConnId`]. It is in use
+/// from [`issue`](Self::issue) to [`release`](Self::release), so there are as many slots as the
+/// adapter has had connections at a time.
 #[derive(Debug, Default)]
 pub(super) struct Sessions {
     slots: Vec<Slot>,
     free: BinaryHeap<Reverse<u32>>,
-    /// At most one for each session that is here.
+    /// The connections of sessions, once their user is known.
     names: BTreeMap<MemberId, ConnId>,
-    /// Sessions that are here.
+    /// Sessions with a connection.
     pub(super) len: usize,
 }
 
 #[derive(Debug)]
 struct Slot {
-    /// That of the present connection, or of the last one.
+    /// The generation of the present connection, or of the last one.
     generation: u32,
     state: SlotState,
 }
@@ -32,7 +33,7 @@ struct Slot {
 #[derive(Debug)]
 enum SlotState {
     Free,
-    /// The Hub has closed the connection, or not begun a session. The adapter still has it.
+    /// The Hub has closed the connection, or has not begun a session. The adapter still has it.
     Closed,
     Session(Box<Session>),
 }
@@ -41,7 +42,7 @@ enum SlotState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Holder {
     Session,
-    /// A connection without a session, which the adapter has not let go yet.
+    /// A connection without a session, which the adapter has not reported as gone.
     Closed,
     /// A connection that is gone.
     Nobody,
@@ -56,9 +57,9 @@ impl Sessions {
             self.slots.push(Slot { generation: 0, state });
             return ConnId { slot, generation: 0 };
         };
-        let place = &mut self.slots[slot as usize];
-        *place = Slot { generation: place.generation + 1, state };
-        ConnId { slot, generation: place.generation }
+        let reused = &mut self.slots[slot as usize];
+        *reused = Slot { generation: reused.generation + 1, state };
+        ConnId { slot, generation: reused.generation }
     }
 
     /// Puts a session under its connection's id, which was issued and not used yet.
@@ -106,13 +107,13 @@ impl Sessions {
         assert_eq!(slot.generation, conn.generation, "an id of an older connection");
         assert!(matches!(slot.state, SlotState::Closed), "{conn:?} is not closed");
         slot.state = SlotState::Free;
-        // A slot that has had every generation is not used again.
+        // A slot whose generations are exhausted is not used again.
         if slot.generation < u32::MAX {
             self.free.push(Reverse(conn.slot));
         }
     }
 
-    /// Lets a session be found by its name, which no other session here has.
+    /// Registers the connection of a session. No other connection here has this session.
     pub(super) fn name(&mut self, member: MemberId, conn: ConnId) {
         self.names.insert(member, conn);
     }
@@ -148,7 +149,7 @@ impl Sessions {
         }
     }
 
-    /// Returns all sessions that are here, in the order of their slots.
+    /// Returns the connections of all sessions, in the order of their slots.
     pub(super) fn conns(&self) -> Vec<ConnId> {
         (0..self.slots.len()).filter_map(|slot| self.at(slot)).map(|s| s.conn).collect()
     }

@@ -1,4 +1,4 @@
-//! What other Hubs say, and where rooms end in their logs.
+//! Handles the signals of other Hubs, and polls the ends of logs in case signals are lost.
 use alloc::vec::Vec;
 
 use chat_proto::{Epoch, RoomName, Seq, ServerFrame};
@@ -14,11 +14,11 @@ use crate::room::tail::{Cx, Tail};
 use crate::timers::Timer;
 use crate::users::budgets::Spent;
 
-/// Rooms that are polled at a time: one read of the log each, in one turn.
+/// The largest number of rooms in one poll. Each costs a read of the log, all in one turn.
 const POLL_ROOMS: usize = 512;
 
 impl Hub {
-    /// Takes a signal.
+    /// Handles a signal.
     pub(super) fn signalled(&mut self, from: HubId, signal: Signal, out: &mut Actions) {
         match signal {
             Signal::Committed { epoch, room, entries } => {
@@ -103,7 +103,7 @@ impl Hub {
         }
     }
 
-    /// Renews the lease of a peer; `None` if what it says does not count.
+    /// Renews the lease of a peer. Returns `None` if its signal must be ignored.
     fn heard_peer(&mut self, from: HubId, out: &mut Actions) -> Option<PeerSlot> {
         let mut effects = Vec::new();
         let slot = self.peers.heard(self.now, from, &mut effects);
@@ -111,7 +111,7 @@ impl Hub {
         slot
     }
 
-    /// Lets the part that keeps the peers take something that a peer has said.
+    /// Passes a peer's signal to the [`Cluster`] and applies the effects.
     fn with_peer(
         &mut self,
         from: HubId,
@@ -124,7 +124,7 @@ impl Hub {
         self.apply_peer_effects(effects, out);
     }
 
-    /// Asks where some rooms end, in turn: the signal of a last entry may be lost.
+    /// Asks the log where the next rooms end, since the signal of a last entry may be lost.
     pub(super) fn poll_due(&mut self, out: &mut Actions) {
         self.poll_armed = false;
         let polled = self.polled.take();
@@ -132,8 +132,8 @@ impl Hub {
         self.arm_poll();
     }
 
-    /// Asks where up to `limit` rooms after a name end and returns the last one; `None` if there
-    /// are no more.
+    /// Asks the log where up to `limit` rooms after a name end. Returns the last of these rooms, or
+    /// `None` if there are no more.
     pub(super) fn check_heads(
         &mut self,
         after: Option<&RoomName>,
@@ -149,7 +149,7 @@ impl Hub {
         if names.len() == limit { names.last().cloned() } else { None }
     }
 
-    /// Arms the poll where a signal can be lost.
+    /// Arms the timer of the poll, if there are peers whose signals can be lost.
     pub(super) fn arm_poll(&mut self) {
         if !self.poll_armed && self.config.peers == Peers::Some && self.rooms.len() > 0 {
             self.poll_armed = true;

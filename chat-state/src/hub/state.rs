@@ -35,14 +35,14 @@ pub type Actions = VecDeque<Action>;
 #[derive(Debug)]
 pub struct Hub {
     pub(super) config: Config,
-    /// When the event happened that is being handled.
+    /// The time of the event that is being handled.
     pub(super) now: Mono,
     pub(super) sessions: Sessions,
     pub(super) budgets: Budgets,
     pub(super) tally: Tally,
     /// Sessions without a connection that can be resumed.
     pub(super) kept: KeptSessions,
-    /// Members that others do not see leave yet.
+    /// Sessions without a connection that are still shown in their rooms.
     pub(super) lingering: LingeringSessions<RoomId>,
     pub(super) rooms: Rooms,
     pub(super) pending: Questions,
@@ -53,7 +53,7 @@ pub struct Hub {
     pub(super) to_offer: Vec<RoomId>,
     pub(super) peers: Cluster,
     pub(super) poll_armed: bool,
-    /// The room up to which heads were polled.
+    /// The last room whose head was polled; `None` at the start of a round.
     pub(super) polled: Option<RoomName>,
     pub(super) timers: Timers,
     pub(super) draining: Option<Draining>,

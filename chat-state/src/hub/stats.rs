@@ -15,7 +15,7 @@ impl Hub {
         self.catch_ups
     }
 
-    /// Returns the public id of a connection's session. It does not allow to resume the session.
+    /// Returns the public id of a connection's session. It does not permit resuming the session.
     #[must_use]
     pub fn member(&self, conn: ConnId) -> Option<MemberId> {
         self.sessions.get(conn).map(|session| session.member_id)

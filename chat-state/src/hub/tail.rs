@@ -38,7 +38,7 @@ impl Hub {
         Some(result)
     }
 
-    /// Applies the effects of one call, then looks at those who wait for what has happened.
+    /// Applies the effects of one call, then continues what has waited for them.
     pub(super) fn apply_tail_effects(
         &mut self,
         at: RoomId,
@@ -46,7 +46,7 @@ impl Hub {
         out: &mut Actions,
     ) {
         let (mut moved, mut settled) = (false, false);
-        // The first one is taken first.
+        // `pop` then takes the first effect first.
         effects.reverse();
         while let Some(effect) = effects.pop() {
             match effect {
@@ -72,13 +72,13 @@ impl Hub {
         }
         self.effects = effects;
         if moved || settled {
-            self.serve_those_who_wait(at, moved, settled, out);
+            self.continue_waiting(at, moved, settled, out);
         }
     }
 
-    /// Looks at those who wait for a room's log to move, or for drafts to be settled.
+    /// Continues what has waited for a room's cursor to move, or for drafts to be settled.
     #[inline]
-    fn serve_those_who_wait(&mut self, at: RoomId, moved: bool, settled: bool, out: &mut Actions) {
+    fn continue_waiting(&mut self, at: RoomId, moved: bool, settled: bool, out: &mut Actions) {
         let Some(room) = self.rooms.get(at) else { return };
         let (waiting, departing) = (!room.ahead.is_empty(), room.audience.has_departing());
         let deserted = room.audience.live().is_empty();
@@ -95,7 +95,7 @@ impl Hub {
 
     /// Sends an entry to the live members.
     fn deliver(&mut self, at: RoomId, entry: Arc<Entry>, out: &mut Actions) {
-        // A connection that is closed because of an earlier effect may have been the last one.
+        // An earlier effect may have closed the last connection, and so the room.
         let Some(room) = self.rooms.get(at) else { return };
         if !room.audience.live().is_empty() {
             let to = Recipients::All(room.audience.live().clone());
@@ -106,7 +106,7 @@ impl Hub {
     /// Applies an effect that most messages do not have.
     #[inline(never)]
     fn apply_rare_effect(&mut self, at: RoomId, effect: Effect<Ticket>, out: &mut Actions) {
-        // A connection that is closed because of an earlier effect may have been the last one.
+        // An earlier effect may have closed the last connection, and so the room.
         let Some(room) = self.rooms.get_mut(at) else { return };
         match effect {
             Effect::Ask(..)
@@ -139,12 +139,12 @@ impl Hub {
             }
             Effect::Opened { room } => {
                 self.rooms.respell(at, &room);
-                self.let_in(at, out);
+                self.continue_joins(at, out);
                 self.forget_if_idle(at, out);
             }
             Effect::OpenFailed => {
                 self.unpause_stalled(at, out);
-                self.turn_away(at, out);
+                self.refuse_joins(at, out);
                 self.forget_if_idle(at, out);
             }
             Effect::Replaced => self.log_replaced(at, out),
@@ -197,7 +197,7 @@ impl Hub {
         self.timers.arm(due, Timer::Tail(at, timer));
     }
 
-    /// The log has taken a draft, or has met its key before.
+    /// Answers the author of a draft that the log has appended or recognized by its key.
     fn taken(
         &mut self,
         at: RoomId,
@@ -224,7 +224,7 @@ impl Hub {
         Self::reply(conn, frame, out);
     }
 
-    /// The log has not taken a draft, or does not tell.
+    /// Answers the author of a draft that is not known to be in the log.
     fn not_taken(&mut self, Ticket { conn, id }: Ticket, why: NotAppended, out: &mut Actions) {
         let (code, why) = match why {
             NotAppended::Refused => {
@@ -237,7 +237,7 @@ impl Hub {
         };
         match self.ended(conn, out) {
             Some(Dialect::V1) => Self::refuse(conn, id, code, why, out),
-            // The dialect has no errors, and a message must not vanish in silence.
+            // `basic` has no errors, and a message must not be lost silently.
             Some(Dialect::Basic) => {
                 self.close(conn, CloseReason::LogUnavailable, out);
             }
@@ -252,7 +252,7 @@ impl Hub {
         let frame = ServerFrame::Hole { room: room.name.clone(), from, to };
         let live = room.audience.live().clone();
         out.push_back(Action::Send { to: Recipients::All(live.clone()), frame });
-        // The dialect has no such frame, and nothing may be missing in silence.
+        // `basic` has no such frame, and entries must not be missing silently.
         for conn in live.iter() {
             if self.sessions.get(conn).is_some_and(|s| s.dialect == Dialect::Basic) {
                 self.close(conn, CloseReason::EntriesTrimmed, out);
@@ -260,7 +260,7 @@ impl Hub {
         }
     }
 
-    /// Closes everybody in a room whose log was replaced: all have to come anew.
+    /// Closes all connections in a room whose log was replaced. Clients have to join again.
     fn log_replaced(&mut self, at: RoomId, out: &mut Actions) {
         let Some(room) = self.rooms.get(at) else { return };
         let conns: Vec<_> = room.audience.conns().chain(room.joining.iter().copied()).collect();
@@ -281,7 +281,7 @@ impl Hub {
                 self.with_tail(at, out, |tail, cx, effects| tail.appended(cx, id, result, effects));
             }
             Pending::LateAppend(room) => self.appended_late(*room, result, out),
-            Pending::Feed(..) | Pending::Auth(_) => unreachable!("not a question to append"),
+            Pending::Feed(..) | Pending::Auth(_) => unreachable!("not an append"),
         }
     }
 
@@ -308,7 +308,7 @@ impl Hub {
         }
     }
 
-    /// Takes the page that a tail has asked for.
+    /// Passes a page to the tail that has asked for it.
     pub(super) fn tail_read(
         &mut self,
         at: RoomId,
@@ -343,7 +343,7 @@ impl Hub {
         self.with_tail(at, out, |tail, cx, effects| tail.note_ends(cx, head, effects))
     }
 
-    /// Appends what was said since the last call: one batch for each room.
+    /// Hands this turn's drafts to the log, one batch for each room.
     pub(super) fn offer_all(&mut self, out: &mut Actions) {
         let mut next = 0;
         while let Some(at) = self.to_offer.get(next).copied() {

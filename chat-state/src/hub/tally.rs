@@ -1,8 +1,8 @@
-//! How many sessions each known user has, over all Hubs.
+//! Counts the sessions of each known user over all Hubs.
 //!
-//! A Hub counts its own exactly. Peers are told once the count has changed by a part of the limit,
-//! and of all counts in turn, so that a lost signal is made up for. What a peer has told lasts as
-//! long as the peer's lease.
+//! A Hub counts its own sessions exactly. It tells peers a count that has changed by a part of the
+//! limit, and repeats all counts in rounds to make up for lost signals. A peer's counts last as
+//! long as its lease.
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -16,11 +16,11 @@ use crate::peers::signal::Span;
 use crate::users::budgets::Shares;
 use crate::users::tally::Slice;
 
-/// Peers are told once a count has changed by this part of the limit, or by one. With the default
-/// limit that leaves out users with one session on each Hub.
+/// Peers are told a count once it has changed by the limit divided by this number, or by one if
+/// that is more. With the default limit, they are not told of users with one session on each Hub.
 const TOLD_PARTS: u32 = 32;
 
-/// In how many renewals of the lease all users are told once: 30 s.
+/// The number of lease renewals in which all counts are repeated once: 30 s.
 const ROUND_RENEWALS: usize = 6;
 
 impl Hub {
@@ -29,7 +29,7 @@ impl Hub {
         self.tally.elsewhere(user)
     }
 
-    /// A session of a user who may be known has begun.
+    /// Tells peers of a session that has begun, if its user is known.
     pub(super) fn session_came(&mut self, conn: ConnId, out: &mut Actions) {
         let Some(session) = self.sessions.get(conn) else { return };
         let shares = session.shares;
@@ -39,7 +39,7 @@ impl Hub {
         }
     }
 
-    /// A connection is gone: it shares nothing any more.
+    /// Ends the shares of a connection that is gone, and tells peers.
     pub(super) fn session_went(&mut self, user: &UserId, shares: Shares, out: &mut Actions) {
         let here = self.sessions_of_user(shares).saturating_sub(1);
         self.leave_budgets(shares);
@@ -48,7 +48,7 @@ impl Hub {
         }
     }
 
-    /// Tells peers of a count that is another one than they were told.
+    /// Tells peers a user's count, if it differs enough from the count that they were told.
     #[inline(never)]
     fn tell_sessions(&mut self, user: UserId, here: u32, out: &mut Actions) {
         let told = self.tally.told(&user);
@@ -60,7 +60,7 @@ impl Hub {
         self.say_sessions(None, vec![(user, here)], out);
     }
 
-    /// A peer has told how many sessions it has of some users.
+    /// Takes a peer's counts. It has no sessions of the users in `covers` that it does not list.
     pub(super) fn sessions_told(
         &mut self,
         slot: PeerSlot,
@@ -77,13 +77,13 @@ impl Hub {
         }
     }
 
-    /// A peer may not know any more what it was told: a round begins anew.
+    /// Begins a new round, since a peer may have lost what it was told.
     pub(super) fn tell_sessions_again(&mut self, out: &mut Actions) {
         self.tally.restart();
         self.tell_sessions_in_turn(out);
     }
 
-    /// Tells some users' sessions again: all of them in [`ROUND_RENEWALS`] calls.
+    /// Repeats the counts of some users: those of all users in [`ROUND_RENEWALS`] calls.
     pub(super) fn tell_sessions_in_turn(&mut self, out: &mut Actions) {
         for Slice { covers, counts } in self.tally.next_slices(ROUND_RENEWALS) {
             self.say_sessions(Some(covers), counts, out);

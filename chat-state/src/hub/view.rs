@@ -1,4 +1,4 @@
-//! What an operator is shown of a Hub. It changes nothing.
+//! What an operator is shown of a Hub.
 use alloc::vec::Vec;
 
 use chat_proto::RoomName;
@@ -9,8 +9,8 @@ use crate::room::Room;
 use crate::session::{Session, Stage};
 
 impl Hub {
-    /// Returns the listed rooms that this Hub has members in, after a name, in the order of their
-    /// names: at most `limit`.
+    /// Returns at most `limit` listed rooms that have members on this Hub, sorted by name and
+    /// beginning after a name.
     #[must_use]
     pub fn rooms_view(&self, after: Option<&RoomName>, limit: usize) -> Vec<RoomView> {
         let rooms = self.rooms.listed_after(after).filter(|room| room.audience.count_here() > 0);
@@ -24,8 +24,8 @@ impl Hub {
         (room.audience.count_here() > 0).then(|| view(room))
     }
 
-    /// Returns the sessions that are wanted among the connections of `count` slots from `slot` on,
-    /// at most `limit`, and the slot to go on from; `None` at the end. Sessions whose `hello` is
+    /// Searches `count` slots of connections from `slot` on for sessions that match. Returns up to
+    /// `limit` of them, and the slot to go on from, or `None` at the end. Sessions whose `hello` is
     /// not answered yet are not shown.
     #[must_use]
     pub fn sessions_view(

@@ -1,4 +1,4 @@
-//! A connection's way to an identity.
+//! The authentication of a connection.
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -8,12 +8,12 @@ use chat_proto::{BasicRequest, DisplayName, RequestId, Resume, RoomName, Token a
 use crate::grant::{CredentialIds, Grant};
 use crate::ids::{Mono, Token};
 
-/// A connection's way to an identity, where one is wanted.
+/// The authentication of a connection, on a server that requires it.
 #[derive(Debug)]
 pub(crate) struct Auth {
-    /// What came with the handshake, until it is used.
+    /// The credentials of the handshake, until they are used.
     pub(crate) credentials: Option<Credentials>,
-    /// What waits for the authority: one question at a time.
+    /// The question to the authority, one at a time, and what waits for its answer.
     pub(crate) asked: Option<(Token, Waiting)>,
     pub(crate) granted: Option<Granted>,
 }
@@ -61,7 +61,7 @@ impl Auth {
         CredentialIds { token, key: grant.and_then(|grant| grant.key) }
     }
 
-    /// The session's own budget, in place of the limit.
+    /// Returns the session's own budget, which replaces the limit `messages_per_10s`.
     #[inline]
     pub(crate) fn messages_per_10s(&self) -> Option<u32> {
         self.grant()?.messages_per_10s

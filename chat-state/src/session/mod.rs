@@ -30,7 +30,7 @@ pub(crate) struct Session {
     pub(crate) conn: ConnId,
     pub(crate) id: SessionId,
     pub(crate) member_id: MemberId,
-    /// The client's count of its connections of this session.
+    /// The client's count of the connections that this session has had; 0 without a count.
     pub(crate) attempt: u64,
     pub(crate) dialect: Dialect,
     pub(crate) stage: Stage,
@@ -43,19 +43,19 @@ pub(crate) struct Session {
     pub(crate) strikes: Strikes,
     /// When something was last heard.
     pub(crate) heard: Mono,
-    /// When the next ping is due; `None` for a peer that can't be asked.
+    /// When the next ping is due; `None` for a client that can't be pinged.
     pub(crate) ping_at: Option<Mono>,
     /// Pings that were sent.
     pub(crate) beats: u32,
-    /// The first subscription whose head was not told yet, in turn.
+    /// The index of the subscription from which the next ping tells heads.
     pub(crate) heads_from: usize,
     /// Requests whose reply is still due.
     pub(crate) in_flight: u32,
     pub(crate) paused: Paused,
-    /// Everything bulky that it is sent passes through here.
+    /// Paces missed entries and large replies.
     pub(crate) feed: Feed<Bulk>,
     pub(crate) features: Features,
-    /// The way to an identity, where one is wanted.
+    /// The authentication, if the server requires it.
     pub(crate) auth: Option<Box<Auth>>,
     /// What the `welcome` of a resume waits for.
     pub(crate) resuming: Option<Box<Resuming>>,
@@ -118,7 +118,7 @@ pub(crate) struct BulkRequest {
     pub(crate) what: BulkReply,
 }
 
-/// What is asked for.
+/// The reply that is asked for.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum BulkReply {
     Page { room: RoomId, range: HistoryRange, limit: u32 },
@@ -153,12 +153,12 @@ impl Bulk {
 pub(crate) struct Subscription {
     pub(crate) room: RoomId,
     pub(crate) state: State,
-    /// This member's typing since it last said something.
+    /// The last typing event since the member's last message.
     pub(crate) typing: Option<Typing>,
 }
 
 impl Subscription {
-    /// Returns what is to be recovered, if it is and not done yet.
+    /// Returns the lookup of the position to resume from, until it is decided.
     pub(crate) fn recovering(&mut self) -> Option<&mut Lookup> {
         match &mut self.state {
             State::Joining(joining) => joining.resume.as_mut(),
@@ -167,29 +167,30 @@ impl Subscription {
     }
 }
 
-/// What was last passed on of a member's typing.
+/// The last typing event of a member that others were sent.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Typing {
-    /// When it was passed on that it types.
+    /// When others were told that the member types.
     pub(crate) at: Mono,
-    /// Whether it still does.
+    /// Whether others were last told that the member types.
     pub(crate) active: bool,
 }
 
-/// Where a subscription stands.
+/// The state of a subscription.
 #[derive(Debug)]
 pub(crate) enum State {
-    /// The room is being opened, or its history is being read. Nothing is delivered yet. It is a
-    /// box, since a member stays long and joins but once.
+    /// The room is being opened, or its history is being read. Nothing is delivered yet. Boxed,
+    /// since few subscriptions are in this state.
     Joining(Box<Joining>),
-    /// On the live list, at this place: its cursor is the room's.
+    /// On the live list, at this index. The member's cursor is the room's.
     Live(usize),
-    /// Off the live list: everything up to the cursor was sent. The feed has its next entries.
+    /// Off the live list. Everything up to the cursor was sent; the feed sends the next entries.
     Lagging { cursor: Seq },
 }
 
 impl State {
-    /// Returns where the member stands in the room's audience; `None` if it is not in it yet.
+    /// Returns whether the room's audience has the member live or behind; `None` if it does not
+    /// have the member yet.
     pub(crate) fn spot(&self) -> Option<Spot> {
         match self {
             // A member that joins again is behind.
@@ -210,12 +211,12 @@ impl State {
 pub(crate) struct Joining {
     pub(crate) id: Option<RequestId>,
     pub(crate) history: u32,
-    /// The member joins again and has had everything up to here; others know it already.
+    /// Set if a member joins again: it was sent everything up to here, and others know it already.
     pub(crate) before: Option<Seq>,
-    /// Messages that were sent behind the join: at most `in_flight` of them. They are appended
-    /// once the session is a member.
+    /// Messages that followed the join, at most `in_flight`. They are appended once the session is
+    /// a member.
     pub(crate) held: Vec<Message>,
-    /// It is to be recovered from this place instead of joined.
+    /// Set for a room of a resume: the position to recover it from.
     pub(crate) resume: Option<Lookup>,
 }
 
@@ -247,14 +248,14 @@ impl Session {
         Member { user: self.user.clone(), username: self.name.clone() }
     }
 
-    /// Counts a request whose reply is due; tells whether there are as many as there may be.
+    /// Counts a request in flight. Returns true if the limit is reached.
     pub(crate) fn began(&mut self, limit: u32) -> bool {
         self.in_flight += 1;
         self.in_flight >= limit
     }
 
-    /// Returns where the subscription to a room stands among all. Most sessions have one.
-    fn place_of(&self, room: RoomId) -> Option<usize> {
+    /// Returns the index of the subscription to a room. Most sessions have one subscription.
+    fn index_of(&self, room: RoomId) -> Option<usize> {
         match self.subscriptions.as_slice() {
             [only] => (only.room == room).then_some(0),
             many => many.binary_search_by_key(&room, |s| s.room).ok(),
@@ -262,17 +263,18 @@ impl Session {
     }
 
     pub(crate) fn subscription(&mut self, room: RoomId) -> Option<&mut Subscription> {
-        let at = self.place_of(room)?;
+        let at = self.index_of(room)?;
         self.subscriptions.get_mut(at)
     }
 
+    /// Returns true if the session has joined the room, even if the join is not done yet.
     pub(crate) fn is_member(&self, room: RoomId) -> bool {
-        self.place_of(room).is_some()
+        self.index_of(room).is_some()
     }
 
-    /// Tells whether others know the session as a member of a room.
+    /// Returns true if others know the session as a member of the room.
     pub(crate) fn is_in(&self, room: RoomId) -> bool {
-        self.place_of(room).is_some_and(|at| self.subscriptions[at].state.is_known())
+        self.index_of(room).is_some_and(|at| self.subscriptions[at].state.is_known())
     }
 
     /// Adds a subscription; there must be none to this room yet.
@@ -287,12 +289,12 @@ impl Session {
     }
 
     pub(crate) fn unsubscribe(&mut self, room: RoomId) -> Option<Subscription> {
-        let at = self.place_of(room)?;
+        let at = self.index_of(room)?;
         Some(self.subscriptions.remove(at))
     }
 
-    /// Returns the name that Hubs have for the session of this secret name. With a grant it is
-    /// bound to the user: to anybody else the same secret name is another session.
+    /// Returns the member id that belongs to a session id. With a grant it depends on the user as
+    /// well: for any other user, the same session id means another session.
     pub(crate) fn member_of(&self, id: &SessionId) -> MemberId {
         match self.auth.as_deref().and_then(Auth::grant) {
             Some(grant) => identity::member_of(id, &grant.user),
@@ -300,7 +302,7 @@ impl Session {
         }
     }
 
-    /// Returns the user of the session of this secret name.
+    /// Returns the user that the session with this id belongs to.
     pub(crate) fn user_of(&self, id: &SessionId) -> UserId {
         match self.auth.as_deref().and_then(Auth::grant) {
             Some(grant) => grant.user.clone(),
@@ -308,11 +310,12 @@ impl Session {
         }
     }
 
-    /// Returns true if the session may join a room, bans and places aside.
+    /// Returns true if the room's kind and the session's grant allow a join. Does not check bans
+    /// or limits.
     pub(crate) fn may_join(&self, room: &RoomName) -> bool {
         match RoomPolicy::of(room.kind()).join {
             JoinRule::Granted => self.auth.as_deref().is_none_or(|auth| auth.allows(room)),
-            // A `basic` connection has one room and cannot resume: its user's own room is no use.
+            // An inbox is of no use to a `basic` connection, which has one room and cannot resume.
             JoinRule::Owner => {
                 self.dialect == Dialect::V1 && room.owner() == Some(self.user.as_str())
             }

@@ -1,4 +1,4 @@
-//! A session that goes on with another connection.
+//! A session that is being resumed.
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use chat_proto::{Position, Recovery, RequestId, RoomName};
@@ -12,13 +12,13 @@ pub(crate) struct Resuming {
     pub(crate) id: Option<RequestId>,
     /// The server still knew the session.
     pub(crate) known: bool,
-    /// Rooms that are not looked at yet: at most as many as one frame can name.
+    /// Rooms that wait to be opened: at most as many as one frame can name.
     pub(crate) waiting: VecDeque<(RoomName, Position)>,
     /// Rooms that are being decided, by the client's spelling.
     pub(crate) undecided: BTreeSet<RoomName>,
-    /// The next rooms are being opened.
+    /// A caller further up the stack is opening the next rooms.
     pub(crate) is_opening: bool,
-    /// What became of the others.
+    /// What became of the other rooms.
     pub(crate) decided: BTreeMap<RoomName, Recovery>,
 }
 
@@ -34,9 +34,10 @@ impl Resuming {
     }
 }
 
-/// Whether a `hello` asked to go on with a session, for its `welcome`.
+/// What a `welcome` says about a resume.
 #[derive(Debug)]
 pub(crate) enum Resumed {
+    /// `hello` did not ask to resume.
     Fresh,
     Asked {
         /// The server still knew the session.

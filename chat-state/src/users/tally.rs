@@ -11,18 +11,18 @@ use crate::peers::signal::Span;
 /// The largest number of users in one slice.
 const USERS_MAX: usize = 256;
 
-/// The users that peers were told of, or that peers told of.
+/// The counts of sessions that peers were told, and those that peers have told.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     /// Bounded by four times the limit `connections` and by the sessions of this Hub.
     users: BTreeMap<UserId, OfUser>,
     /// The user up to which all were told in this round.
     told_to: Option<UserId>,
-    /// Peers were told of a user.
+    /// Peers have been told a count.
     has_told: bool,
 }
 
-/// A part of what peers are told in turn.
+/// The counts of a range of users. Peers are told the slices of a round in turn.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Slice {
     pub(crate) covers: Span<UserId>,
@@ -38,22 +38,22 @@ struct OfUser {
     elsewhere: Vec<Elsewhere>,
 }
 
-/// What a peer has told.
+/// A count that a peer has told.
 #[derive(Debug)]
 struct Elsewhere {
     slot: PeerSlot,
     sessions: u32,
-    /// The number of the statement.
+    /// The peer's number of the statement; later statements have larger ones.
     at: u64,
 }
 
 impl Tally {
-    /// Returns how many users there are.
+    /// Returns the number of users.
     pub(crate) fn len(&self) -> usize {
         self.users.len()
     }
 
-    /// Forgets what a peer has told.
+    /// Forgets all counts of a peer.
     pub(crate) fn end(&mut self, slot: PeerSlot) {
         self.users.retain(|_, of| {
             of.elsewhere.retain(|count| count.slot != slot);
@@ -72,7 +72,7 @@ impl Tally {
         self.users.get(user).map_or(0, |of| of.told)
     }
 
-    /// Takes note that peers are told of a count. 0 forgets the user.
+    /// Records a count that peers are told. 0 forgets the user.
     pub(crate) fn tell(&mut self, user: &UserId, here: u32) {
         let of = self.users.entry(user.clone()).or_default();
         of.told = here;
@@ -82,7 +82,8 @@ impl Tally {
         self.has_told = true;
     }
 
-    /// Takes a count of a peer. 0 forgets the user; a new user counts only within `max` users.
+    /// Records a peer's count, unless a newer one is known. 0 forgets the user. A new user is
+    /// ignored if there are `max` users already.
     pub(crate) fn note(
         &mut self,
         slot: PeerSlot,
@@ -111,7 +112,7 @@ impl Tally {
         }
     }
 
-    /// Forgets the users of a range that a peer did not list.
+    /// Forgets a peer's counts of the users in a range that it did not list.
     pub(crate) fn forget_unlisted(
         &mut self,
         slot: PeerSlot,
@@ -137,13 +138,13 @@ impl Tally {
         idle.iter().for_each(|user| drop(self.users.remove(user)));
     }
 
-    /// Begins a round anew: a peer may not know any more what it was told.
+    /// Begins a new round, since a peer may have lost what it was told.
     pub(crate) fn restart(&mut self) {
         self.told_to = None;
     }
 
-    /// Returns the next parts of a round, each with the users that peers were told of and the range
-    /// that it covers: as many that `renewals` calls tell of all users.
+    /// Returns the next slices of a round, so many that `renewals` calls cover all users. A slice
+    /// lists the users in its range that peers were told of.
     pub(crate) fn next_slices(&mut self, renewals: usize) -> Vec<Slice> {
         let mut slices = Vec::new();
         if !self.has_told {

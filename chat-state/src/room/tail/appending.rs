@@ -12,7 +12,7 @@ use crate::config::Peers;
 use crate::log::{AppendError, Appended, Draft, Outcome};
 
 impl<T> Tail<T> {
-    /// Takes a draft, to be appended with the others of this turn.
+    /// Queues a draft, which is appended with the others of this turn.
     ///
     /// The owner refuses drafts while the queue [is full](Self::is_full). Where an author cannot be
     /// refused, the owner hands over one more draft and stops reading that author.
@@ -88,7 +88,7 @@ impl<T> Tail<T> {
         self.tell_ready(out);
     }
 
-    /// The log has taken a batch.
+    /// Settles the drafts of a batch that the log has answered, and delivers its new entries.
     fn taken(
         &mut self,
         cx: Cx<'_>,
@@ -103,7 +103,7 @@ impl<T> Tail<T> {
         let mut committed = Vec::new();
         let mut outcomes = appended.outcomes.iter();
         let mut repeated = false;
-        // The first draft is taken first.
+        // `pop` then takes the first draft first.
         batch.reverse();
         while let Some(Queued { ticket, draft }) = batch.pop() {
             let ts = draft.ts;
@@ -123,7 +123,7 @@ impl<T> Tail<T> {
         }
         if usable == Usable::Yes {
             if repeated {
-                // The first entry of a duplicate may have been missed here.
+                // This tail may have missed the entry that a draft repeats.
                 self.known = self.known.max(appended.last());
             }
             self.check_hole(cx, out);

@@ -5,12 +5,13 @@ use super::{AskId, Effect, NotAppended};
 use crate::ids::Mono;
 use crate::log::Draft;
 
-/// Drafts of one batch: a batch waits for one fsync, and its answer is handled in one turn.
+/// The largest number of drafts in one batch. A batch waits for one fsync, and its answer is
+/// handled in one turn.
 pub(super) const BATCH_DRAFTS: usize = 256;
-/// Bytes of the bodies of one batch; one draft always fits.
+/// The largest size of the bodies in one batch; one draft always fits.
 pub(super) const BATCH_BYTES: usize = 1 << 20;
 
-/// Places of a list that is kept for the next batch.
+/// The largest capacity of a list that is kept for the next batch.
 const SPARE_MAX: usize = 16;
 
 /// Drafts on their way to the log.
@@ -20,12 +21,12 @@ pub(super) struct Appends<T> {
     /// of each author that the owner has not refused but stopped reading.
     pub(super) queue: Vec<Queued<T>>,
     pub(super) in_flight: Option<Batch<T>>,
-    /// An empty list for the next batch: a message allocates its draft and its entry.
+    /// An empty list that the next batch reuses, to save an allocation.
     spare: Vec<Queued<T>>,
     /// The owner was told since the last batch that drafts can be appended.
     pub(super) ready: bool,
-    /// The deadline for which the timer is armed. It is often that of a batch which the log has
-    /// answered since: arming it for each batch would cost every message a search of the timers.
+    /// The deadline for which the timer is armed. It often belongs to an earlier batch that was
+    /// answered: to arm the timer for each batch would cost every message a search of the timers.
     pub(super) armed: Option<Mono>,
 }
 

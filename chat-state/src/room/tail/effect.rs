@@ -9,7 +9,7 @@ use crate::config::Peers;
 use crate::ids::Mono;
 use crate::log::{Draft, Outcome, ReadRange};
 
-/// What every call gets.
+/// The context of every call.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cx<'a> {
     pub(crate) now: Mono,
@@ -144,8 +144,8 @@ pub(crate) enum Effect<T> {
     },
     /// The room could not be opened. A timer opens it again; disarm it if nobody needs the room.
     OpenFailed,
-    /// The log has been replaced by another one: positions mean nothing any more. The room is
-    /// being opened again, and the drafts that wait go to the new log.
+    /// The log has been replaced by another one, so the old positions are void. The room is being
+    /// opened again, and the drafts that wait go to the new log.
     Replaced,
     /// The log has said where it ends: look up the pending positions again.
     HeadAnswered,

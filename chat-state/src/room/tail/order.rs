@@ -7,11 +7,11 @@ use chat_proto::{Entry, Epoch, Seq};
 use super::state::{Log, Open, Tail};
 use super::{Bounds, Cx, Effect};
 
-/// What can be done with something that was said about a log.
+/// Whether something that was said about a log can be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Usable {
     Yes,
-    /// It is about another log than the open one, or nobody can tell yet.
+    /// It is about another log than the open one, or that is not known yet.
     No,
 }
 
@@ -27,7 +27,7 @@ impl<T> Tail<T> {
         self.take_in(cx, epoch, entries.iter().cloned(), Seq::ZERO, out);
     }
 
-    /// Takes the news that a log has an entry at `last`.
+    /// Takes a hint that the log has an entry at `last`.
     pub(crate) fn grown(&mut self, cx: Cx<'_>, epoch: &Epoch, last: Seq, out: &mut Vec<Effect<T>>) {
         self.take_in(cx, epoch, [], last, out);
     }
@@ -107,7 +107,7 @@ impl<T> Tail<T> {
         }
     }
 
-    /// Delivers the entries that wait for no others any more.
+    /// Delivers the waiting entries whose turn has come.
     pub(super) fn enter_waiting(&mut self, recent: Bounds, out: &mut Vec<Effect<T>>) {
         let Log::Open(Open { cursor, .. }) = &mut self.log else { return };
         while let Some(entry) = self.out_of_order.take(cursor.next()) {

@@ -9,8 +9,8 @@ use chat_state::{Mono, Now};
 
 /// The largest number of requests in flight.
 const REQUESTS_MAX: usize = 32;
-/// Timers that a timer sets wait for the next call, even if they are due. More calls at the same
-/// time are a loop.
+/// So many calls at the same time are a loop. A timer that another timer has armed waits for the
+/// next call, even if it is due.
 const CALLS_AT_ONCE: u32 = 10;
 /// The largest number of timers that belong neither to a room nor to a request.
 const TIMERS_MAX: usize = 8;
@@ -20,8 +20,9 @@ const TIMERS_MAX: usize = 8;
 pub struct ClientAdapter {
     client: Client,
     bounds: Config,
-    /// The newest link, and whether it can carry requests.
+    /// The present link, and whether it is open.
     link: Option<(LinkId, bool)>,
+    /// The last link that was asked for.
     newest: Option<LinkId>,
     state: State,
     /// When timers were fired, and how often at that time.
@@ -31,7 +32,7 @@ pub struct ClientAdapter {
 }
 
 impl ClientAdapter {
-    /// Makes a Client that was not started.
+    /// Makes a Client that is not started.
     #[must_use]
     pub fn new(config: Config) -> Self {
         let bounds = Config { resume: None, ..config.clone() };
@@ -58,7 +59,7 @@ impl ClientAdapter {
         self.client.stats()
     }
 
-    /// Returns what another process needs to go on with the session.
+    /// Returns what another process needs to resume the session.
     #[must_use]
     pub fn resume(&self) -> Option<Resume> {
         self.client.resume()

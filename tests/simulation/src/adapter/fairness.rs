@@ -1,7 +1,7 @@
 //! Budgets as the protocol states them: a whole window may be spent at once, and what was spent
 //! comes back evenly over the window.
 //!
-//! The model holds in both directions: whoever is over a budget is refused, and nobody else is.
+//! The model holds in both directions: a request over a budget is refused, and no other one is.
 use chat_proto::{ClientFrame, Dialect, ErrorCode, Limits, Request, ServerFrame, SessionId};
 use chat_state::{Action, Actions, CloseReason, ConnId, Event, Mono, Recipients};
 
@@ -10,7 +10,7 @@ const WINDOW_US: u64 = 10_000_000;
 /// The cost of a message.
 const MESSAGE: u32 = 1000;
 
-/// How much of a budget is spent, as the time after which it is whole again.
+/// How much of a budget is spent, as the time after which it is full again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct Level {
     spent_us: u64,
@@ -36,8 +36,8 @@ impl Level {
     }
 }
 
-/// A budget of a Hub. Between a resume and its `welcome` there are two: that of the session, if the
-/// Hub knows it, and that of the connection, if it does not.
+/// The levels that a budget of a Hub may have. Between a resume and its `welcome` there are two:
+/// that of the session, if the Hub knows it, and that of the connection, if it does not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Budget(Vec<(Origin, Level)>);
 
@@ -54,7 +54,7 @@ impl Default for Budget {
 }
 
 impl Budget {
-    /// A request was let through.
+    /// Records a request that the Hub has let through. Panics if it was over this budget.
     pub(super) fn take(&mut self, now: Mono, cost: u32, per_window: u32) {
         let before = self.clone();
         self.0.iter_mut().for_each(|(_, level)| *level = level.with(now, cost, per_window));
@@ -62,7 +62,7 @@ impl Budget {
         assert!(!self.0.is_empty(), "{before:?} let {cost} of {per_window} through at {now:?}");
     }
 
-    /// A request was refused by this budget.
+    /// Records a request that the Hub has refused. Panics if it was within this budget.
     pub(super) fn refuse(&mut self, now: Mono, cost: u32, per_window: u32) {
         let before = self.clone();
         self.0.retain(|(_, level)| level.with(now, cost, per_window).is_over());
@@ -76,14 +76,14 @@ impl Budget {
         per_window > 0 && self.0.iter().any(|(_, level)| is_over(level))
     }
 
-    /// Something was taken that cannot be refused. Returns true if that is surely too much by a
-    /// millisecond or more.
+    /// Records a frame that cannot be refused. Returns true if the budget is certainly exceeded, by
+    /// a millisecond or more.
     pub(super) fn charge(&mut self, now: Mono, cost: u32, per_window: u32) -> bool {
         self.0.iter_mut().for_each(|(_, level)| *level = level.with(now, cost, per_window));
         per_window > 0 && self.0.iter().all(|(_, level)| level.spent_us >= WINDOW_US + 1000)
     }
 
-    /// Another Hub has let something through. That fills at most two windows.
+    /// Records what another Hub has let through. That spends at most two windows.
     pub(super) fn note(&mut self, now: Mono, cost: u32, per_window: u32) {
         for (_, level) in self.0.iter_mut().filter(|_| per_window > 0) {
             let (before, after) = (level.left_us(now), level.with(now, cost, per_window));
@@ -92,14 +92,15 @@ impl Budget {
         }
     }
 
-    /// The connection asks for a session that has spent this.
+    /// Adds the levels of a session that the connection asks to resume.
     pub(super) fn resume(&mut self, session: &Self) {
         self.0.extend(session.0.iter().map(|(_, level)| (Origin::Session, *level)));
         self.0.sort_unstable();
         self.0.dedup();
     }
 
-    /// The connection is welcome. Whether the Hub knew its session may be unknown.
+    /// Drops the levels that a `welcome` rules out. With `None`, it does not tell whether the Hub
+    /// knew the session.
     pub(super) fn welcome(&mut self, knew_session: Option<bool>) {
         let before = self.clone();
         self.0.retain(|(origin, _)| {
@@ -110,14 +111,14 @@ impl Budget {
     }
 }
 
-/// What a connection asks for.
+/// What an event asks for on behalf of a connection.
 #[derive(Clone, Debug)]
 pub(super) struct Asked {
     pub(super) conn: ConnId,
     pub(super) dialect: Dialect,
     /// In thousandths of a message.
     pub(super) cost: u32,
-    /// The session that it wants to go on with.
+    /// The session that it asks to resume.
     pub(super) resumes: Option<SessionId>,
 }
 

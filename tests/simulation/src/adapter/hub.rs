@@ -37,11 +37,11 @@ pub struct HubAdapter {
     follows: BTreeSet<RoomName>,
     /// Whether there are other Hubs.
     peers: Peers,
-    /// Until when users are kept out of rooms.
+    /// When the bans of users from rooms end.
     bans: BTreeMap<(UserId, RoomName), Mono>,
     /// What each address has spent.
     addresses: BTreeMap<AddressKey, Budget>,
-    /// What each address has spent at least that peers were not told of.
+    /// What each address has spent without peers being told, at least.
     untold: BTreeMap<AddressKey, u32>,
     /// What sessions without a connection have spent.
     sessions: BTreeMap<SessionId, Budget>,
@@ -103,7 +103,7 @@ impl HubAdapter {
         self.table.find(conn).map(|entry| entry.key)
     }
 
-    /// Returns a connection that the Hub has closed and the owner has not let go.
+    /// Returns a connection that the Hub has closed and the owner has not reported as gone.
     #[must_use]
     pub fn next_closed(&self) -> Option<ConnId> {
         self.table.closed().next()
@@ -125,13 +125,13 @@ impl HubAdapter {
         self.follows.is_empty()
     }
 
-    /// Returns when the Hub has to be gone, if it was told so.
+    /// Returns the deadline of the drain, if one has begun.
     #[must_use]
     pub fn deadline(&self) -> Option<Mono> {
         self.deadline
     }
 
-    /// Returns true if the Hub has said that everybody is gone. It says so once.
+    /// Returns true if the Hub has reported the end of its drain.
     #[must_use]
     pub fn is_drained(&self) -> bool {
         self.is_drained
@@ -186,7 +186,8 @@ impl HubAdapter {
         tasks
     }
 
-    /// A connection is gone. If the Hub had closed it, it has nothing to do any more.
+    /// Reports that a connection is gone. If the Hub had closed it, checks that late events of the
+    /// connection change nothing.
     fn disconnected(&mut self, now: Now, conn: ConnId, event: Event) -> Vec<Task> {
         let entry = self.table.release(conn);
         let was_closed = entry.is_none();
@@ -201,7 +202,7 @@ impl HubAdapter {
         }
         self.hub.handle(now, event, &mut actions).expect("it was issued");
         if was_closed {
-            // A timer that nobody needs any more may go at the next event.
+            // Any event may drop a timer that is not needed any more.
             let timers = self.hub.stats().timers.max(before.timers);
             let after = Stats { timers, ..self.hub.stats() };
             assert_eq!(after, before, "late events changed something");
@@ -225,7 +226,7 @@ impl HubAdapter {
         tasks
     }
 
-    /// Ends a turn: what was said in it is offered to the log.
+    /// Ends a turn: its messages are offered to the log.
     pub fn end_turn(&mut self, now: Now) -> Vec<Task> {
         self.turn = Turn::Ended;
         let mut actions = Actions::new();
@@ -248,15 +249,15 @@ impl HubAdapter {
         }
     }
 
-    /// A guest enters a room, which needs that no ban keeps the guest out of it.
+    /// Checks that no ban keeps a guest out of a room that the guest enters.
     fn enters(&mut self, now: Mono, conn: ConnId, room: &RoomName) {
         let user = chat_state::guest(&self.table.named(conn).session);
         let until = self.bans.get(&(user, room.clone()));
         assert!(until.is_none_or(|until| *until <= now), "a ban ends at {until:?}: {room}");
     }
 
-    /// Whoever is over a budget is refused, and nobody else is. Returns true if a connection that
-    /// cannot be refused is over one.
+    /// Checks that a request is refused if and only if it is over a budget. Returns true if the
+    /// connection is over a budget and cannot be refused.
     fn budgets_are_kept(&mut self, now: Mono, asked: &Asked, actions: &Actions) -> bool {
         let Some(entry) = self.table.find_mut(asked.conn) else { return false };
         let (cost, own_limit) = (asked.cost, asked.own_limit(&self.limits));
@@ -286,7 +287,7 @@ impl HubAdapter {
         false
     }
 
-    /// Other Hubs are told of each 32nd of a shared budget that is spent.
+    /// Checks that peers are told of each 32nd of a shared budget that is spent.
     fn peers_are_told(&self) {
         let part = self.limits.address_messages_per_10s * 1000 / 32;
         let is_told = self.peers == Peers::None || part == 0;
@@ -303,7 +304,8 @@ impl HubAdapter {
         known.iter().for_each(|budget| entry.budget.resume(budget));
     }
 
-    /// A connection has ended. A budget that is shared by no other may be forgotten.
+    /// Keeps what an ended connection has spent. Peers need not be told what its address has spent
+    /// if no other connection shares it.
     fn keep(&mut self, entry: Entry) {
         if self.table.open().all(|other| other.address != entry.address) {
             self.untold.retain(|address, _| Some(*address) != entry.address);
@@ -393,7 +395,7 @@ impl HubAdapter {
                     self.enters(now, *conn, room);
                 }
             }
-            // Another Hub may know the session, and one that drains keeps none.
+            // Another Hub may know the session, and a Hub that drains keeps none.
             let is_unknown = self.peers == Peers::Some || self.deadline.is_some();
             let knew = (!welcome.resumed || !is_unknown).then_some(welcome.resumed);
             self.table.named(*conn).budget.welcome(knew);

@@ -1,11 +1,10 @@
-//! What every driver of `chat-state` does and checks: events in, actions out, connections and their
-//! outboxes.
+//! What all drivers of `chat-state` share: events in, actions out, connections and their outboxes.
 //!
 //! [`HubAdapter`] owns a Hub and the table of its connections. It turns each action into a [`Task`]
 //! that names connections by the keys of its owner, and panics if an action breaks the contract
 //! between a Hub and its adapter. [`ClientAdapter`] does the same for a Client. [`Port`] is one
-//! connection as an adapter has it. None of them carries, stores or answers anything: that is what
-//! their owners differ in.
+//! connection as an adapter has it. Their owners carry frames, store entries and answer questions,
+//! each in its own way.
 mod client;
 mod fairness;
 mod hub;

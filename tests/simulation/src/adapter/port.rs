@@ -9,24 +9,24 @@ use chat_state::{ConnId, Event};
 pub enum Item {
     /// A frame.
     Frame(Encoded),
-    /// Not on the wire: here the Hub has taken a `basic` peer's `leave`, which has no reply.
+    /// A mark, not sent: the Hub has handled the `leave` of a `basic` client, which has no reply.
     Left,
-    /// The end, with its code.
+    /// The end of the connection, with its close code.
     Close(CloseCode),
 }
 
 /// A connection.
 #[derive(Debug)]
 pub struct Port {
-    /// As the Hub knows it; `None` before it is accepted and after it is gone there.
+    /// The Hub's id; `None` before the Hub has accepted it and after the Hub has forgotten it.
     pub conn: Option<ConnId>,
     /// Decodes what the peer sends.
     pub decoder: Decoder,
     /// What waits for the peer.
     pub outbox: VecDeque<Item>,
-    /// The bytes of its frames.
+    /// The bytes of the frames in the outbox.
     pub bytes: usize,
-    /// The Hub wants no frames.
+    /// The Hub has asked not to read the connection.
     pub is_paused: bool,
     /// The Hub was told [`Event::Congested`].
     pub is_congested: bool,
@@ -61,7 +61,7 @@ impl Port {
         !self.is_paused && !self.is_congested
     }
 
-    /// Decodes a text of the peer into the event that it is.
+    /// Decodes a text from the peer into an event.
     pub fn received(&mut self, conn: ConnId, text: &str) -> Event {
         match self.decoder.decode(text) {
             Ok(frame) => Event::Received { conn, frame },
@@ -98,7 +98,7 @@ impl Port {
         self.bytes = 0;
     }
 
-    /// Returns what the Hub has to be told about the outbox, given its high-water mark.
+    /// Returns the event that the Hub has to get if the outbox has crossed a mark.
     pub fn water(&mut self, high: usize) -> Option<Event> {
         let conn = self.conn?;
         if (self.is_congested || self.awaits_drain) && self.bytes <= high / 2 {
@@ -112,7 +112,7 @@ impl Port {
         }
     }
 
-    /// The Hub has forgotten the connection.
+    /// Records that the Hub has forgotten the connection.
     pub fn forget(&mut self) {
         self.conn = None;
         (self.is_paused, self.is_congested, self.awaits_drain) = (false, false, false);

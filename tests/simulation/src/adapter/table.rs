@@ -13,10 +13,10 @@ pub(super) struct Entry {
     pub(super) key: usize,
     /// The address that it comes from, if that has a budget.
     pub(super) address: Option<AddressKey>,
-    /// The Hub wants no frames.
+    /// The Hub has asked not to read the connection.
     pub(super) is_paused: bool,
-    /// Its session, and what that has spent.
     pub(super) session: SessionId,
+    /// What the session has spent.
     pub(super) budget: Budget,
 }
 
@@ -28,7 +28,7 @@ enum Holder {
     Closed,
 }
 
-/// Connections by slot.
+/// Connections by the slot of their id, each with the slot's generation.
 #[derive(Debug, Default)]
 pub(super) struct Table {
     slots: Vec<(u32, Holder)>,
@@ -45,13 +45,13 @@ impl Table {
         } else {
             self.slots[slot as usize].0 += 1;
         }
-        let place = &mut self.slots[slot as usize];
-        let expected = ConnId { slot, generation: place.0 };
+        let (generation, holder) = &mut self.slots[slot as usize];
+        let expected = ConnId { slot, generation: *generation };
         assert_eq!(conn, expected, "the smallest free slot is taken, and no id twice");
-        place.1 = Holder::Open(entry);
+        *holder = Holder::Open(entry);
     }
 
-    /// The Hub closes a connection. Returns what it was.
+    /// Marks a connection as closed by the Hub, and returns it.
     pub(super) fn close(&mut self, conn: ConnId) -> Entry {
         self.named(conn);
         match std::mem::replace(&mut self.slots[conn.slot as usize].1, Holder::Closed) {
@@ -60,13 +60,13 @@ impl Table {
         }
     }
 
-    /// The owner has let a connection go, which it says once. Returns what it was, unless the Hub
-    /// had closed it.
+    /// Frees the id of a connection, which the owner reports as gone once. Returns the connection,
+    /// unless the Hub had closed it.
     pub(super) fn release(&mut self, conn: ConnId) -> Option<Entry> {
         let (generation, holder) = &mut self.slots[conn.slot as usize];
         let before = std::mem::replace(holder, Holder::Nobody);
         let in_use = !matches!(before, Holder::Nobody) && *generation == conn.generation;
-        assert!(in_use, "{conn:?} is said to be gone twice");
+        assert!(in_use, "{conn:?} is reported as gone twice");
         self.free.insert(conn.slot);
         match before {
             Holder::Open(entry) => Some(entry),
@@ -102,7 +102,7 @@ impl Table {
         })
     }
 
-    /// Returns the connections that the Hub has closed and the owner has not let go.
+    /// Returns the connections that the Hub has closed and the owner has not reported as gone.
     pub(super) fn closed(&self) -> impl Iterator<Item = ConnId> {
         let slots = (0..).zip(&self.slots);
         let closed = slots.filter(|(_, (_, holder))| matches!(holder, Holder::Closed));

@@ -10,13 +10,13 @@ pub enum Task {
     Send { to: Vec<usize>, frame: ServerFrame },
     /// Ask for a sign of life.
     Probe(usize),
-    /// Flush the outbox and close; then say that the connection is gone.
+    /// Flush the outbox and close the connection; then report that it is gone.
     Close { key: usize, code: CloseCode, reason: CloseReason },
     /// Read no further frames.
     Pause(usize),
     /// Read on.
     Unpause(usize),
-    /// Say when the outbox is below its low-water mark.
+    /// Report when the outbox is below its low-water mark.
     AwaitDrain(usize),
     /// Ask the authority whose credentials these are.
     Authenticate { token: Token, key: usize, credentials: Credentials },
@@ -24,13 +24,13 @@ pub enum Task {
     Ask(Question),
     /// Tell other Hubs.
     Signal { to: SignalTo, signal: Signal },
-    /// Nothing: the adapter keeps what a Hub follows.
+    /// Nothing to do: the adapter keeps what a Hub follows.
     Followed(RoomName),
-    /// Nothing, as before.
+    /// Nothing to do.
     Unfollowed(RoomName),
-    /// Nothing: for traces.
+    /// Nothing to do: for traces.
     Note(Noted),
-    /// Nothing: the adapter keeps whether a Hub is drained.
+    /// Nothing to do: the adapter keeps whether a Hub is drained.
     DrainedAll,
 }
 
@@ -43,6 +43,6 @@ pub enum Question {
     Head(Token, RoomName),
     /// For entries.
     Load(Token, RoomName, ReadRange),
-    /// Nothing more: this is the answer to give.
+    /// Nothing more: this answer is ready.
     Answered(Event),
 }
