@@ -9,7 +9,7 @@ use chat_proto::{
     SessionId, Timestamp, UserId,
 };
 use chat_state::Draft;
-use chat_tests::client::V1Client;
+use chat_tests::client::{Socket, V1Client};
 use chat_tests::wait::within_time;
 use chat_tokio::Server;
 use chat_tokio::log::{MemoryLog, RoomBatch, RoomLog};
@@ -21,8 +21,11 @@ const ENTRIES: u64 = 300;
 /// The pace of the reader.
 const TICK: Duration = Duration::from_millis(10);
 
-/// Ticks in which the reader reads nothing: 5 s.
-const PAUSE: usize = 500;
+/// Ticks in which the reader reads nothing: 10 s.
+const PAUSE: usize = 1000;
+
+/// What the system keeps for the reader, so that the server notices how slowly it reads.
+const BUFFER: u32 = 32 * 1024;
 
 fn room(n: usize) -> RoomName {
     RoomName::new(&format!("room {n}")).expect("a name")
@@ -57,7 +60,8 @@ async fn everything_arrives_in_order(before: u64, per_tick: u64) {
     let (log, epochs) = filled().await;
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
     let server = Server::builder().log(log).workers(1).listen(any).start().expect("it starts");
-    let mut client = V1Client::connect(server.local_addr().expect("it listens")).await;
+    let address = server.local_addr().expect("it listens");
+    let mut client = V1Client::over(Socket::open_buffered(address, "", BUFFER).await);
     let at_the_beginning = |epoch| Position { epoch, seq: Seq::ZERO };
     let rooms = epochs.into_iter().enumerate().map(|(n, e)| (room(n), at_the_beginning(e)));
     let session = SessionId::new("s3cret").expect("a session");
@@ -93,6 +97,13 @@ async fn everything_arrives_in_order(before: u64, per_tick: u64) {
 #[tokio::test]
 async fn a_client_that_pauses_after_the_welcome_gets_everything_in_order() {
     within_time(Duration::from_secs(120), "all entries", everything_arrives_in_order(0, 200)).await;
+}
+
+#[tokio::test]
+async fn a_client_that_reads_100_kb_per_second_gets_everything_in_order() {
+    // An entry takes about 120 bytes, and there are a hundred ticks in a second.
+    within_time(Duration::from_secs(240), "all entries", everything_arrives_in_order(u64::MAX, 8))
+        .await;
 }
 
 #[tokio::test]

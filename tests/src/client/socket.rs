@@ -44,8 +44,16 @@ impl Socket {
     /// # Panics
     /// If the handshake fails.
     pub async fn open_narrow(server: SocketAddr, query: &str) -> Self {
+        Self::open_buffered(server, query, 1024).await
+    }
+
+    /// Connects with a receive buffer of this many bytes. The system takes twice as many.
+    ///
+    /// # Panics
+    /// If the handshake fails.
+    pub async fn open_buffered(server: SocketAddr, query: &str, bytes: u32) -> Self {
         let socket = TcpSocket::new_v4().expect("a socket");
-        socket.set_recv_buffer_size(1024).expect("a small buffer");
+        socket.set_recv_buffer_size(bytes).expect("a small buffer");
         let tcp = within("a connection", socket.connect(server)).await.expect("it connects");
         Self::over(tcp, server, query, None).await
     }
