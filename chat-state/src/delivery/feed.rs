@@ -41,6 +41,8 @@ struct Backlog<W> {
     /// Work in the order in which it is served.
     queue: VecDeque<W>,
     reading: Option<Reading<W>>,
+    /// A read whose answer is not wanted any more. The log is busy with it all the same.
+    dropped: Option<Token>,
     /// Work whose read has failed, until [`Feed::retry`].
     parked: Vec<W>,
     /// Reads that have failed since the last one that succeeded.
@@ -81,7 +83,13 @@ impl<W> Default for Feed<W> {
 
 impl<W> Default for Backlog<W> {
     fn default() -> Self {
-        Self { queue: VecDeque::new(), reading: None, parked: Vec::new(), failures: 0 }
+        Self {
+            queue: VecDeque::new(),
+            reading: None,
+            dropped: None,
+            parked: Vec::new(),
+            failures: 0,
+        }
     }
 }
 
@@ -112,7 +120,8 @@ impl<W> Feed<W> {
     /// Returns what to do next, given the bytes of the whole credit.
     pub(crate) fn next(&mut self, credit: u32) -> Next<W> {
         let Some(backlog) = &mut self.backlog else { return Next::Idle };
-        if self.gate == Gate::Closed || backlog.reading.is_some() || backlog.queue.is_empty() {
+        let is_reading = backlog.reading.is_some() || backlog.dropped.is_some();
+        if self.gate == Gate::Closed || is_reading || backlog.queue.is_empty() {
             return Next::Idle;
         }
         let allowance = credit.saturating_sub(self.spent);
@@ -144,6 +153,10 @@ impl<W> Feed<W> {
     /// `None` if the read was dropped.
     pub(crate) fn answered(&mut self, token: Token, outcome: Outcome) -> Option<W> {
         let backlog = self.backlog.as_mut()?;
+        if backlog.dropped.take_if(|dropped| *dropped == token).is_some() {
+            self.release();
+            return None;
+        }
         let reading = backlog.reading.take_if(|reading| reading.token == token)?;
         backlog.failures = match outcome {
             Outcome::Read => 0,
@@ -154,9 +167,10 @@ impl<W> Feed<W> {
         Some(reading.work)
     }
 
-    /// Returns the read in flight.
-    pub(crate) fn in_flight(&self) -> Option<&Reading<W>> {
-        self.backlog.as_ref()?.reading.as_ref()
+    /// Returns the question that the log has yet to answer.
+    pub(crate) fn awaited(&self) -> Option<Token> {
+        let backlog = self.backlog.as_ref()?;
+        backlog.dropped.or(backlog.reading.as_ref().map(|reading| reading.token))
     }
 
     /// Sets work aside whose read has failed, and returns after how many milliseconds to call
@@ -176,17 +190,17 @@ impl<W> Feed<W> {
         }
     }
 
-    /// Drops work. Returns the read in flight if it was for such work: its answer is not wanted.
-    pub(crate) fn remove(&mut self, is_dropped: impl Fn(&W) -> bool) -> Option<Reading<W>> {
-        let backlog = self.backlog.as_mut()?;
+    /// Drops work. If the read in flight is for such work, its answer is not wanted: the credit that
+    /// was reserved for it comes back, but the next read waits for the answer.
+    pub(crate) fn remove(&mut self, is_dropped: impl Fn(&W) -> bool) {
+        let Some(backlog) = &mut self.backlog else { return };
         backlog.queue.retain(|work| !is_dropped(work));
         backlog.parked.retain(|work| !is_dropped(work));
-        let dropped = backlog.reading.take_if(|reading| is_dropped(&reading.work));
-        if let Some(reading) = &dropped {
+        if let Some(reading) = backlog.reading.take_if(|reading| is_dropped(&reading.work)) {
+            backlog.dropped = Some(reading.token);
             self.spent = self.spent.saturating_sub(reading.reserved);
         }
         self.release();
-        dropped
     }
 
     /// Frees the backlog if it holds nothing. Failures are forgotten with it.
@@ -195,6 +209,7 @@ impl<W> Feed<W> {
             && backlog.queue.is_empty()
             && backlog.parked.is_empty()
             && backlog.reading.is_none()
+            && backlog.dropped.is_none()
             && backlog.failures == 0
         {
             self.backlog = None;
@@ -304,13 +319,14 @@ mod tests {
     }
 
     #[test]
-    fn the_answer_to_a_dropped_read_is_ignored() {
+    fn the_answer_to_a_dropped_read_is_ignored_but_the_next_read_waits_for_it() {
         let mut feed = Feed::default();
         feed.reading(Reading { token: Token(7), work: 1, reserved: PAGE });
-        let dropped = feed.remove(|work| *work == 1).expect("the read was for it");
-        assert_eq!(dropped.token, Token(7));
-        assert!(feed.answered(Token(7), Outcome::Read).is_none());
+        feed.remove(|work| *work == 1);
         feed.want(2);
+        assert_eq!((feed.next(CREDIT), feed.awaited()), (Next::Idle, Some(Token(7))));
+        assert!(feed.answered(Token(7), Outcome::Read).is_none());
+        assert_eq!(feed.awaited(), None);
         assert_eq!(feed.next(CREDIT), Next::Serve { work: 2, allowance: CREDIT });
     }
 

@@ -142,8 +142,10 @@ impl Hub {
     ) {
         let Some(session) = self.sessions.get_mut(conn) else { return };
         let outcome = if result.is_ok() { Outcome::Read } else { Outcome::Failed };
-        let Some(work) = session.feed.answered(token, outcome) else { return };
+        let answered = session.feed.answered(token, outcome);
         self.timers.disarm(Timer::Read(conn));
+        // If the work was dropped, the next read can be sent now.
+        let Some(work) = answered else { return self.serve(conn, out) };
         if let Ok(page) = &result
             && let Some(at) = work.room()
             && self.note_ends(at, &page.head, out) == Some(PageOf::AnotherLog)
@@ -164,7 +166,7 @@ impl Hub {
     /// Treats a read for a connection as failed, since the log has not answered in time.
     pub(super) fn read_due(&mut self, conn: ConnId, out: &mut Actions) {
         let Some(session) = self.sessions.get(conn) else { return };
-        let Some(token) = session.feed.in_flight().map(|reading| reading.token) else { return };
+        let Some(token) = session.feed.awaited() else { return };
         if let Some(Pending::Feed(_, range)) = self.pending.answer(token) {
             let late = Err(ReadError("no answer in time".into()));
             self.feed_read(conn, token, *range, late, out);
@@ -178,13 +180,11 @@ impl Hub {
         self.timers.arm(self.now.plus(wait), Timer::CatchUp(conn));
     }
 
-    /// Drops a connection's work about one room, and the read that is in flight for it.
-    pub(super) fn drop_work(&mut self, conn: ConnId, at: RoomId, out: &mut Actions) {
-        let Some(session) = self.sessions.get_mut(conn) else { return };
-        if let Some(reading) = session.feed.remove(|work| work.is_of_member(at)) {
-            self.pending.answer(reading.token);
-            self.timers.disarm(Timer::Read(conn));
-            self.serve(conn, out);
+    /// Drops a connection's work about one room. The next read waits for the answer to the one in
+    /// flight, whether that is still wanted or not.
+    pub(super) fn drop_work(&mut self, conn: ConnId, at: RoomId) {
+        if let Some(session) = self.sessions.get_mut(conn) {
+            session.feed.remove(|work| work.is_of_member(at));
         }
     }
 

@@ -73,7 +73,7 @@ impl Hub {
         out: &mut Actions,
     ) -> Result<(), Refusal> {
         let Some(end) = self.rooms.get(at).map(|room| room.tail.cursor()) else { return Ok(()) };
-        self.drop_work(conn, at, out);
+        self.drop_work(conn, at);
         let Some(session) = self.sessions.get_mut(conn) else { return Ok(()) };
         let dialect = session.dialect;
         let Some(subscription) = session.subscription(at) else { return Ok(()) };
@@ -240,9 +240,6 @@ impl Hub {
             }
         }
         self.say_held(conn, at, held, out);
-        if dialect == Dialect::V1 {
-            self.serve(conn, out);
-        }
     }
 
     /// Appends the messages that were held until the join was done. They are in flight already.
@@ -273,7 +270,7 @@ impl Hub {
             }
             self.refuse_held(conn, held, out);
         }
-        self.drop_work(conn, at, out);
+        self.drop_work(conn, at);
         self.depart(at, attendee, &subscription.state, reason, out);
     }
 
@@ -345,7 +342,7 @@ impl Hub {
             let held = core::mem::take(&mut joining.held);
             self.refuse_held(conn, held, out);
         }
-        self.drop_work(conn, at, out);
+        self.drop_work(conn, at);
         self.depart(at, attendee, &subscription.state, LeaveReason::Left, out);
     }
 }

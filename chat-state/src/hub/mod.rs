@@ -398,8 +398,10 @@ impl Hub {
         let Some(session) = self.sessions.close(conn) else { return };
         self.session_went(&session.user, session.shares, out);
         Timer::of_connection(conn).into_iter().for_each(|timer| self.timers.disarm(timer));
-        if let Some(reading) = session.feed.in_flight() {
-            self.pending.answer(reading.token);
+        let asked = session.auth.as_ref().and_then(|auth| auth.asked.as_ref());
+        let asked = asked.map(|(token, _)| *token);
+        for token in asked.into_iter().chain(session.feed.awaited()) {
+            self.pending.answer(token);
         }
         let greeted = matches!(session.stage, Stage::Resuming | Stage::Active);
         let lasting = session.dialect == Dialect::V1 && greeted;

@@ -109,6 +109,8 @@ impl Questions {
             Ordering::Equal => {}
         }
         match question {
+            // A slot that has had every number keeps the last one.
+            None if *uses == u32::MAX => return Ok(None),
             None => return Err(unknown),
             Some(pending) if pending.answer() != answer => return Err(Misuse::WrongAnswer(token)),
             Some(_) => {}

@@ -93,6 +93,7 @@ impl Hub {
             session.dialect = Dialect::V1;
             session.stage = Stage::Fresh;
             self.timers.disarm(Timer::Heartbeat(conn));
+            self.sessions.unname(conn);
             self.await_hello(conn);
             return true;
         }
@@ -402,7 +403,7 @@ impl Hub {
             };
             let mut members = self.peers.count(&room);
             if let Some(own) = here.next_if(|r| r.name == room) {
-                members += own.audience.count_here();
+                members = members.saturating_add(own.audience.count_here());
             }
             let _ = there.next_if(|name| **name == room);
             rooms.push(RoomSummary { room, members });

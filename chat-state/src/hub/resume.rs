@@ -172,7 +172,7 @@ impl Hub {
         let Some(session) = self.sessions.get_mut(conn) else { return };
         let Some(subscription) = session.unsubscribe(at) else { return };
         let attendee = session.attendee();
-        self.drop_work(conn, at, out);
+        self.drop_work(conn, at);
         self.depart(at, attendee, &subscription.state, LeaveReason::Left, out);
         self.decide(conn, name, Recovery::Lost(reason));
         self.finish_resume(conn, out);

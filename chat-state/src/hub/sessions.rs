@@ -113,6 +113,14 @@ impl Sessions {
         }
     }
 
+    /// Removes the name of a connection, whose session gets another one.
+    pub(super) fn unname(&mut self, conn: ConnId) {
+        let member = self.get(conn).expect("it has a session").member_id;
+        if self.names.get(&member) == Some(&conn) {
+            self.names.remove(&member);
+        }
+    }
+
     /// Registers the connection of a session. No other connection here has this session.
     pub(super) fn name(&mut self, member: MemberId, conn: ConnId) {
         self.names.insert(member, conn);

@@ -255,7 +255,7 @@ impl Registers {
             }
             (part.version, part.seen) = (stamp.version, stamp.version);
             part.count = match kind {
-                Kind::Came => part.count + 1,
+                Kind::Came => part.count.saturating_add(1),
                 Kind::Went => part.count.saturating_sub(1),
             };
             Change::Applied

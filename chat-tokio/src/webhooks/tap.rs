@@ -120,8 +120,8 @@ impl TappedBroker {
                 let before = members.remove(&key).unwrap_or_default();
                 // An earlier connection was lost; why the member is gone is another thing.
                 let gone = match reason {
-                    LeaveReason::Disconnected => before.gone,
-                    _ => Some(*reason),
+                    LeaveReason::Left | LeaveReason::Removed => Some(*reason),
+                    _ => before.gone,
                 };
                 if before.hubs > 1 {
                     members.insert(key, Membership { hubs: before.hubs - 1, gone });
