@@ -190,8 +190,8 @@ impl<W> Feed<W> {
         }
     }
 
-    /// Drops work. If the read in flight is for such work, its answer is not wanted: the credit that
-    /// was reserved for it comes back, but the next read waits for the answer.
+    /// Drops work. If the read in flight is for such work, its answer is not wanted: the credit
+    /// that was reserved for it comes back, but the next read waits for the answer.
     pub(crate) fn remove(&mut self, is_dropped: impl Fn(&W) -> bool) {
         let Some(backlog) = &mut self.backlog else { return };
         backlog.queue.retain(|work| !is_dropped(work));
