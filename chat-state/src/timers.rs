@@ -26,7 +26,7 @@ pub(crate) enum Timer {
     Read(ConnId),
     /// A resume has waited long enough for the log.
     Resume(ConnId),
-    /// A room's members are due to be told who has come and gone.
+    /// Notices of joins and leaves are due in a room.
     Audience(RoomId),
     /// The heads of some rooms are polled, in case the signal of their last entry was lost.
     Poll,

@@ -144,9 +144,9 @@ impl<W> Feed<W> {
     /// # Panics
     /// Panics if a read is in flight already.
     pub(crate) fn reading(&mut self, reading: Reading<W>) {
+        assert!(self.awaited().is_none(), "a connection has one read in flight");
         self.spent = self.spent.saturating_add(reading.reserved);
-        let before = self.backlog.get_or_insert_default().reading.replace(reading);
-        assert!(before.is_none(), "a connection has one read in flight");
+        self.backlog.get_or_insert_default().reading = Some(reading);
     }
 
     /// Takes an answer and gives its reservation back: the owner charges what it sends. Returns

@@ -88,10 +88,8 @@ impl Sessions {
 
     /// Takes the session of a connection. The id stays in use.
     pub(super) fn close(&mut self, conn: ConnId) -> Option<Session> {
-        let member = self.get(conn)?.member_id;
-        if self.names.get(&member) == Some(&conn) {
-            self.names.remove(&member);
-        }
+        self.get(conn)?;
+        self.unname(conn);
         self.len -= 1;
         debug_assert!(self.names.len() <= self.len, "a name without a session");
         let slot = &mut self.slots[conn.slot as usize];
@@ -113,7 +111,7 @@ impl Sessions {
         }
     }
 
-    /// Removes the name of a connection, whose session gets another one.
+    /// Removes the name of a connection's session, if it has one.
     pub(super) fn unname(&mut self, conn: ConnId) {
         let member = self.get(conn).expect("it has a session").member_id;
         if self.names.get(&member) == Some(&conn) {

@@ -143,7 +143,7 @@ impl Tally {
         self.told_to = None;
     }
 
-    /// Returns the next slices of a round, so many that `renewals` calls cover all users. A slice
+    /// Returns the next slices of a round. A round covers all users in `renewals` calls. A slice
     /// lists the users in its range that peers were told of.
     pub(crate) fn next_slices(&mut self, renewals: usize) -> Vec<Slice> {
         let mut slices = Vec::new();

@@ -17,7 +17,7 @@ pub struct Carriage {
     pub repeats: u16,
 }
 
-/// Who hears whom.
+/// Carries signals between nodes.
 #[derive(Debug, Default)]
 pub(super) struct Broker {
     pub(super) carriage: Carriage,

@@ -170,7 +170,7 @@ impl Sim {
         }
     }
 
-    /// All Hubs agree on who is where.
+    /// All Hubs agree on the members of each room.
     fn everybody_counts_right(&mut self, plan: &Plan) {
         if self.setup.preset == Preset::Tiny {
             return;

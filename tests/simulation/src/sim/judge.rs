@@ -59,8 +59,8 @@ impl Sim {
         }
     }
 
-    /// Returns who is to be judged by the order of an entry. What has no ack in this log may come
-    /// at any time, and so may what a `basic` peer has said: each has an order of its own.
+    /// Returns the sender by whom the order of an entry is checked. A message that was not acked in
+    /// this log, or that a `basic` peer sent, may come at any time, so it has a sender of its own.
     fn sender(&self, log: &RoomLog, client: &str, content: &str) -> String {
         let mut said = self.people.iter().flat_map(|person| &person.said);
         let said = said.find(|said| said.content == *content);

@@ -40,7 +40,7 @@ pub(super) struct Person {
     /// The rooms that the person wants to be in.
     pub(super) wants: BTreeSet<RoomName>,
     pub(super) seen: BTreeMap<RoomName, Seen>,
-    /// As whom the server knows the present session.
+    /// The user of the present session, as the server has told.
     pub(super) user: Option<UserId>,
     /// An operator has ordered something about the person.
     pub(super) was_ordered: bool,

@@ -144,8 +144,8 @@ impl World {
         }
     }
 
-    /// All Hubs agree on who is where. Those that have lost signals know which, and no other was
-    /// told anything.
+    /// All Hubs agree on the members of each room. Only a Hub that lost signals was told so, and of
+    /// which rooms.
     fn everybody_knows_everybody(&mut self) {
         // Whoever was closed a moment ago, since its log was replaced, is still shown.
         self.pass(GRACE_MS);
