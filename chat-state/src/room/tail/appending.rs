@@ -124,7 +124,7 @@ impl<T> Tail<T> {
         if usable == Usable::Yes {
             if repeated {
                 // This tail may have missed the entry that a draft repeats.
-                self.known = self.known.max(appended.last());
+                self.newest.note(appended.last());
             }
             self.check_hole(cx, out);
         }

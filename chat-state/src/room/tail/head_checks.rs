@@ -112,7 +112,7 @@ impl<T> Tail<T> {
         if then == Then::AskAgain {
             self.ask_head(cx, Backoff::default(), out);
         }
-        self.known = self.known.max(head.last);
+        self.newest.note(head.last);
         self.check_hole(cx, out);
         out.push(Effect::HeadAnswered);
     }

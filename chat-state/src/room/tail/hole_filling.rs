@@ -12,7 +12,7 @@ impl<T> Tail<T> {
     /// Waits a moment for missing entries, since signals may only be late, before reading the log.
     pub(super) fn check_hole(&mut self, cx: Cx<'_>, out: &mut Vec<Effect<T>>) {
         let Log::Open(open) = &self.log else { return };
-        if self.known <= open.cursor {
+        if self.newest.place() <= open.cursor {
             return;
         }
         match open.hole {
@@ -71,20 +71,25 @@ impl<T> Tail<T> {
             self.enter(cx.config.recent, entry, out);
         }
         self.enter_waiting(cx.config.recent, out);
+        if self.newest.answered(head.last) {
+            let dropped = self.out_of_order.drop_after(self.newest.place());
+            out.extend(dropped.into_iter().map(Effect::EntryDropped));
+        }
         if self.cursor() == before {
-            // The log does not have what was promised, or not yet.
+            // The log does not have what was named, or not yet.
             self.retry_hole(cx, backoff, out);
-        } else if self.cursor() < self.known {
+        } else if self.cursor() < self.newest.place() {
             // The rest is read in another turn.
             self.await_hole(cx.now, Backoff::default(), out);
         }
     }
 
     fn read_hole(&mut self, cx: Cx<'_>, backoff: Backoff, out: &mut Vec<Effect<T>>) {
-        let (from, to) = (self.cursor().next(), self.known);
+        let (from, to) = (self.cursor().next(), self.newest.place());
         if from > to {
             return self.set_hole(Hole::None);
         }
+        self.newest.asked();
         let id = self.next_ask(Purpose::Read);
         let due = cx.now.plus(cx.config.read_ms);
         self.set_hole(Hole::Reading { id, due, backoff });
@@ -96,7 +101,7 @@ impl<T> Tail<T> {
     }
 
     fn retry_hole(&mut self, cx: Cx<'_>, backoff: Backoff, out: &mut Vec<Effect<T>>) {
-        if self.cursor() >= self.known {
+        if self.cursor() >= self.newest.place() {
             return self.set_hole(Hole::None);
         }
         let backoff = backoff.after_failure();

@@ -20,6 +20,7 @@ mod head_checks;
 mod heads;
 mod hole;
 mod hole_filling;
+mod newest;
 mod opening;
 mod opening_log;
 mod order;

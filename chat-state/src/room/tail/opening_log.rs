@@ -1,9 +1,8 @@
 //! Opening the log, and opening it again.
 use alloc::vec::Vec;
 
-use chat_proto::Seq;
-
 use super::hole::Hole;
+use super::newest::Newest;
 use super::opening::{Named, Opening, State};
 use super::state::{Log, Open, Tail, first_of};
 use super::{AskId, Cx, Effect, Purpose, TailTimer};
@@ -37,7 +36,7 @@ impl<T> Tail<T> {
         }
         let (first, cursor) = (first_of(&head), head.last);
         self.log = Log::Open(Open { epoch: head.epoch, first, cursor, hole: Hole::None });
-        self.known = self.known.max(cursor);
+        self.newest.note(cursor);
         self.heads.opened(cursor);
         self.recent.fill(entries, cursor, cx.config.recent);
         self.enter_waiting(cx.config.recent, out);
@@ -88,7 +87,7 @@ impl<T> Tail<T> {
         };
         opening.doubt();
         self.out_of_order.clear();
-        self.known = Seq::ZERO;
+        self.newest = Newest::default();
     }
 
     /// The log is another one than it was: opens that one. Drafts are kept.
@@ -103,7 +102,7 @@ impl<T> Tail<T> {
         self.heads.forget_question(out);
         self.recent.clear();
         self.out_of_order.clear();
-        self.known = Seq::ZERO;
+        self.newest = Newest::default();
         let id = self.next_ask(Purpose::Open);
         self.log = Log::Opening(Opening::begin(cx, id, out));
         out.push(Effect::Replaced);

@@ -47,7 +47,7 @@ impl<T> Tail<T> {
         for entry in entries {
             self.enter(cx.config.recent, entry, out);
         }
-        self.known = self.known.max(last);
+        self.newest.note(last);
         self.check_hole(cx, out);
     }
 
@@ -82,7 +82,7 @@ impl<T> Tail<T> {
     /// *Invariant:* only this function, `enter_waiting` and `skip_trimmed` move the cursor of an
     /// open log.
     pub(super) fn enter(&mut self, recent: Bounds, entry: Arc<Entry>, out: &mut Vec<Effect<T>>) {
-        self.known = self.known.max(entry.seq);
+        self.newest.note(entry.seq);
         let Log::Open(Open { cursor, .. }) = &mut self.log else {
             return self.keep_for_later(entry, out);
         };
@@ -125,7 +125,7 @@ impl<T> Tail<T> {
         let (from, to) = (cursor.next(), first.minus(1));
         if from <= to {
             *cursor = to;
-            self.known = self.known.max(to);
+            self.newest.note(to);
             self.recent.clear();
             out.push(Effect::Skipped { from, to });
         }

@@ -1,6 +1,7 @@
 //! Entries that have arrived before their turn.
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use chat_proto::{Entry, Seq};
 
@@ -51,6 +52,13 @@ impl OutOfOrder {
             }
         }
         None
+    }
+
+    /// Drops the entries after a place and returns their places.
+    pub(super) fn drop_after(&mut self, place: Seq) -> Vec<Seq> {
+        let dropped = self.entries.split_off(&place.next());
+        self.bytes -= dropped.values().map(|entry| entry.size()).sum::<usize>();
+        dropped.into_keys().collect()
     }
 
     pub(super) fn clear(&mut self) {
@@ -105,5 +113,14 @@ mod tests {
         assert!(waiting.take(seq(6)).is_none());
         assert_eq!(waiting.take(seq(7)).unwrap().seq, seq(7));
         assert!(waiting.is_empty());
+    }
+
+    #[test]
+    fn what_lies_after_a_place_can_be_dropped() {
+        let mut waiting = OutOfOrder::default();
+        [3, 5, 7].into_iter().for_each(|n| waiting.insert(entry(n, "x")));
+        assert_eq!(waiting.drop_after(seq(4)), [seq(5), seq(7)]);
+        assert!(waiting.take(seq(3)).is_some());
+        assert_eq!((waiting.is_empty(), waiting.bytes), (true, 0));
     }
 }

@@ -6,6 +6,7 @@ use chat_proto::{Epoch, Position, Seq};
 use super::appends::Appends;
 use super::heads::Heads;
 use super::hole::Hole;
+use super::newest::Newest;
 use super::opening::Opening;
 use super::out_of_order::OutOfOrder;
 use super::{AskId, Cx, Effect, Purpose, Recent};
@@ -18,8 +19,7 @@ pub(crate) struct Tail<T> {
     pub(super) appends: Appends<T>,
     pub(super) recent: Recent,
     pub(super) out_of_order: OutOfOrder,
-    /// The newest place that is known to be taken.
-    pub(super) known: Seq,
+    pub(super) newest: Newest,
     pub(super) heads: Heads,
     /// Questions so far.
     asks: u32,
@@ -68,7 +68,7 @@ impl<T> Tail<T> {
             appends: Appends::default(),
             recent: Recent::default(),
             out_of_order: OutOfOrder::default(),
-            known: Seq::ZERO,
+            newest: Newest::default(),
             heads: Heads::default(),
             asks: 1,
         }
@@ -95,7 +95,7 @@ impl<T> Tail<T> {
     /// Returns the newest place that is known to be taken, or `None` while the log is being opened.
     pub(crate) fn known(&self) -> Option<Position> {
         let Ends { epoch, cursor, .. } = self.ends()?;
-        Some(Position { epoch: epoch.clone(), seq: self.known.max(cursor) })
+        Some(Position { epoch: epoch.clone(), seq: self.newest.place().max(cursor) })
     }
 
     /// Returns the newest entries; they end at the cursor.
