@@ -64,8 +64,7 @@ impl Hub {
                 Effect::PartEnded { room, slot } => {
                     self.change_part(&room, out, |audience, cx| audience.end_peer(cx, slot));
                 }
-                Effect::Renewed => self.tell_sessions_in_turn(out),
-                Effect::Forgot(_) => self.tell_sessions_again(out),
+                Effect::Repeat => self.tell_sessions_in_turn(out),
                 Effect::Ended(slot) => self.tally.end(slot),
             }
         }

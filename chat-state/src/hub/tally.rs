@@ -77,13 +77,8 @@ impl Hub {
         }
     }
 
-    /// Begins a new round, since a peer may have lost what it was told.
-    pub(super) fn tell_sessions_again(&mut self, out: &mut Actions) {
-        self.tally.restart();
-        self.tell_sessions_in_turn(out);
-    }
-
-    /// Repeats the counts of some users: those of all users in [`ROUND_RENEWALS`] calls.
+    /// Repeats the counts of some users: those of all users in [`ROUND_RENEWALS`] calls, whoever
+    /// asks for more calls.
     pub(super) fn tell_sessions_in_turn(&mut self, out: &mut Actions) {
         for Slice { covers, counts } in self.tally.next_slices(ROUND_RENEWALS) {
             self.say_sessions(Some(covers), counts, out);

@@ -80,10 +80,9 @@ pub(crate) enum Effect {
     Emptied { room: RoomName, slot: PeerSlot },
     /// The peer shuts down and has no members in the room any more: they may come back elsewhere.
     Left { room: RoomName, slot: PeerSlot },
-    /// The peer has lost signals: tell it again what digests of rooms do not contain.
-    Forgot(PeerSlot),
-    /// This Hub's lease was renewed: say again what digests of rooms do not contain, in turn.
-    Renewed,
+    /// Say again, in turn, what digests of rooms do not contain: this Hub's lease was renewed, or
+    /// a peer has lost signals.
+    Repeat,
     /// The peer has ended, and with it all that it has said. Its parts follow.
     Ended(PeerSlot),
     /// The peer's part of the room has ended.
@@ -333,7 +332,7 @@ impl Cluster {
         match asked {
             Asked::All => {
                 self.outgoing.streams.insert(slot, None);
-                out.push(Effect::Forgot(slot));
+                out.push(Effect::Repeat);
             }
             Asked::Rooms(rooms) => {
                 let free = ANSWERS_MAX.saturating_sub(self.outgoing.lines.len());

@@ -50,7 +50,7 @@ impl Cluster {
         }
         self.renew_at = Some(now.plus(RENEW_MS));
         Self::say(To::Everyone, Note::Alive(self.service), out);
-        out.push(Effect::Renewed);
+        out.push(Effect::Repeat);
         if self.introduction == Introduction::Due {
             self.introduction = Introduction::Made;
             Self::say(To::Everyone, Note::AskDigest(Asked::All), out);

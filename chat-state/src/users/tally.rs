@@ -138,11 +138,6 @@ impl Tally {
         idle.iter().for_each(|user| drop(self.users.remove(user)));
     }
 
-    /// Begins a new round, since a peer may have lost what it was told.
-    pub(crate) fn restart(&mut self) {
-        self.told_to = None;
-    }
-
     /// Returns the next slices of a round. A round covers all users in `renewals` calls. A slice
     /// lists the users in its range that peers were told of.
     pub(crate) fn next_slices(&mut self, renewals: usize) -> Vec<Slice> {

@@ -6,8 +6,8 @@ use chat_proto::{
     Resume, RoomName, ServerFrame, SessionId, Timestamp, Token as Credentials, UserId,
 };
 use chat_state::{
-    Action, AddressKey, Config, ConnId, Connect, Event, Grant, Hub, HubId, Identity, Lost, Mono,
-    Now, Peers, Probe, Signal, Stats, TimeValues,
+    Action, AddressKey, Asked, Config, ConnId, Connect, Event, Grant, Hub, HubId, Identity, Lost,
+    Mono, Now, Peers, Probe, Signal, Stats, TimeValues,
 };
 use proptest::prelude::*;
 
@@ -471,6 +471,27 @@ fn a_large_number_of_sessions_is_told_in_parts() {
     let users: Vec<At> = (0..100).map(|n| test.session(0, user(&format!("u{n}")), 1)).collect();
     assert_eq!(test.hubs[1].stats().users, 0, "one session each is nothing to tell");
     users.into_iter().for_each(|at| test.cut(at));
+}
+
+/// A Hub that asks again and again is told of the last users, too.
+#[test]
+fn frequent_questions_keep_no_user_from_being_told() {
+    let mut test = Test::new(2, &LimitValues { user_sessions: 2, ..LimitValues::default() });
+    test.deaf = true;
+    for n in 0..600 {
+        let who = format!("u{n:03}");
+        assert!((0..2).all(|_| comes(&mut test, 0, &who).is_some()));
+    }
+    test.deaf = false;
+    let from = HubId { node: 1, incarnation: 1 };
+    for _ in 0..60 {
+        let signal = Signal::AskDigest { rooms: Asked::All };
+        test.handle(0, Event::Signal { from, signal });
+        test.pass(1000);
+    }
+    for who in ["u000", "u300", "u599"] {
+        assert!(comes(&mut test, 1, who).is_none(), "{who} has two sessions on the other Hub");
+    }
 }
 
 #[test]

@@ -257,7 +257,7 @@ impl World {
                     }
                 }
                 Effect::Ended(slot) => this.ended.push(slot),
-                Effect::Forgot(_) | Effect::Renewed => {}
+                Effect::Repeat => {}
             }
         }
     }
