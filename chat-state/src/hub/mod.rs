@@ -119,7 +119,7 @@ impl Hub {
     /// Handles one event.
     ///
     /// A client's mistake leads to an action, such as an error frame. An event that comes late (for
-    /// a connection that is gone, or an answer to a question that was given up) changes nothing.
+    /// a connection that is gone, or an answer to a question that was given up) has no effect.
     ///
     /// # Errors
     /// If the event names a connection or a question that this Hub never had. Nothing has changed
@@ -127,55 +127,43 @@ impl Hub {
     pub fn handle(&mut self, now: Now, event: Event, out: &mut Actions) -> Result<(), Misuse> {
         self.now = now.mono;
         match event {
-            Event::Received { conn, frame } => {
-                if !self.received(now, conn, frame, out)? {
-                    return Ok(());
-                }
-            }
+            Event::Received { conn, frame } => self.received(now, conn, frame, out)?,
             Event::Malformed { conn, error, dialect } => {
-                if !self.has_session(conn)? {
-                    return Ok(());
+                if self.has_session(conn)? {
+                    self.malformed(conn, error, dialect, out);
                 }
-                self.malformed(conn, error, dialect, out);
             }
             Event::Alive { conn } => {
-                if !self.has_session(conn)? {
-                    return Ok(());
+                if self.has_session(conn)? {
+                    self.heard(conn);
                 }
-                self.heard(conn);
             }
             Event::Congested { conn } => {
-                if !self.has_session(conn)? {
-                    return Ok(());
+                if self.has_session(conn)? {
+                    self.congested(conn, out);
                 }
-                self.congested(conn, out);
             }
             Event::Drained { conn } => {
-                if !self.has_session(conn)? {
-                    return Ok(());
+                if self.has_session(conn)? {
+                    self.drained(conn, out);
                 }
-                self.drained(conn, out);
             }
             Event::CutOff { conn, reason } => {
-                if !self.has_session(conn)? {
-                    return Ok(());
+                if self.has_session(conn)? {
+                    self.close(conn, reason.into(), out);
                 }
-                self.close(conn, reason.into(), out);
             }
             Event::Disconnected { conn, why } => match self.sessions.holder(conn)? {
                 Holder::Session | Holder::Closed => self.disconnected(conn, why, out),
-                Holder::Nobody => return Ok(()),
+                Holder::Nobody => {}
             },
             Event::Appended { token, result } => {
-                let Some(asked) = self.pending.take(token, Answer::Appended)? else {
-                    return Ok(());
-                };
-                self.appended(asked, result, out);
+                if let Some(asked) = self.pending.take(token, Answer::Appended)? {
+                    self.appended(asked, result, out);
+                }
             }
             Event::Head { .. } | Event::Loaded { .. } | Event::Authenticated { .. } => {
-                if !self.answered(now, event, out)? {
-                    return Ok(());
-                }
+                self.answered(now, event, out)?;
             }
             Event::Revoke(what) => self.revoke(what, out),
             Event::Operator(order) => self.operate(now, order, out),
@@ -188,29 +176,29 @@ impl Hub {
         Ok(())
     }
 
-    /// Handles the kinds of answers that are rare. Returns false if the answer is late.
+    /// Handles the kinds of answers that are rare.
     #[inline(never)]
-    fn answered(&mut self, now: Now, event: Event, out: &mut Actions) -> Result<bool, Misuse> {
+    fn answered(&mut self, now: Now, event: Event, out: &mut Actions) -> Result<(), Misuse> {
         match event {
             Event::Head { token, result } => {
-                let asked = self.pending.take(token, Answer::Head)?;
-                let Some(Pending::Tail(at, id)) = asked else { return Ok(false) };
-                self.with_tail(at, out, |tail, cx, out| tail.head_read(cx, id, result, out));
+                if let Some(Pending::Tail(at, id)) = self.pending.take(token, Answer::Head)? {
+                    self.with_tail(at, out, |tail, cx, out| tail.head_read(cx, id, result, out));
+                }
             }
             Event::Loaded { token, result } => {
-                let Some(asked) = self.pending.take(token, Answer::Loaded)? else {
-                    return Ok(false);
-                };
-                self.loaded(token, asked, result, out);
+                if let Some(asked) = self.pending.take(token, Answer::Loaded)? {
+                    self.loaded(token, asked, result, out);
+                }
             }
             Event::Authenticated { token, result } => {
                 let asked = self.pending.take(token, Answer::Authenticated)?;
-                let Some(Pending::Auth(conn)) = asked else { return Ok(false) };
-                self.authenticated(now, conn, token, result, out);
+                if let Some(Pending::Auth(conn)) = asked {
+                    self.authenticated(now, conn, token, result, out);
+                }
             }
             _ => unreachable!("the caller passes on answers only"),
         }
-        Ok(true)
+        Ok(())
     }
 
     /// Returns true if the connection has a session. Other events for it come too late.

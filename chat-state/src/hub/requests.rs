@@ -27,16 +27,16 @@ use crate::timers::Timer;
 const TYPING: &str = "typing";
 
 impl Hub {
-    /// Handles a frame. Returns false if its connection is gone.
+    /// Handles a frame.
     pub(super) fn received(
         &mut self,
         now: Now,
         conn: ConnId,
         frame: ClientFrame,
         out: &mut Actions,
-    ) -> Result<bool, Misuse> {
+    ) -> Result<(), Misuse> {
         let Some(session) = self.sessions.get_mut(conn) else {
-            return self.sessions.holder(conn).map(|_| false);
+            return self.sessions.holder(conn).map(drop);
         };
         session.heard = self.now;
         let dialect = session.dialect;
@@ -57,7 +57,7 @@ impl Hub {
                 Dialect::V1 => {}
             },
         }
-        Ok(true)
+        Ok(())
     }
 
     pub(super) fn malformed(

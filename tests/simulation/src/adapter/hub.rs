@@ -193,12 +193,17 @@ impl HubAdapter {
         let was_closed = entry.is_none();
         entry.into_iter().for_each(|entry| self.keep(entry));
         let mut actions = Actions::new();
+        if was_closed {
+            // Any event does what is due for peers, a late one too.
+            self.hub.handle_timeout(now, &mut actions);
+        }
+        let due = actions.len();
         let before = self.hub.stats();
         if was_closed {
             for late in late_events(conn) {
                 self.hub.handle(now, late, &mut actions).expect("it was issued");
             }
-            assert!(actions.is_empty(), "late events did {actions:?}");
+            assert_eq!(actions.len(), due, "late events did {actions:?}");
         }
         self.hub.handle(now, event, &mut actions).expect("it was issued");
         if was_closed {
@@ -207,7 +212,7 @@ impl HubAdapter {
             let after = Stats { timers, ..self.hub.stats() };
             assert_eq!(after, before, "late events changed something");
             let to_peers = |action: &Action| matches!(action, Action::Signal { .. });
-            assert!(actions.iter().all(to_peers), "late events did {actions:?}");
+            assert!(actions.iter().skip(due).all(to_peers), "late events did {actions:?}");
         }
         self.tasks(now, actions)
     }
