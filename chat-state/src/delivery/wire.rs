@@ -1,8 +1,8 @@
 //! Estimates of how many bytes something takes on the wire as JSON.
 use chat_proto::{Body, Entry};
 
-/// Bytes of an entry's fields besides its content: names, identifiers and punctuation.
-const ENTRY_FIELDS: u32 = 200;
+/// Bytes of an entry's fields besides its content and its names: keywords, numbers and punctuation.
+const ENTRY_FIELDS: u32 = 160;
 
 /// Bytes of one member in a list.
 const MEMBER: u32 = 100;
@@ -13,10 +13,21 @@ const ROOM: u32 = 100;
 /// Bytes of a frame besides the entries, members or rooms that it lists.
 const FRAME: u32 = 200;
 
-/// Returns the bytes of an entry as a frame of its own.
+/// Returns the bytes of an entry as a frame of its own, at most.
 pub(crate) fn entry(entry: &Entry) -> u32 {
-    let Body::Message { content, .. } = &entry.body else { return ENTRY_FIELDS };
-    escaped(content).saturating_add(ENTRY_FIELDS)
+    let content = match &entry.body {
+        Body::Message { content, .. } => escaped(content),
+        _ => 0,
+    };
+    content.saturating_add(names(entry)).saturating_add(ENTRY_FIELDS)
+}
+
+/// Returns the bytes of an entry's names. They have no control characters, so a byte of a name
+/// takes two bytes at most.
+fn names(entry: &Entry) -> u32 {
+    let key = entry.key.as_ref().map_or(0, |key| key.as_str().len());
+    let (room, name) = (entry.room.as_str().len(), entry.username.as_str().len());
+    (entry.user.as_str().len() + 2 * (room + name + key)) as u32
 }
 
 /// Returns the bytes of a frame that lists `count` members.
@@ -29,7 +40,7 @@ pub(crate) fn rooms(count: usize) -> u32 {
     list(count, ROOM)
 }
 
-/// Returns how many entries without content fit into this many bytes.
+/// Returns how many entries fit into this many bytes at most: that many have no content.
 pub(crate) fn entries_within(bytes: u32) -> u32 {
     bytes / ENTRY_FIELDS
 }
@@ -72,23 +83,28 @@ const fn may_grow(word: u64) -> bool {
 mod tests {
     use super::*;
     use alloc::sync::Arc;
-    use chat_proto::{DisplayName, RoomName, Seq, ServerFrame, Timestamp, UserId};
+    use chat_proto::{DisplayName, Key, RoomName, Seq, ServerFrame, Timestamp, UserId};
 
-    fn entry_of(content: &str) -> Entry {
-        let room = RoomName::new("lobby").unwrap();
-        let user = UserId::new("ada").unwrap();
-        let name = DisplayName::new("Ada").unwrap();
-        let body = Body::Message { content: content.into(), reply_to: None };
-        let (room, seq, ts) = (room, Seq::ZERO.next(), Timestamp(1_700_000_000_000));
-        Entry::new(room, seq, ts, user, name, None, body)
+    fn entry_of(content: &str, room: &str, key: Option<&str>) -> Entry {
+        let name = DisplayName::new(room).unwrap();
+        let room = RoomName::new(room).unwrap();
+        let user = UserId::new(&"u".repeat(64)).unwrap();
+        let key = key.map(|key| Key::new(key).unwrap());
+        let seq = Seq::new(chat_proto::SEQ_MAX).unwrap();
+        let body = Body::Message { content: content.into(), reply_to: Some(seq) };
+        Entry::new(room, seq, Timestamp(1_700_000_000_000), user, name, key, body)
     }
 
     #[test]
     fn an_entry_is_never_longer_than_its_estimate() {
         let contents = ["", "hi", "\u{1}\u{2}\n", "\"\\\"", "\u{e9}\u{1f600}", "said \"no\" again"];
+        let quotes = "\"".repeat(64);
         for content in contents {
             for repeat in [1, 2, 500] {
-                let made = entry_of(&content.repeat(repeat));
+                let made = match repeat {
+                    1 => entry_of(content, &quotes, Some(&quotes)),
+                    _ => entry_of(&content.repeat(repeat), "lobby", None),
+                };
                 let estimate = entry(&made) as usize;
                 let frame = ServerFrame::Entry(Arc::new(made));
                 let encoded = frame.encode(chat_proto::Dialect::V1).expect("an entry is a frame");
