@@ -103,7 +103,8 @@ impl core::error::Error for ReadError {}
 /// The ends of a room's log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogHead {
-    /// The room as its log spells it: the first spelling that the log met.
+    /// The room as its log spells it: the first spelling that the log met. A Hub takes an answer
+    /// for another room as a failed read.
     pub room: RoomName,
     /// Which log.
     pub epoch: Epoch,

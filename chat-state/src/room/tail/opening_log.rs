@@ -23,8 +23,10 @@ impl<T> Tail<T> {
             State::Asked { id: asked, .. } if asked == id => {}
             State::Asked { .. } | State::Failed { .. } => return,
         }
-        let Ok(LogPage { head, entries }) = result else {
-            return self.open_failed(cx, out);
+        let LogPage { head, entries } = match result {
+            Ok(page) if page.head.room == *cx.room => page,
+            // A log that answers for another room cannot be relied on.
+            Ok(_) | Err(_) => return self.open_failed(cx, out),
         };
         let doubt = match &opening.named {
             Named::None => false,

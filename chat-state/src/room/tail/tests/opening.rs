@@ -85,6 +85,18 @@ fn a_log_that_cannot_be_opened_refuses_its_drafts_and_is_opened_later() {
 }
 
 #[test]
+fn an_answer_for_another_room_opens_nothing() {
+    let mut owner = Owner::opening(2, config());
+    owner.told();
+    let (id, _) = owner.take_question(Purpose::Open);
+    let mut page = owner.log.open(config().recent);
+    page.head.room = RoomName::new("another").unwrap();
+    owner.call(|tail, cx, out| tail.opened(cx, id, Ok(page), out));
+    assert_eq!(owner.told(), ["open failed"]);
+    assert!(owner.tail.ends().is_none());
+}
+
+#[test]
 fn an_open_that_is_not_answered_in_time_has_failed_and_its_late_answer_is_ignored() {
     let mut owner = Owner::opening(2, config());
     let first = owner.question(Purpose::Open);
