@@ -10,7 +10,7 @@ use chat_proto::{
     Request, RequestId, RoomName, RoomSummary, ServerFrame, Token, Welcome,
 };
 
-use super::places::{KEPT_OUT, NOT_ALLOWED, Refusal};
+use super::places::{KEPT_OUT, Refusal};
 use super::{Actions, Hub};
 use crate::event::{Action, Misuse, Recipients, Signal, SignalTo};
 use crate::ids::{ConnId, Now};
@@ -188,12 +188,6 @@ impl Hub {
             }
             Request::History { room, range, limit } => {
                 let Some(room) = self.member_room(conn, &room, &id, out) else { return };
-                // The grant may have been narrowed since the join.
-                let Some(session) = self.sessions.get(conn) else { return };
-                if self.rooms.get(room).is_some_and(|room| !session.may_join(&room.name)) {
-                    let code = ErrorCode::Forbidden;
-                    return Self::refuse(conn, id, code, NOT_ALLOWED, out);
-                }
                 self.history(conn, room, id, range, limit, out);
             }
             Request::Members { room } => {
@@ -448,6 +442,10 @@ impl Hub {
         if id.is_some() {
             let (room, seq, ts) = (room.name.clone(), None, None);
             Self::reply(conn, ServerFrame::Ack { id, room, seq, ts, duplicate: false }, out);
+        }
+        if subscription.state.spot().is_none() {
+            // It is no member yet. Its own join may still fail.
+            return;
         }
         let last = subscription.typing;
         let due = match (active, last) {

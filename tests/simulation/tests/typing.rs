@@ -9,6 +9,9 @@ use chat_state::{
 
 const NOW: Now = Now { mono: Mono(0), wall: chat_proto::Timestamp(0) };
 
+/// The entries of the log, none of which is in the Hub's memory.
+const LOG_LEN: u64 = 50;
+
 fn room() -> RoomName {
     RoomName::new("den").expect("a name")
 }
@@ -23,7 +26,8 @@ fn ask(hub: &mut Hub, conn: ConnId, request: Request) -> Actions {
     handle(hub, Event::Received { conn, frame: ClientFrame::V1 { id: None, request } })
 }
 
-fn member(hub: &mut Hub, session: &str, features: &[&str]) -> ConnId {
+/// A session past its `welcome`.
+fn welcomed(hub: &mut Hub, session: &str, features: &[&str]) -> ConnId {
     let connect = Connect {
         session: SessionId::new(session).expect("a session"),
         dialect: Dialect::V1,
@@ -34,10 +38,16 @@ fn member(hub: &mut Hub, session: &str, features: &[&str]) -> ConnId {
     let conn = hub.connect(NOW, connect, &mut VecDeque::new());
     let features = features.iter().map(|name| String::from(*name)).collect();
     ask(hub, conn, Request::Hello { name: None, token: None, features, resume: None });
+    conn
+}
+
+fn member(hub: &mut Hub, session: &str, features: &[&str]) -> ConnId {
+    let conn = welcomed(hub, session, features);
     for action in ask(hub, conn, Request::Join { room: room(), history: 0 }) {
         if let Action::Load { token, room, .. } = action {
             let epoch = Epoch::new("e").expect("an epoch");
-            let head = LogHead { room, epoch, first: Seq::ZERO.next(), last: Seq::ZERO };
+            let last = Seq::ZERO.plus(LOG_LEN);
+            let head = LogHead { room, epoch, first: Seq::ZERO.next(), last };
             let page = LogPage { head, entries: Vec::new() };
             handle(hub, Event::Loaded { token, result: Ok(page) });
         }
@@ -53,8 +63,25 @@ fn only_sessions_that_asked_for_it_are_shown_who_is_typing() {
     member(&mut hub, "c", &[]);
     member(&mut hub, "d", &["another"]);
     let out = ask(&mut hub, typist, Request::Typing { room: room(), active: true });
-    let shown: Vec<ConnId> = out
-        .iter()
+    assert_eq!(shown(&out), [curious]);
+}
+
+#[test]
+fn a_session_whose_join_is_not_decided_is_not_shown() {
+    let mut hub = Hub::new(Config::default());
+    let curious = member(&mut hub, "a", &["typing"]);
+    let waiting = welcomed(&mut hub, "b", &[]);
+    let asked = ask(&mut hub, waiting, Request::Join { room: room(), history: 10 });
+    assert!(matches!(asked.front(), Some(Action::Load { .. })), "{asked:?}");
+    let typing = Request::Typing { room: room(), active: true };
+    assert_eq!(shown(&ask(&mut hub, waiting, typing.clone())), []);
+    let later = member(&mut hub, "c", &[]);
+    assert_eq!(shown(&ask(&mut hub, later, typing)), [curious]);
+}
+
+/// Returns who is shown that somebody is typing.
+fn shown(out: &Actions) -> Vec<ConnId> {
+    out.iter()
         .filter_map(|action| match action {
             Action::Send { to, frame: ServerFrame::Typing { .. } } => Some(to),
             _ => None,
@@ -64,6 +91,5 @@ fn only_sessions_that_asked_for_it_are_shown_who_is_typing() {
             Recipients::All(roster) => roster.iter().collect(),
             Recipients::AllBut(..) => panic!("{to:?}"),
         })
-        .collect();
-    assert_eq!(shown, [curious]);
+        .collect()
 }
