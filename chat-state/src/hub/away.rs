@@ -6,6 +6,7 @@ use chat_proto::LeaveReason;
 
 use super::{Actions, Hub};
 use crate::ids::{ConnId, MemberId, Mono};
+use crate::operator::Whom;
 use crate::reason::{CloseReason, Noted};
 use crate::room::RoomId;
 use crate::room::audience::Attendee;
@@ -90,11 +91,40 @@ impl Hub {
         let Some(lingering) = self.lingering.take(id) else { return };
         let Lingering { conn, reason: lost, rooms } = lingering;
         for at in rooms {
-            let room = self.rooms.get(at).expect("a room outlives its members");
-            let farewell = room.farewell(conn, reason.unwrap_or(lost));
-            self.audience(at, out, |audience, cx| audience.end_away(cx, id, farewell));
-            self.forget_if_idle(at, out);
+            self.end_away(conn, id, at, reason.unwrap_or(lost), out);
         }
+    }
+
+    /// Shows the sessions of somebody that linger in a room as gone from it.
+    pub(super) fn end_lingering_in(
+        &mut self,
+        at: RoomId,
+        whom: &Whom,
+        reason: LeaveReason,
+        out: &mut Actions,
+    ) {
+        for id in self.lingering.in_room(&at) {
+            let room = self.rooms.get(at).expect("a room outlives its members");
+            let member = room.audience.away(id).expect("it lingers in the room");
+            if whom.is(&member.user, id) {
+                let conn = self.lingering.take_room(id, &at);
+                self.end_away(conn, id, at, reason, out);
+            }
+        }
+    }
+
+    fn end_away(
+        &mut self,
+        conn: ConnId,
+        id: MemberId,
+        at: RoomId,
+        reason: LeaveReason,
+        out: &mut Actions,
+    ) {
+        let room = self.rooms.get(at).expect("a room outlives its members");
+        let farewell = room.farewell(conn, reason);
+        self.audience(at, out, |audience, cx| audience.end_away(cx, id, farewell));
+        self.forget_if_idle(at, out);
     }
 
     /// Records that a member does not linger in a room any more: it is back, here or elsewhere.

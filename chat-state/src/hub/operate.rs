@@ -65,6 +65,9 @@ impl Hub {
     }
 
     fn kick(&mut self, name: &RoomName, whom: &Whom, out: &mut Actions) {
+        if let Some(at) = self.rooms.find(name) {
+            self.end_lingering_in(at, whom, LeaveReason::Removed, out);
+        }
         for conn in self.sessions.conns() {
             let Some(at) = self.rooms.find(name) else { return };
             let Some(session) = self.sessions.get(conn) else { continue };
@@ -76,7 +79,8 @@ impl Hub {
                     self.close(conn, CloseReason::Kicked, out);
                 }
                 (Dialect::V1, Stage::Resuming) => {
-                    self.not_recovered(conn, at, LostReason::NotMember, out);
+                    let lost = LostReason::NotMember;
+                    self.drop_recovery(conn, at, lost, LeaveReason::Removed, out);
                 }
                 (Dialect::V1, Stage::Fresh | Stage::Checking | Stage::Active) => {
                     self.put_out(conn, at, out);

@@ -168,13 +168,25 @@ impl Hub {
         reason: LostReason,
         out: &mut Actions,
     ) {
+        self.drop_recovery(conn, at, reason, LeaveReason::Left, out);
+    }
+
+    /// Takes a session that is being resumed out of a room.
+    pub(super) fn drop_recovery(
+        &mut self,
+        conn: ConnId,
+        at: RoomId,
+        lost: LostReason,
+        left: LeaveReason,
+        out: &mut Actions,
+    ) {
         let Some(name) = self.rooms.get(at).map(|room| room.name.clone()) else { return };
         let Some(session) = self.sessions.get_mut(conn) else { return };
         let Some(subscription) = session.unsubscribe(at) else { return };
         let attendee = session.attendee();
         self.drop_work(conn, at);
-        self.depart(at, attendee, &subscription.state, LeaveReason::Left, out);
-        self.decide(conn, name, Recovery::Lost(reason));
+        self.depart(at, attendee, &subscription.state, left, out);
+        self.decide(conn, name, Recovery::Lost(lost));
         self.finish_resume(conn, out);
     }
 

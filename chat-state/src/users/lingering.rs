@@ -49,14 +49,23 @@ impl<R: PartialEq> LingeringSessions<R> {
         Some(lingering)
     }
 
-    /// Takes one room from a session that lingers in it. Without a room left the session lingers
-    /// no more.
-    pub(crate) fn take_room(&mut self, member: MemberId, room: &R) {
+    /// Returns the sessions that linger in a room.
+    pub(crate) fn in_room(&self, room: &R) -> Vec<MemberId> {
+        let all = self.sessions.iter();
+        let there = all.filter(|(_, (_, lingering))| lingering.rooms.contains(room));
+        there.map(|(member, _)| *member).collect()
+    }
+
+    /// Takes one room from a session that lingers in it, and returns the connection that it had.
+    /// Without a room left the session lingers no more.
+    pub(crate) fn take_room(&mut self, member: MemberId, room: &R) -> ConnId {
         let (_, lingering) = self.sessions.get_mut(&member).expect("the session lingers");
+        let conn = lingering.conn;
         lingering.rooms.retain(|lingers_in| lingers_in != room);
         if lingering.rooms.is_empty() {
             self.take(member);
         }
+        conn
     }
 
     /// Returns the session whose time ends first.

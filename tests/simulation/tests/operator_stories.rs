@@ -22,6 +22,8 @@ struct Test {
     hub: Hub,
     now: u64,
     out: VecDeque<Action>,
+    /// The log of this room does not answer.
+    silent: Option<RoomName>,
 }
 
 fn room(name: &str) -> RoomName {
@@ -38,7 +40,7 @@ fn user(name: &str) -> Whom {
 
 impl Test {
     fn new() -> Self {
-        Self { hub: Hub::new(Config::default()), now: 0, out: VecDeque::new() }
+        Self { hub: Hub::new(Config::default()), now: 0, out: VecDeque::new(), silent: None }
     }
 
     fn now(&self) -> Now {
@@ -58,6 +60,7 @@ impl Test {
                     LogHead { room, epoch, first: Seq::ZERO.next(), last: Seq::ZERO }
                 };
                 match action {
+                    Action::Load { room, .. } if self.silent.as_ref() == Some(&room) => {}
                     Action::Load { token, room, .. } => {
                         let result = Ok(LogPage { head: head(room), entries: vec![] });
                         events.push_back(Event::Loaded { token, result });
@@ -92,6 +95,18 @@ impl Test {
         self.connect(conn, name, Dialect::V1);
         self.request(conn, hello(None));
         assert!(matches!(self.told(conn)[..], [ServerFrame::Welcome(_)]), "{:?}", self.out);
+    }
+
+    fn cut(&mut self, conn: ConnId) {
+        let why = LeaveReason::Disconnected;
+        self.handle(Event::Disconnected { conn, why });
+        assert!(self.out.is_empty(), "others are not told yet: {:?}", self.out);
+    }
+
+    fn pass(&mut self, ms: u64) {
+        self.now += ms;
+        self.out.clear();
+        self.hub.handle_timeout(self.now(), &mut self.out);
     }
 
     fn order(&mut self, order: Order) {
@@ -236,6 +251,63 @@ fn a_ban_of_a_room_is_for_that_room_and_for_resumes_too() {
     test.order(Order::Unban { user: a, room: lobby });
     test.join(B, "lobby");
     assert!(matches!(test.told(B)[..], [ServerFrame::Joined(_)]), "{:?}", test.out);
+}
+
+#[test]
+fn a_ban_of_a_room_ends_the_stay_of_those_who_have_lost_their_connection() {
+    let mut test = Test::new();
+    for (conn, name) in [(A, "a"), (B, "b")] {
+        test.welcomed(conn, name);
+        test.join(conn, "lobby");
+        test.join(conn, "other");
+    }
+    test.cut(A);
+    test.order(Order::Kick { room: room("lobby"), whom: user("nobody") });
+    assert!(test.out.is_empty(), "{:?}", test.out);
+    let a = guest(&session("a"));
+    test.order(Order::Ban { user: a, room: Some(room("lobby")), until: None });
+    assert!(
+        matches!(&test.told(B)[..], [ServerFrame::Leave { room: left, reason, .. }]
+        if *left == room("lobby") && *reason == LeaveReason::Removed),
+        "{:?}",
+        test.out
+    );
+    test.pass(10_000);
+    assert!(
+        matches!(&test.told(B)[..], [ServerFrame::Leave { room: left, reason, .. }]
+        if *left == room("other") && *reason == LeaveReason::Disconnected),
+        "{:?}",
+        test.out
+    );
+}
+
+#[test]
+fn a_kick_ends_a_membership_that_is_being_resumed() {
+    let mut test = Test::new();
+    for (conn, name) in [(A, "a"), (B, "b")] {
+        test.welcomed(conn, name);
+        test.join(conn, "lobby");
+    }
+    test.cut(A);
+    let again = ConnId { slot: 0, generation: 1 };
+    test.silent = Some(room("silent"));
+    let position = Position { epoch: Epoch::new("e").expect("an epoch"), seq: Seq::ZERO };
+    let rooms = ["lobby", "silent"].map(|name| (room(name), position.clone())).into();
+    test.connect(again, "c", Dialect::V1);
+    test.request(again, hello(Some(Resume { session: session("a"), attempt: 1, rooms })));
+    assert!(test.told(again).is_empty(), "a room is not decided");
+    test.order(Order::Kick { room: room("lobby"), whom: user("a") });
+    assert!(
+        matches!(&test.told(B)[..], [ServerFrame::Leave { reason, .. }]
+        if *reason == LeaveReason::Removed),
+        "{:?}",
+        test.out
+    );
+    test.pass(60_000);
+    let frames = test.told(again);
+    let ServerFrame::Welcome(welcome) = &frames[0] else { panic!("{frames:?}") };
+    assert_eq!(welcome.rooms[&room("lobby")], Recovery::Lost(LostReason::NotMember));
+    assert_eq!(test.rooms_of("a"), [""; 0]);
 }
 
 #[test]

@@ -98,9 +98,10 @@ impl Here {
         self.behind.remove(&conn).expect("the caller knows which members are behind")
     }
 
-    /// Returns whether a member has lost its connection, other than by a shutdown.
-    pub(super) fn is_away(&self, id: MemberId) -> bool {
-        self.away.get(&id).is_some_and(|away| away.lost != Lost::Shutdown)
+    /// Returns a member that has lost its connection, other than by a shutdown.
+    pub(super) fn away(&self, id: MemberId) -> Option<&Member> {
+        let away = self.away.get(&id).filter(|away| away.lost != Lost::Shutdown);
+        away.map(|away| &away.member)
     }
 
     pub(super) fn put_away(&mut self, id: MemberId, away: Away) {

@@ -142,7 +142,7 @@ impl Audience {
 
     /// Removes a member that is away. Does nothing if it is not.
     pub(crate) fn end_away(&mut self, cx: &mut Context<'_>, id: MemberId, farewell: Farewell) {
-        if self.here.is_away(id)
+        if self.here.away(id).is_some()
             && let Some(Away { conn, member, .. }) = self.here.take_away(id)
         {
             let reason = farewell.reason();
@@ -233,7 +233,12 @@ impl Audience {
 
     /// Returns whether a member has lost its connection a moment ago.
     pub(crate) fn is_away(&self, id: MemberId) -> bool {
-        self.here.is_away(id)
+        self.here.away(id).is_some()
+    }
+
+    /// Returns a member that has lost its connection a moment ago.
+    pub(crate) fn away(&self, id: MemberId) -> Option<&Member> {
+        self.here.away(id)
     }
 
     /// Returns whether a peer has named a member.
