@@ -137,14 +137,14 @@ impl Hub {
     pub(super) fn begin_session(&mut self, conn: ConnId, out: &mut Actions) {
         let member = self.sessions.get(conn).expect("it is being greeted").member_id;
         if self.sessions.of(member).is_some_and(|session| session.conn != conn) {
-            self.fence(member, out);
+            self.supersede(member, out);
         }
         self.kept.take(member);
         self.sessions.name(member, conn);
     }
 
     /// Closes the connection that has a session, since a newer one has it.
-    pub(super) fn fence(&mut self, member: MemberId, out: &mut Actions) {
+    pub(super) fn supersede(&mut self, member: MemberId, out: &mut Actions) {
         if let Some(conn) = self.sessions.of(member).map(|session| session.conn) {
             self.close(conn, CloseReason::Superseded, out);
         }
@@ -153,7 +153,7 @@ impl Hub {
     /// Gives up a session that another Hub has resumed.
     pub(super) fn resumed_elsewhere(&mut self, member: MemberId, attempt: u64, out: &mut Actions) {
         if self.sessions.of(member).is_some_and(|session| session.attempt < attempt) {
-            self.fence(member, out);
+            self.supersede(member, out);
         }
         if self.kept.get(member).is_some_and(|kept| kept.attempt < attempt) {
             self.kept.take(member);

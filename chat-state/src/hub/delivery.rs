@@ -228,7 +228,7 @@ impl Hub {
         out: &mut Actions,
     ) {
         self.ended(conn, out);
-        if !self.sessions.get(conn).is_some_and(|session| session.is_member(at)) {
+        if !self.sessions.get(conn).is_some_and(|session| session.is_subscribed(at)) {
             return Self::refuse(conn, id, ErrorCode::NotMember, LEFT, out);
         }
         let view = self.members_view(at);

@@ -58,7 +58,7 @@ impl Hub {
         limit: u32,
         out: &mut Actions,
     ) {
-        if !self.sessions.get(conn).is_some_and(|session| session.is_member(at)) {
+        if !self.sessions.get(conn).is_some_and(|session| session.is_subscribed(at)) {
             self.ended(conn, out);
             return Self::refuse(conn, id, ErrorCode::NotMember, LEFT, out);
         }
@@ -138,7 +138,7 @@ impl Hub {
             unreachable!("lists are not read from the log")
         };
         // A session that has left meanwhile may not read any more.
-        if !self.sessions.get(conn).is_some_and(|session| session.is_member(at)) {
+        if !self.sessions.get(conn).is_some_and(|session| session.is_subscribed(at)) {
             self.ended(conn, out);
             return Self::refuse(conn, id, ErrorCode::NotMember, LEFT, out);
         }

@@ -33,7 +33,7 @@ impl Hub {
         let Some(session) = self.sessions.get(conn) else { return Ok(()) };
         let found = self.rooms.find(&name);
         if let Some(at) = found
-            && session.is_member(at)
+            && session.is_subscribed(at)
         {
             self.in_service()?;
             return self.rejoin(conn, at, joining, out);

@@ -71,7 +71,7 @@ impl Hub {
         for conn in self.sessions.conns() {
             let Some(at) = self.rooms.find(name) else { return };
             let Some(session) = self.sessions.get(conn) else { continue };
-            if !session.is_member(at) || !whom.is(&session.user, session.member_id) {
+            if !session.is_subscribed(at) || !whom.is(&session.user, session.member_id) {
                 continue;
             }
             match (session.dialect, session.stage) {
@@ -83,13 +83,13 @@ impl Hub {
                     self.drop_recovery(conn, at, lost, LeaveReason::Removed, out);
                 }
                 (Dialect::V1, Stage::Fresh | Stage::Checking | Stage::Active) => {
-                    self.put_out(conn, at, out);
+                    self.remove_from_room(conn, at, out);
                 }
             }
         }
     }
 
-    fn put_out(&mut self, conn: ConnId, at: RoomId, out: &mut Actions) {
+    fn remove_from_room(&mut self, conn: ConnId, at: RoomId, out: &mut Actions) {
         let room = self.rooms.get(at).map(|room| room.name.clone());
         self.leave(conn, at, LeaveReason::Removed, out);
         let error = ErrorBody::new(None, ErrorCode::Forbidden, KICKED);

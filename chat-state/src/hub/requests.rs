@@ -328,7 +328,7 @@ impl Hub {
     ) -> Option<RoomId> {
         let room = self.rooms.find(name);
         let session = self.sessions.get(conn)?;
-        let room = room.filter(|room| session.is_member(*room));
+        let room = room.filter(|room| session.is_subscribed(*room));
         if room.is_none() {
             Self::refuse_non_member(conn, name, id, out);
         }
@@ -349,7 +349,7 @@ impl Hub {
             Self::refuse(session.conn, id.clone(), ErrorCode::Forbidden, why, out);
             return None;
         }
-        let room = self.rooms.find(name).filter(|room| session.is_member(*room));
+        let room = self.rooms.find(name).filter(|room| session.is_subscribed(*room));
         if room.is_none() {
             Self::refuse_non_member(session.conn, name, id, out);
         }

@@ -45,7 +45,7 @@ impl Hub {
         }
         let is_elsewhere = self.is_known_to_peers(member, resume.rooms.keys());
         let is_live = held.is_some();
-        self.fence(member, out);
+        self.supersede(member, out);
         let kept = self.kept.take(member);
         let due = self.now.plus(self.config.times.resume_ms);
         let Some(session) = self.sessions.get_mut(conn) else { return };

@@ -38,7 +38,7 @@ impl Hub {
         let end = slot.saturating_add(count).min(self.sessions.slots());
         let room = which.room.as_ref().map(|room| self.rooms.find(room));
         let is_wanted = |session: &Session| {
-            let inside = |at: Option<_>| at.is_some_and(|at| session.is_in(at));
+            let inside = |at: Option<_>| at.is_some_and(|at| session.is_member(at));
             session.stage == Stage::Active
                 && which.user.as_ref().is_none_or(|user| *user == session.user)
                 && room.is_none_or(inside)
@@ -53,7 +53,7 @@ impl Hub {
     }
 
     fn session_view(&self, session: &Session) -> SessionView {
-        let rooms = session.subscriptions.iter().filter(|s| s.state.is_known());
+        let rooms = session.subscriptions.iter().filter(|s| s.state.is_member());
         let rooms = rooms.filter_map(|s| self.rooms.get(s.room)).map(|room| room.name.clone());
         let mut rooms: Vec<RoomName> = rooms.collect();
         rooms.sort();

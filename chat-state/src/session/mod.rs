@@ -201,7 +201,7 @@ impl State {
     }
 
     /// Returns whether the session is a member of the room.
-    pub(crate) fn is_known(&self) -> bool {
+    pub(crate) fn is_member(&self) -> bool {
         self.spot().is_some()
     }
 }
@@ -268,13 +268,13 @@ impl Session {
     }
 
     /// Returns true if the session has joined the room, even if the join is not done yet.
-    pub(crate) fn is_member(&self, room: RoomId) -> bool {
+    pub(crate) fn is_subscribed(&self, room: RoomId) -> bool {
         self.index_of(room).is_some()
     }
 
     /// Returns true if others know the session as a member of the room.
-    pub(crate) fn is_in(&self, room: RoomId) -> bool {
-        self.index_of(room).is_some_and(|at| self.subscriptions[at].state.is_known())
+    pub(crate) fn is_member(&self, room: RoomId) -> bool {
+        self.index_of(room).is_some_and(|at| self.subscriptions[at].state.is_member())
     }
 
     /// Adds a subscription; there must be none to this room yet.
