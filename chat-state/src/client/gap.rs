@@ -214,6 +214,8 @@ mod tests {
             }
         }
         assert_eq!(gap.fruitless(&times(), draw(0, 0)), Remedy::Reconnect);
+        gap.complete(Progress::None);
+        (0..9).for_each(|_| assert_eq!(gap.fruitless(&times(), draw(0, 0)), Remedy::Retry));
         gap.complete(Progress::Advanced);
         (0..3).for_each(|_| assert_eq!(gap.fruitless(&times(), draw(0, 0)), Remedy::Retry));
         assert_eq!(gap.fruitless(&times(), draw(0, 0)), Remedy::Reconnect);

@@ -13,7 +13,7 @@ use super::gap::{Evidence, Progress};
 use super::machine::{Client, Turn};
 use super::requests::Purpose;
 use super::room::Stage;
-use super::session::{Session, UserChange};
+use super::session::Session;
 use super::timers::Timer;
 
 impl Client {
@@ -112,15 +112,14 @@ impl Client {
     }
 
     pub(super) fn welcomed(&mut self, link: LinkId, welcome: Box<Welcome>, turn: &mut Turn<'_>) {
-        let user_change = self.session.welcome(&welcome);
+        self.session.welcome(&welcome);
         self.enter(Phase::Online { link, since: turn.now.mono }, turn);
         self.watch(turn);
         // Room names compare without regard to case, so the server's spelling does not matter.
         let recovered = welcome.rooms.clone();
+        let user = welcome.user.clone();
         turn.deliver(Delivery::Welcome(welcome));
-        if user_change == UserChange::Other && self.config.token.is_some() {
-            self.refuse_messages_of_another_user(turn);
-        }
+        self.give_messages_to(&user, turn);
         for name in self.room_names() {
             self.resumed(&name, recovered.get(&name), turn);
             self.touch(&name, turn);

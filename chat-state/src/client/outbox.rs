@@ -20,6 +20,8 @@ pub(super) struct Pending {
     /// Its age at that time in milliseconds, if an earlier process had queued it.
     earlier_ms: u64,
     pub(super) state: PendingState,
+    /// The user as whom it was queued; `None` before the first `welcome`.
+    owner: Option<UserId>,
     /// The user as whom it was sent last: a key counts for one user only.
     pub(super) sent_as: Option<UserId>,
     /// Attempts in a row that were refused and may be repeated.
@@ -80,8 +82,8 @@ pub(super) enum Completeness {
 }
 
 impl Pending {
-    /// Makes a message that is queued now.
-    pub(super) fn new(ticket: Ticket, draft: Draft, now: Mono) -> Self {
+    /// Makes a message that is queued now, as a user if one is known.
+    pub(super) fn new(ticket: Ticket, draft: Draft, owner: Option<UserId>, now: Mono) -> Self {
         Self {
             ticket,
             key: draft.key,
@@ -90,6 +92,7 @@ impl Pending {
             queued: now,
             earlier_ms: 0,
             state: PendingState::Ready,
+            owner,
             sent_as: None,
             tries: 0,
             not_member: 0,
@@ -100,12 +103,12 @@ impl Pending {
     /// Continues a message of an earlier process. Its age comes from the wall clock, which is not
     /// used for it again.
     pub(super) fn restored(ticket: Ticket, saved: SavedMessage, now: Now) -> Self {
-        let SavedMessage { room: _, key, content, reply_to, queued, sent_as } = saved;
+        let SavedMessage { room: _, key, content, reply_to, queued, owner, sent_as } = saved;
         Self {
             earlier_ms: now.wall.0.saturating_sub(queued.0),
             in_doubt: sent_as.is_some(),
             sent_as,
-            ..Self::new(ticket, Draft { key, content, reply_to }, now.mono)
+            ..Self::new(ticket, Draft { key, content, reply_to }, owner, now.mono)
         }
     }
 
@@ -118,6 +121,7 @@ impl Pending {
             content: self.content.clone(),
             reply_to: self.reply_to,
             queued: Timestamp(now.wall.0.saturating_sub(age_ms)),
+            owner: self.owner.clone(),
             sent_as: self.sent_as.clone(),
         }
     }
@@ -183,6 +187,21 @@ impl Outbox {
     /// Takes all messages.
     pub(super) fn take(&mut self) -> VecDeque<Pending> {
         core::mem::take(&mut self.0)
+    }
+
+    /// Takes the messages that were queued as another user.
+    pub(super) fn take_foreign(&mut self, user: &UserId) -> VecDeque<Pending> {
+        let is_own = |message: &Pending| message.owner.as_ref().is_none_or(|owner| owner == user);
+        let (own, foreign) = self.take().into_iter().partition(is_own);
+        self.0 = own;
+        foreign
+    }
+
+    /// Makes all messages those of a user.
+    pub(super) fn give_to(&mut self, user: &UserId) {
+        for message in &mut self.0 {
+            message.owner = Some(user.clone());
+        }
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Pending> {

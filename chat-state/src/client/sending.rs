@@ -1,8 +1,9 @@
 //! Sends messages, each under its key, until they are settled.
 use alloc::boxed::Box;
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
-use chat_proto::{ErrorBody, ErrorCode, Request, RoomName};
+use chat_proto::{ErrorBody, ErrorCode, Request, RoomName, UserId};
 
 use super::backoff::{self, RetryAfter};
 use super::event::{LinkId, Outcome, SavedMessage, Ticket};
@@ -31,7 +32,8 @@ impl Client {
         draft: Draft,
         turn: &mut Turn<'_>,
     ) {
-        self.queue(name, Pending::new(ticket, draft, turn.now.mono), turn);
+        let owner = self.session.user().cloned();
+        self.queue(name, Pending::new(ticket, draft, owner, turn.now.mono), turn);
     }
 
     /// Continues a message of an earlier process.
@@ -170,12 +172,16 @@ impl Client {
         self.touch(name, turn);
     }
 
-    /// Settles the messages that were queued as the user of another account: nobody's words are
-    /// sent in somebody else's name. Guests keep their messages, because a guest may get another
-    /// user id with each session.
-    pub(super) fn refuse_messages_of_another_user(&mut self, turn: &mut Turn<'_>) {
+    /// Gives the messages to the user of a `welcome`. Those that were queued as the user of another
+    /// account are settled: nobody's words are sent in somebody else's name. Guests keep their
+    /// messages, because a guest may get another user id with each session.
+    pub(super) fn give_messages_to(&mut self, user: &UserId, turn: &mut Turn<'_>) {
+        let has_account = self.config.token.is_some();
         for name in self.room_names() {
-            for message in self.room_mut(&name).outbox.take() {
+            let outbox = &mut self.room_mut(&name).outbox;
+            let foreign = if has_account { outbox.take_foreign(user) } else { VecDeque::new() };
+            outbox.give_to(user);
+            for message in foreign {
                 let text = "the message was queued as another user";
                 let error = local_error(ErrorCode::Forbidden, text, &name);
                 self.settle(&message, message.refused(error), turn);

@@ -29,14 +29,6 @@ pub(super) struct Session {
     hello_bytes: usize,
 }
 
-/// Whether a `welcome` is for the user of the one before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum UserChange {
-    /// It is the same user, or the first `welcome`.
-    Same,
-    Other,
-}
-
 impl Session {
     pub(super) fn new(resume: Option<&Resume>) -> Self {
         let limits = LimitValues::default();
@@ -70,7 +62,7 @@ impl Session {
         self.users.push_back(user.clone());
     }
 
-    pub(super) fn welcome(&mut self, welcome: &Welcome) -> UserChange {
+    pub(super) fn welcome(&mut self, welcome: &Welcome) {
         self.id = Some(welcome.session.clone());
         self.remember(&welcome.user);
         self.limits = welcome.limits.clone();
@@ -78,10 +70,7 @@ impl Session {
         // A wrong value must neither flood the server nor hide that it is gone.
         self.heartbeat_ms = welcome.heartbeat_ms.clamp(1000, 600_000);
         self.has_typing = welcome.features.iter().any(|feature| feature == "typing");
-        match self.user.replace(welcome.user.clone()) {
-            Some(before) if before != welcome.user => UserChange::Other,
-            Some(_) | None => UserChange::Same,
-        }
+        self.user = Some(welcome.user.clone());
     }
 
     /// Returns what a later process resumes.
@@ -183,10 +172,8 @@ mod tests {
     fn the_newest_user_ids_are_remembered() {
         let mut session = Session::new(None);
         assert_eq!(session.user(), None);
-        assert_eq!(session.welcome(&welcome(0)), UserChange::Same);
-        assert_eq!(session.welcome(&welcome(0)), UserChange::Same);
-        for n in 1..40 {
-            assert_eq!(session.welcome(&welcome(n % 20)), UserChange::Other);
+        for n in 0..40 {
+            session.welcome(&welcome(n % 20));
         }
         assert_eq!(session.user().map(UserId::as_str), Some("u19"));
         assert_eq!(session.users.len(), USERS_MAX);

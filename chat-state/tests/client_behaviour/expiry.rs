@@ -113,7 +113,8 @@ fn a_restored_message_keeps_its_key_and_finds_its_entry() {
     test.handle(Event::Start);
     test.opened();
     // The user id is another one, so the client looks for the message first.
-    test.recovered("u_ada2", 3);
+    let told = test.recovered("u_ada2", 3);
+    assert_eq!(told, ["online", "welcome u_ada2", "joined lobby e1 recovered"]);
     let own = crate::harness::message("lobby", 3, "u_ada", r#","key":"k1""#);
     assert_eq!(test.server(&own), ["lobby 3: c3", "#7: acked 3"]);
     assert!(test.client.saved_messages(test.now).is_empty());

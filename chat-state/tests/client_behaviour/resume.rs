@@ -1,6 +1,6 @@
 //! What a Client keeps over a resume.
 use chat_proto::Token;
-use chat_state::client::{Config, Event};
+use chat_state::client::{Config, Event, Ticket};
 
 use crate::harness::{Test, message};
 
@@ -80,6 +80,32 @@ fn a_message_of_one_account_is_never_sent_as_another() {
     test.again();
     let got = test.recovered("u_ada", 2);
     assert_eq!(got, ["online", "welcome u_ada", "joined lobby e1 recovered", HI]);
+}
+
+#[test]
+fn a_message_of_an_earlier_process_is_never_sent_as_another_account() {
+    let config = || Config { token: Some(Token("t1".into())), ..Config::default() };
+    for (state, outcome) in
+        [("in flight", "#7: unknown: forbidden"), ("queued", "#7: refused: forbidden")]
+    {
+        let mut test = Test::in_lobby(config());
+        if state == "queued" {
+            test.closed(None);
+        }
+        test.send("lobby", 1, "hi");
+        let (resume, saved) = (test.client.resume(), test.client.saved_messages(test.now));
+        let restart = |user| {
+            let mut test = Test::new(Config { resume: resume.clone(), ..config() });
+            let message = Box::new(saved[0].clone());
+            test.handle(Event::Restore { ticket: Ticket(7), message });
+            test.handle(Event::Start);
+            test.opened();
+            test.recovered(user, 2)
+        };
+        let recovered = "joined lobby e1 recovered";
+        assert_eq!(restart("u_eve"), ["online", "welcome u_eve", outcome, recovered]);
+        assert_eq!(restart("u_ada"), ["online", "welcome u_ada", recovered, HI]);
+    }
 }
 
 #[test]
