@@ -13,7 +13,7 @@ impl Hub {
     /// Takes a message, which is appended with the others of this turn. A `chat.v1` message that
     /// follows an unfinished join is held until the join is decided.
     pub(super) fn say(&mut self, conn: ConnId, at: RoomId, message: Message, out: &mut Actions) {
-        let session = self.sessions.get_mut(conn).expect("the sender has a session");
+        let session = &mut self.sessions[conn];
         let (dialect, many) = (session.dialect, session.began(self.config.limits.in_flight));
         let (user, username) = (session.user.clone(), session.name.clone());
         let subscription = session.subscription(at).expect("the sender was found in the room");
@@ -28,7 +28,7 @@ impl Hub {
             return;
         }
         subscription.typing = None;
-        let room = self.rooms.get_mut(at).expect("a room outlives its members");
+        let room = &mut self.rooms[at];
         let full = room.tail.is_full(&self.tail_config);
         let Message { id, key, ts, body } = message;
         if full && dialect == Dialect::V1 {

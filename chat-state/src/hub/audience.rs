@@ -13,9 +13,6 @@ use crate::room::{Room, RoomId};
 use crate::session::{Session, State};
 use crate::timers::Timer;
 
-/// The reason why a room exists: the caller has looked it up, or has a member in it.
-const FOUND: &str = "the caller has found the room";
-
 impl Hub {
     /// Calls a room's audience and applies its effects.
     ///
@@ -27,7 +24,7 @@ impl Hub {
         out: &mut Actions,
         act: impl FnOnce(&mut Audience, &mut Context<'_>) -> R,
     ) -> R {
-        let room = self.rooms.get_mut(at).expect(FOUND);
+        let room = &mut self.rooms[at];
         let sessions = &self.sessions;
         let who = |conn| who(sessions, conn);
         let mut effects = Vec::new();
@@ -44,7 +41,7 @@ impl Hub {
         match effect {
             Effect::Tell { to, frame } => out.push_back(Action::Send { to, frame }),
             Effect::Moved { conn, place } => {
-                let session = self.sessions.get_mut(conn).expect("a live member has a session");
+                let session = &mut self.sessions[conn];
                 let subscription = session.subscription(at).expect("a live member is subscribed");
                 subscription.state = State::Live(place);
             }
@@ -59,7 +56,7 @@ impl Hub {
         if self.config.peers == Peers::None {
             return;
         }
-        let room = self.rooms.get(at).expect(FOUND).name.clone();
+        let room = self.rooms[at].name.clone();
         let stamp = self.peers.change_here(self.now, &room);
         let to = SignalTo::Followers(room.clone());
         let signal = match say {
@@ -91,7 +88,7 @@ impl Hub {
         at: RoomId,
         read: impl FnOnce(&Audience, &Context<'_>) -> R,
     ) -> R {
-        let room = self.rooms.get(at).expect(FOUND);
+        let room = &self.rooms[at];
         let who = |conn| who(&self.sessions, conn);
         let (rules, now, mut none) = (rules(&self.config), self.now, Vec::new());
         let cx = Context { room: &room.name, now, rules, who: &who, out: &mut none };
@@ -119,7 +116,7 @@ impl Hub {
 
     /// Sets the state of a subscription and returns the one before.
     pub(super) fn set_state(&mut self, conn: ConnId, at: RoomId, state: State) -> State {
-        let session = self.sessions.get_mut(conn).expect("a member has a session");
+        let session = &mut self.sessions[conn];
         let subscription = session.subscription(at).expect("a member is subscribed");
         core::mem::replace(&mut subscription.state, state)
     }

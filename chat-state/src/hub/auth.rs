@@ -37,8 +37,8 @@ impl Hub {
         token: Option<Credentials>,
         out: &mut Actions,
     ) {
-        let Some(session) = self.sessions.get_mut(conn) else { return };
-        let Some(auth) = session.auth.as_mut() else { return };
+        let session = &mut self.sessions[conn];
+        let auth = session.auth.as_mut().expect("the authority knows the user");
         let Some(credentials) = token.or(auth.credentials.take()) else {
             let why = "this server requires a `token`";
             Self::refuse(conn, hello.id, ErrorCode::Unauthorized, why, out);
@@ -51,12 +51,12 @@ impl Hub {
     /// Asks the authority before the first `basic` frame is handled. Nothing is read meanwhile.
     #[inline(never)]
     pub(super) fn check_basic(&mut self, conn: ConnId, request: BasicRequest, out: &mut Actions) {
-        let Some(session) = self.sessions.get_mut(conn) else { return };
+        let session = &mut self.sessions[conn];
         if session.stage == Stage::Checking {
             // The frame was read before the pause. `basic` has no errors, so it is dropped.
             return;
         }
-        let Some(auth) = session.auth.as_mut() else { return };
+        let auth = session.auth.as_mut().expect("the authority knows the user");
         let Some(credentials) = auth.credentials.take() else {
             return self.refuse_identity(conn, AuthError::Invalid, out);
         };
@@ -74,7 +74,7 @@ impl Hub {
         credentials: Credentials,
         out: &mut Actions,
     ) {
-        let Some(session) = self.sessions.get_mut(conn) else { return };
+        let session = &mut self.sessions[conn];
         match &session.auth {
             None => {
                 let why = "this server takes no tokens";
@@ -97,8 +97,8 @@ impl Hub {
     ) {
         let token = self.token(Pending::Auth(conn));
         let until = self.now.plus(self.config.times.auth_ms);
-        let Some(session) = self.sessions.get_mut(conn) else { return };
-        let Some(auth) = session.auth.as_mut() else { return };
+        let session = &mut self.sessions[conn];
+        let auth = session.auth.as_mut().expect("the authority knows the user");
         auth.asked = Some((token, waiting));
         self.timers.arm(until, Timer::Hello(conn));
         out.push_back(Action::Authenticate { token, conn, credentials });
@@ -153,9 +153,7 @@ impl Hub {
                     // `basic` has no errors.
                     return self.close(conn, CloseReason::TooManySessions, out);
                 }
-                if let Some(session) = self.sessions.get_mut(conn) {
-                    session.stage = Stage::Active;
-                }
+                self.sessions[conn].stage = Stage::Active;
                 self.begin_session(conn, out);
                 self.session_came(conn, out);
                 self.basic(now, conn, request, out);
@@ -177,7 +175,7 @@ impl Hub {
         grant: Grant,
         out: &mut Actions,
     ) {
-        let Some(session) = self.sessions.get(conn) else { return };
+        let session = &self.sessions[conn];
         if session.user != grant.user {
             let why = "the credential belongs to another user: open another connection for it";
             return Self::refuse(conn, id, ErrorCode::Unauthorized, why, out);
@@ -197,7 +195,7 @@ impl Hub {
     /// Returns true if a connection's user has more sessions than the limit allows. A resumed
     /// session counts once, together with its older connection.
     pub(super) fn has_too_many_sessions(&mut self, conn: ConnId, resume: Option<&Resume>) -> bool {
-        let Some(session) = self.sessions.get(conn) else { return false };
+        let session = &self.sessions[conn];
         let (shares, most) = (session.shares, self.config.limits.user_sessions);
         let here = self.sessions_of_user(shares);
         if here == 0 {
@@ -209,7 +207,7 @@ impl Hub {
         if count <= most {
             return false;
         }
-        let Some(session) = self.sessions.get(conn) else { return false };
+        let session = &self.sessions[conn];
         let older = resume.map(|resume| session.member_of(&resume.session));
         // The older connection may be on another Hub. A client that lies gains one session.
         let replaces =
@@ -219,7 +217,7 @@ impl Hub {
 
     /// Gives a connection the identity that the authority has granted.
     fn admit_as(&mut self, now: Now, conn: ConnId, grant: Grant) {
-        let Some(session) = self.sessions.get_mut(conn) else { return };
+        let session = &mut self.sessions[conn];
         session.user = grant.user.clone();
         session.member_id = identity::member_of(&session.id, &grant.user);
         let name = grant.name.clone().or_else(|| DisplayName::new(grant.user.as_str()).ok());
@@ -231,8 +229,8 @@ impl Hub {
 
     fn set_grant(&mut self, now: Now, conn: ConnId, grant: Grant) {
         let warn_ms = self.config.times.auth_warn_ms;
-        let Some(session) = self.sessions.get_mut(conn) else { return };
-        let Some(auth) = session.auth.as_mut() else { return };
+        let session = &mut self.sessions[conn];
+        let auth = session.auth.as_mut().expect("the authority knows the user");
         let left = grant.expires.map(|end| end.0.saturating_sub(now.wall.0));
         // Warn of a short grant at half its time, so that its renewal does not bring the next
         // warning at once.

@@ -104,7 +104,7 @@ impl Hub {
         out: &mut Actions,
     ) {
         for id in self.lingering.in_room(&at) {
-            let room = self.rooms.get(at).expect("a room outlives its members");
+            let room = &self.rooms[at];
             let member = room.audience.away(id).expect("it lingers in the room");
             if whom.is(&member.user, id) {
                 let conn = self.lingering.take_room(id, &at);
@@ -121,7 +121,7 @@ impl Hub {
         reason: LeaveReason,
         out: &mut Actions,
     ) {
-        let room = self.rooms.get(at).expect("a room outlives its members");
+        let room = &self.rooms[at];
         let farewell = room.farewell(conn, reason);
         self.audience(at, out, |audience, cx| audience.end_away(cx, id, farewell));
         self.forget_if_idle(at, out);
@@ -135,7 +135,7 @@ impl Hub {
     /// Registers a session that begins. If a driver gives several connections the same session id,
     /// the newest has the session.
     pub(super) fn begin_session(&mut self, conn: ConnId, out: &mut Actions) {
-        let member = self.sessions.get(conn).expect("it is being greeted").member_id;
+        let member = self.sessions[conn].member_id;
         if self.sessions.of(member).is_some_and(|session| session.conn != conn) {
             self.supersede(member, out);
         }

@@ -28,7 +28,7 @@ const CATCH_UP_BYTES: u32 = 32 * 1024;
 impl Hub {
     /// Takes a connection whose outbox is over its high-water mark off the live lists.
     pub(super) fn congested(&mut self, conn: ConnId, out: &mut Actions) {
-        let Some(session) = self.sessions.get_mut(conn) else { return };
+        let session = &mut self.sessions[conn];
         if session.dialect == Dialect::Basic {
             // `basic` can't be fed later: the adapter closes it once its outbox is full.
             return;
@@ -43,9 +43,9 @@ impl Hub {
 
     /// Takes a live member off the live list: from now on it has a cursor of its own.
     fn fall_behind(&mut self, conn: ConnId, at: RoomId, out: &mut Actions) {
-        let cursor = self.rooms.get(at).expect("a room outlives its members").tail.cursor();
+        let cursor = self.rooms[at].tail.cursor();
         self.stand_behind(conn, at, State::Lagging { cursor }, out);
-        let session = self.sessions.get_mut(conn).expect("a member has a session");
+        let session = &mut self.sessions[conn];
         session.feed.want(Bulk::CatchUp(at));
     }
 
@@ -53,14 +53,14 @@ impl Hub {
     pub(super) fn drained(&mut self, conn: ConnId, out: &mut Actions) {
         // A congested connection is not read, so draining its outbox counts as a sign of life.
         self.heard(conn);
-        let Some(session) = self.sessions.get_mut(conn) else { return };
+        let session = &mut self.sessions[conn];
         session.feed.drained();
         self.serve(conn, out);
     }
 
     /// Queues a piece of work for a connection and serves what the credit allows.
     pub(super) fn want(&mut self, conn: ConnId, work: Bulk, out: &mut Actions) {
-        let Some(session) = self.sessions.get_mut(conn) else { return };
+        let session = &mut self.sessions[conn];
         session.feed.want(work);
         self.serve(conn, out);
     }
@@ -126,7 +126,7 @@ impl Hub {
     ) {
         let token = self.load(room, range, Pending::Feed(conn, range.into()), out);
         let due = self.now.plus(self.config.times.read_ms);
-        let Some(session) = self.sessions.get_mut(conn) else { return };
+        let session = &mut self.sessions[conn];
         session.feed.reading(Reading { token, work, reserved: range.bytes });
         self.timers.arm(due, Timer::Read(conn));
     }
@@ -175,7 +175,7 @@ impl Hub {
 
     /// Queues a connection's work to be repeated after a delay.
     fn park(&mut self, conn: ConnId, work: Bulk) {
-        let session = self.sessions.get_mut(conn).expect("it is being served");
+        let session = &mut self.sessions[conn];
         let wait = session.feed.park(work, self.config.times.retry_ms);
         self.timers.arm(self.now.plus(wait), Timer::CatchUp(conn));
     }
@@ -190,11 +190,11 @@ impl Hub {
 
     /// Says who is in a room that was recovered: a list, or in a large room the count.
     fn serve_presence(&mut self, conn: ConnId, at: RoomId, out: &mut Actions) {
-        let session = self.sessions.get_mut(conn).expect("it is being served");
+        let session = &mut self.sessions[conn];
         let subscription = session.subscription(at).expect("its work goes with the membership");
         let spot = subscription.state.spot();
         if spot == Some(Spot::Behind) {
-            self.rooms.get_mut(at).expect("a room outlives its members").audience.note_told(conn);
+            self.rooms[at].audience.note_told(conn);
         }
         let frame = self.inspect(at, Audience::presence);
         if let ServerFrame::Members { view, .. } = &frame {
@@ -232,15 +232,15 @@ impl Hub {
             return Self::refuse(conn, id, ErrorCode::NotMember, LEFT, out);
         }
         let view = self.members_view(at);
-        let Some(room) = self.rooms.get(at).map(|room| room.name.clone()) else { return };
+        let room = self.rooms[at].name.clone();
         self.spend(conn, wire::members(view.members.len()));
         Self::reply(conn, ServerFrame::Members { id, room, view }, out);
     }
 
     /// Sends the next slice of what a member has missed, from the recent entries or the log.
     fn serve_catch_up(&mut self, conn: ConnId, at: RoomId, bytes: u32, out: &mut Actions) {
-        let room = self.rooms.get(at).expect("a room outlives its members");
-        let session = self.sessions.get_mut(conn).expect("it is being served");
+        let room = &self.rooms[at];
+        let session = &mut self.sessions[conn];
         let subscription = session.subscription(at).expect("its work goes with the membership");
         let State::Lagging { cursor } = subscription.state else {
             unreachable!("a member that is fed lags")
@@ -273,10 +273,10 @@ impl Hub {
 
     /// Moves the cursor of a lagging member. At the room's own cursor the member goes live again.
     fn advance(&mut self, conn: ConnId, at: RoomId, reached: Seq, out: &mut Actions) {
-        let room = self.rooms.get(at).expect("a room outlives its members");
+        let room = &self.rooms[at];
         if reached < room.tail.cursor() {
             self.set_state(conn, at, State::Lagging { cursor: reached });
-            let session = self.sessions.get_mut(conn).expect("it is being served");
+            let session = &mut self.sessions[conn];
             session.feed.want(Bulk::CatchUp(at));
         } else {
             self.catch_ups += 1;
@@ -295,9 +295,9 @@ impl Hub {
         let Ok(page) = result else {
             return self.park(conn, Bulk::CatchUp(at));
         };
-        let room = self.rooms.get(at).expect("a room outlives its members");
+        let room = &self.rooms[at];
         let (name, end) = (room.name.clone(), room.tail.cursor());
-        let session = self.sessions.get_mut(conn).expect("it is being served");
+        let session = &mut self.sessions[conn];
         let subscription = session.subscription(at).expect("its work goes with the membership");
         let State::Lagging { cursor } = subscription.state else {
             unreachable!("a member that is fed lags")

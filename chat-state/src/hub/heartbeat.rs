@@ -24,7 +24,7 @@ impl Hub {
     /// Starts the heartbeat of a connection.
     pub(super) fn begin_heartbeat(&mut self, conn: ConnId) {
         let times = &self.config.times;
-        let Some(session) = self.sessions.get_mut(conn) else { return };
+        let session = &mut self.sessions[conn];
         let (every, _) = beat(times, session.dialect);
         session.ping_at = Some(self.now.plus(every));
         self.timers.arm(self.now.plus(every), Timer::Heartbeat(conn));
@@ -61,7 +61,7 @@ impl Hub {
     fn heads(&mut self, conn: ConnId) -> BTreeMap<RoomName, Position> {
         let every = self.config.times.heads_every;
         let mut heads = BTreeMap::new();
-        let Some(session) = self.sessions.get_mut(conn) else { return heads };
+        let session = &mut self.sessions[conn];
         if every == 0 || !session.beats.is_multiple_of(every) {
             return heads;
         }
@@ -82,7 +82,7 @@ impl Hub {
     }
 
     fn rearm_heartbeat(&mut self, conn: ConnId, dead: u64) {
-        let Some(session) = self.sessions.get_mut(conn) else { return };
+        let session = &mut self.sessions[conn];
         let Session { ping_at: Some(ping_at), heard, .. } = session else { return };
         self.timers.arm((*ping_at).min(heard.plus(dead)), Timer::Heartbeat(conn));
     }

@@ -38,7 +38,7 @@ impl Hub {
         limit: Option<u32>,
         out: &mut Actions,
     ) {
-        let Some(room) = self.rooms.get(at) else { return };
+        let room = &self.rooms[at];
         if room.tail.ends().is_none() {
             let why = "the room is not open yet; wait for `joined`";
             return Self::refuse(conn, id, ErrorCode::NotMember, why, out);
@@ -62,7 +62,7 @@ impl Hub {
             self.ended(conn, out);
             return Self::refuse(conn, id, ErrorCode::NotMember, LEFT, out);
         }
-        let room = self.rooms.get(at).expect("a room outlives its members");
+        let room = &self.rooms[at];
         let Some(Ends { first, cursor, .. }) = room.tail.ends() else {
             // The room's log was replaced, and its members are being disconnected.
             self.ended(conn, out);
@@ -88,8 +88,8 @@ impl Hub {
 
     fn reply_page(&mut self, conn: ConnId, id: Option<RequestId>, found: Found, out: &mut Actions) {
         let Found { at, range, first, events } = found;
-        let Some(room) = self.rooms.get(at) else { return };
-        let Some(Ends { epoch, cursor, .. }) = room.tail.ends() else { return };
+        let room = &self.rooms[at];
+        let Ends { epoch, cursor, .. } = room.tail.ends().expect("a page was read from it");
         let (before, after) = match (events.first(), events.last()) {
             (Some(oldest), Some(newest)) => (oldest.seq > first, newest.seq < cursor),
             // Nothing is in the range: what there is lies on one side of it or on the other.
@@ -150,7 +150,7 @@ impl Hub {
         if is_around && page.head.first > range.from && page.entries.len() < limit as usize {
             // The log was trimmed since the room was opened: other entries are nearest. Try again.
             let work = BulkRequest { id, what: BulkReply::Page { room: at, range: asked, limit } };
-            let session = self.sessions.get_mut(conn).expect("it is a member");
+            let session = &mut self.sessions[conn];
             return session.feed.want(Bulk::Reply(work.into()));
         }
         self.ended(conn, out);
@@ -168,7 +168,7 @@ impl Hub {
         out: &mut Actions,
     ) {
         let Ok(page) = result else {
-            let session = self.sessions.get_mut(conn).expect("it is being served");
+            let session = &mut self.sessions[conn];
             let subscription = session.subscription(at).expect("its work goes with the join");
             let State::Joining(joining) = &subscription.state else {
                 unreachable!("the work of a join goes with it")

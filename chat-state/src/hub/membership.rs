@@ -20,6 +20,9 @@ use crate::room::{Room, RoomId};
 use crate::session::{Bulk, Joining, Message, Session, State, Subscription};
 use crate::timers::Timer;
 
+/// Why a room's log is open: who joins waits for that, and a replaced log ends all joins.
+const OPEN: &str = "a join goes on once the log is open";
+
 impl Hub {
     /// Begins a join. Opens the room if it is not open on this Hub.
     pub(super) fn join(
@@ -30,7 +33,7 @@ impl Hub {
         out: &mut Actions,
     ) -> Result<(), Refusal> {
         let rooms = self.config.limits.rooms as usize;
-        let Some(session) = self.sessions.get(conn) else { return Ok(()) };
+        let session = &self.sessions[conn];
         let found = self.rooms.find(&name);
         if let Some(at) = found
             && session.is_subscribed(at)
@@ -56,8 +59,8 @@ impl Hub {
         joining: Joining,
         out: &mut Actions,
     ) {
-        let Some(session) = self.sessions.get_mut(conn) else { return };
-        let Some(room) = self.rooms.get_mut(at) else { return };
+        let session = &mut self.sessions[conn];
+        let room = &mut self.rooms[at];
         room.joining.insert(conn);
         session.subscribe(at, State::Joining(joining.into()));
         self.go_on_joining(conn, at, out);
@@ -72,11 +75,11 @@ impl Hub {
         joining: Joining,
         out: &mut Actions,
     ) -> Result<(), Refusal> {
-        let Some(end) = self.rooms.get(at).map(|room| room.tail.cursor()) else { return Ok(()) };
+        let end = self.rooms[at].tail.cursor();
         self.drop_work(conn, at);
-        let Some(session) = self.sessions.get_mut(conn) else { return Ok(()) };
+        let session = &mut self.sessions[conn];
         let dialect = session.dialect;
-        let Some(subscription) = session.subscription(at) else { return Ok(()) };
+        let subscription = session.subscription(at).expect("the session has joined the room");
         let reached = match &mut subscription.state {
             State::Joining(_) if dialect == Dialect::Basic => return Ok(()),
             State::Joining(earlier) => {
@@ -115,7 +118,7 @@ impl Hub {
 
     /// Continues the joins that have waited for the room to open.
     pub(super) fn continue_joins(&mut self, at: RoomId, out: &mut Actions) {
-        let Some(room) = self.rooms.get(at) else { return };
+        let room = &self.rooms[at];
         let waiting: Vec<_> = room.joining.iter().copied().collect();
         for conn in waiting {
             self.go_on_joining(conn, at, out);
@@ -124,7 +127,7 @@ impl Hub {
 
     /// Refuses the joins that have waited for a room that can't be opened.
     pub(super) fn refuse_joins(&mut self, at: RoomId, out: &mut Actions) {
-        let Some(room) = self.rooms.get(at) else { return };
+        let room = &self.rooms[at];
         let waiting = room.joining.clone();
         let why = "the room's log can't be read at the moment";
         for conn in waiting {
@@ -154,10 +157,12 @@ impl Hub {
         if self.rooms.get(at).is_none_or(|room| room.tail.ends().is_none()) {
             return;
         }
-        let Some(session) = self.sessions.get_mut(conn) else { return };
+        let session = &mut self.sessions[conn];
         let dialect = session.dialect;
-        let Some(subscription) = session.subscription(at) else { return };
-        let State::Joining(joining) = &subscription.state else { return };
+        let subscription = session.subscription(at).expect("the session has joined the room");
+        let State::Joining(joining) = &subscription.state else {
+            unreachable!("the work of a join goes with it")
+        };
         if joining.resume.is_some() {
             self.recover(conn, at, out);
             return self.finish_resume(conn, out);
@@ -170,11 +175,13 @@ impl Hub {
 
     /// Answers a join from the recent entries, or asks the log for older ones first.
     pub(super) fn serve_join(&mut self, conn: ConnId, at: RoomId, out: &mut Actions) {
-        let Some(room) = self.rooms.get(at) else { return };
-        let Some(Ends { first, cursor, .. }) = room.tail.ends() else { return };
-        let Some(session) = self.sessions.get_mut(conn) else { return };
-        let Some(subscription) = session.subscription(at) else { return };
-        let State::Joining(joining) = &subscription.state else { return };
+        let room = &self.rooms[at];
+        let Ends { first, cursor, .. } = room.tail.ends().expect(OPEN);
+        let session = &mut self.sessions[conn];
+        let subscription = session.subscription(at).expect("the session has joined the room");
+        let State::Joining(joining) = &subscription.state else {
+            unreachable!("the work of a join goes with it")
+        };
         let wanted = u64::from(joining.history.min(self.config.limits.history));
         let from = cursor.next().minus(wanted).max(first);
         let bytes = self.config.limits.page_bytes;
@@ -198,15 +205,17 @@ impl Hub {
         events: Vec<Arc<Entry>>,
         out: &mut Actions,
     ) {
-        let Some(room) = self.rooms.get_mut(at) else { return };
-        let Some(Ends { epoch, cursor, .. }) = room.tail.ends() else { return };
+        let room = &mut self.rooms[at];
+        let Ends { epoch, cursor, .. } = room.tail.ends().expect(OPEN);
         let epoch = epoch.clone();
-        let Some(session) = self.sessions.get_mut(conn) else { return };
+        let session = &mut self.sessions[conn];
         let (dialect, attendee) = (session.dialect, session.attendee());
         // A `chat.v1` connection whose outbox takes no more at the moment is fed later.
         let open = session.feed.is_open() || dialect == Dialect::Basic;
-        let Some(subscription) = session.subscription(at) else { return };
-        let State::Joining(joining) = &mut subscription.state else { return };
+        let subscription = session.subscription(at).expect("the session has joined the room");
+        let State::Joining(joining) = &mut subscription.state else {
+            unreachable!("the work of a join goes with it")
+        };
         let held = core::mem::take(&mut joining.held);
         let (id, again) = (joining.id.clone(), joining.before.is_some());
         subscription.state = State::Lagging { cursor: head };
@@ -219,8 +228,8 @@ impl Hub {
         }
         if head == cursor && open {
             self.go_live(conn, at, out);
-        } else if let Some(session) = self.sessions.get_mut(conn) {
-            session.feed.want(Bulk::CatchUp(at));
+        } else {
+            self.sessions[conn].feed.want(Bulk::CatchUp(at));
         }
         match dialect {
             Dialect::Basic => {
@@ -245,7 +254,7 @@ impl Hub {
     /// Appends the messages that were held until the join was done. They are in flight already.
     fn say_held(&mut self, conn: ConnId, at: RoomId, held: Vec<Message>, out: &mut Actions) {
         for message in held {
-            let session = self.sessions.get_mut(conn).expect("it has just joined");
+            let session = &mut self.sessions[conn];
             session.in_flight -= 1;
             self.say(conn, at, message, out);
         }
@@ -259,8 +268,8 @@ impl Hub {
         reason: LeaveReason,
         out: &mut Actions,
     ) {
-        let Some(session) = self.sessions.get_mut(conn) else { return };
-        let Some(mut subscription) = session.unsubscribe(at) else { return };
+        let session = &mut self.sessions[conn];
+        let mut subscription = session.unsubscribe(at).expect("the session has joined the room");
         let (dialect, attendee) = (session.dialect, session.attendee());
         if let State::Joining(joining) = &mut subscription.state {
             let why = "the room was left before the join was done";
@@ -292,7 +301,7 @@ impl Hub {
         out: &mut Actions,
     ) {
         let conn = attendee.conn;
-        let room = self.rooms.get_mut(at).expect("a room outlives its subscriptions");
+        let room = &mut self.rooms[at];
         room.joining.remove(&conn);
         room.ahead.remove(&conn);
         let farewell = room.farewell(conn, reason);
@@ -327,7 +336,7 @@ impl Hub {
 
     /// Gives up a join whose history can't be read. A session that was a member stays one.
     pub(super) fn give_up_joining(&mut self, conn: ConnId, at: RoomId, out: &mut Actions) {
-        let Some(session) = self.sessions.get_mut(conn) else { return };
+        let session = &mut self.sessions[conn];
         if let Some(subscription) = session.subscription(at)
             && let State::Joining(joining) = &subscription.state
             && let Some(cursor) = joining.before
@@ -335,8 +344,8 @@ impl Hub {
             subscription.state = State::Lagging { cursor };
             return self.want(conn, Bulk::CatchUp(at), out);
         }
-        let Some(session) = self.sessions.get_mut(conn) else { return };
-        let Some(mut subscription) = session.unsubscribe(at) else { return };
+        let session = &mut self.sessions[conn];
+        let mut subscription = session.unsubscribe(at).expect("the session has joined the room");
         let attendee = session.attendee();
         if let State::Joining(joining) = &mut subscription.state {
             let held = core::mem::take(&mut joining.held);

@@ -86,7 +86,7 @@ impl Hub {
     /// Switches a connection without a negotiated dialect to `chat.v1`, which its first frame has
     /// chosen. Returns true if the connection speaks `chat.v1` now.
     fn upgrade(&mut self, conn: ConnId) -> bool {
-        let Some(session) = self.sessions.get_mut(conn) else { return false };
+        let session = &mut self.sessions[conn];
         // A `basic` frame that is being checked has chosen `basic`.
         let undecided = session.subscriptions.is_empty() && session.stage != Stage::Checking;
         if session.dialect == Dialect::Basic && undecided {
@@ -108,7 +108,7 @@ impl Hub {
         out: &mut Actions,
     ) {
         self.slow_down(conn, cost::MESSAGE, out);
-        let Some(session) = self.sessions.get(conn) else { return };
+        let session = &self.sessions[conn];
         let current = session.subscriptions.first().map(|s| s.room);
         match request {
             BasicRequest::Join { room } => {
@@ -155,7 +155,7 @@ impl Hub {
         request: Request,
         out: &mut Actions,
     ) {
-        let Some(session) = self.sessions.get(conn) else { return };
+        let session = &self.sessions[conn];
         if session.stage != Stage::Active && !matches!(request, Request::Hello { .. }) {
             let is_first = session.stage == Stage::Fresh;
             let why = if is_first { "`hello` has to come first" } else { "wait for `welcome`" };
@@ -210,7 +210,7 @@ impl Hub {
 
     #[inline(never)]
     fn hello(&mut self, conn: ConnId, hello: Hello, token: Option<Token>, out: &mut Actions) {
-        let Some(session) = self.sessions.get_mut(conn) else { return };
+        let session = &mut self.sessions[conn];
         if session.stage != Stage::Fresh {
             let why = "`hello` was sent before";
             Self::refuse(conn, hello.id, ErrorCode::AlreadyWelcome, why, out);
@@ -257,7 +257,7 @@ impl Hub {
         }
         self.session_came(conn, out);
         let Hello { id, features, name, resume } = hello;
-        let Some(session) = self.sessions.get_mut(conn) else { return };
+        let session = &mut self.sessions[conn];
         self.timers.disarm(Timer::Hello(conn));
         session.features = Features { typing: features.iter().any(|asked| asked == TYPING) };
         if let Some(resume) = resume {
@@ -278,7 +278,7 @@ impl Hub {
         resumed: Resumed,
         out: &mut Actions,
     ) {
-        let Some(session) = self.sessions.get_mut(conn) else { return };
+        let session = &mut self.sessions[conn];
         session.stage = Stage::Active;
         let features = session.features.typing.then(|| String::from(TYPING));
         let (resumed, rooms) = match resumed {
@@ -435,10 +435,10 @@ impl Hub {
         active: bool,
         out: &mut Actions,
     ) {
-        let Some(session) = self.sessions.get_mut(conn) else { return };
+        let session = &mut self.sessions[conn];
         let member = session.member();
-        let Some(subscription) = session.subscription(at) else { return };
-        let Some(room) = self.rooms.get(at) else { return };
+        let subscription = session.subscription(at).expect("the session has joined the room");
+        let room = &self.rooms[at];
         if id.is_some() {
             let (room, seq, ts) = (room.name.clone(), None, None);
             Self::reply(conn, ServerFrame::Ack { id, room, seq, ts, duplicate: false }, out);

@@ -33,7 +33,7 @@ impl Hub {
         resume: Resume,
         out: &mut Actions,
     ) {
-        let Some(session) = self.sessions.get(conn) else { return };
+        let session = &self.sessions[conn];
         let member = session.member_of(&resume.session);
         let kept = self.kept.get(member).map(|kept| kept.attempt);
         let held = self.sessions.of(member).map(|session| session.attempt);
@@ -48,7 +48,7 @@ impl Hub {
         self.supersede(member, out);
         let kept = self.kept.take(member);
         let due = self.now.plus(self.config.times.resume_ms);
-        let Some(session) = self.sessions.get_mut(conn) else { return };
+        let session = &mut self.sessions[conn];
         session.user = session.user_of(&resume.session);
         session.id = resume.session;
         session.member_id = member;
@@ -98,7 +98,7 @@ impl Hub {
         out: &mut Actions,
     ) {
         let limit = self.config.limits.rooms as usize;
-        let Some(session) = self.sessions.get(conn) else { return };
+        let session = &self.sessions[conn];
         let (member, rooms) = (session.member_id, session.subscriptions.len());
         let found = self.rooms.find(&name);
         let lingers = found
@@ -116,7 +116,7 @@ impl Hub {
 
     /// Decides about one room, or waits until the log tells where the position lies.
     pub(super) fn recover(&mut self, conn: ConnId, at: RoomId, out: &mut Actions) {
-        let Some(room) = self.rooms.get_mut(at) else { return };
+        let room = &mut self.rooms[at];
         let subscription = self.sessions.get_mut(conn).and_then(|s| s.subscription(at));
         let Some(lookup) = subscription.and_then(Subscription::recovering) else { return };
         let mut effects = core::mem::take(&mut self.effects);
@@ -142,14 +142,14 @@ impl Hub {
     }
 
     fn recovered(&mut self, conn: ConnId, at: RoomId, from: Seq, out: &mut Actions) {
-        let Some(room) = self.rooms.get_mut(at) else { return };
-        let Some(Ends { epoch, cursor, .. }) = room.tail.ends() else { return };
+        let room = &mut self.rooms[at];
+        let Ends { epoch, cursor, .. } = room.tail.ends().expect("a position was located in it");
         let head = Position { epoch: epoch.clone(), seq: cursor };
         room.joining.remove(&conn);
         room.ahead.remove(&conn);
         let (name, has_roster) = (room.name.clone(), room.policy().has_roster);
         self.set_state(conn, at, State::Lagging { cursor: from });
-        let session = self.sessions.get_mut(conn).expect("a member has a session");
+        let session = &mut self.sessions[conn];
         if has_roster {
             session.feed.want(Bulk::Presence(at));
         }
@@ -180,9 +180,9 @@ impl Hub {
         left: LeaveReason,
         out: &mut Actions,
     ) {
-        let Some(name) = self.rooms.get(at).map(|room| room.name.clone()) else { return };
-        let Some(session) = self.sessions.get_mut(conn) else { return };
-        let Some(subscription) = session.unsubscribe(at) else { return };
+        let name = self.rooms[at].name.clone();
+        let session = &mut self.sessions[conn];
+        let subscription = session.unsubscribe(at).expect("the session has joined the room");
         let attendee = session.attendee();
         self.drop_work(conn, at);
         self.depart(at, attendee, &subscription.state, left, out);
@@ -192,15 +192,14 @@ impl Hub {
 
     /// Records what became of a room, under the client's own spelling of it.
     fn decide(&mut self, conn: ConnId, name: RoomName, recovery: Recovery) {
-        let session = self.sessions.get_mut(conn);
-        let Some(resuming) = session.and_then(|session| session.resuming.as_mut()) else { return };
+        let resuming = self.resuming(conn).expect("its rooms are being decided");
         let name = resuming.undecided.take(&name).unwrap_or(name);
         resuming.decided.insert(name, recovery);
     }
 
     /// Decides again about the resumes that have waited for the room's log.
     pub(super) fn recover_waiting(&mut self, at: RoomId, out: &mut Actions) {
-        let Some(room) = self.rooms.get_mut(at) else { return };
+        let room = &mut self.rooms[at];
         if room.ahead.is_empty() {
             return;
         }
@@ -238,13 +237,13 @@ impl Hub {
         while let Some((room, position)) = self.resuming(conn).and_then(Resuming::next_room) {
             self.begin_recovery(conn, room, position, out);
         }
-        let Some(resuming) = self.resuming(conn) else { return };
+        let resuming = self.resuming(conn).expect("only this function ends it");
         resuming.is_opening = false;
         if !resuming.undecided.is_empty() {
             return;
         }
-        let Some(session) = self.sessions.get_mut(conn) else { return };
-        let Some(resuming) = session.resuming.take() else { return };
+        let session = &mut self.sessions[conn];
+        let resuming = session.resuming.take().expect("it was found above");
         let Resuming { id, known, decided, .. } = *resuming;
         let member = session.member_id;
         let known = known || self.is_known_to_peers(member, decided.keys());

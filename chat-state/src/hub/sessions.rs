@@ -3,6 +3,7 @@ use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BinaryHeap};
 use alloc::vec::Vec;
 use core::cmp::{Ordering, Reverse};
+use core::ops::{Index, IndexMut};
 
 use crate::event::Misuse;
 use crate::ids::{ConnId, MemberId};
@@ -158,5 +159,22 @@ impl Sessions {
     /// Returns the connections of all sessions, in the order of their slots.
     pub(super) fn conns(&self) -> Vec<ConnId> {
         (0..self.slots.len()).filter_map(|slot| self.at(slot)).map(|s| s.conn).collect()
+    }
+}
+
+/// The session of a connection that is known to have one.
+impl Index<ConnId> for Sessions {
+    type Output = Session;
+
+    #[track_caller]
+    fn index(&self, conn: ConnId) -> &Session {
+        self.get(conn).expect("the connection has a session")
+    }
+}
+
+impl IndexMut<ConnId> for Sessions {
+    #[track_caller]
+    fn index_mut(&mut self, conn: ConnId) -> &mut Session {
+        self.get_mut(conn).expect("the connection has a session")
     }
 }

@@ -8,6 +8,7 @@ mod ticket;
 
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
+use core::ops::{Index, IndexMut};
 
 use chat_proto::RoomName;
 
@@ -172,5 +173,22 @@ impl Rooms {
     /// Returns all rooms.
     pub(crate) fn ids(&self) -> Vec<RoomId> {
         self.names.ids().collect()
+    }
+}
+
+/// A room that is known to be there: it outlives its members and those who join.
+impl Index<RoomId> for Rooms {
+    type Output = Room;
+
+    #[track_caller]
+    fn index(&self, id: RoomId) -> &Room {
+        self.get(id).expect("a room outlives its members")
+    }
+}
+
+impl IndexMut<RoomId> for Rooms {
+    #[track_caller]
+    fn index_mut(&mut self, id: RoomId) -> &mut Room {
+        self.get_mut(id).expect("a room outlives its members")
     }
 }
