@@ -1,6 +1,6 @@
 //! A Hub without a network: an in-memory log, two connections, one that lags, an append that fails,
 //! and a session that comes back. Run it with `cargo run -p chat-state --example hub`.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use chat_proto::{
@@ -9,29 +9,27 @@ use chat_proto::{
 };
 use chat_state::{
     Action, Actions, AppendError, Appended, Config, ConnId, Connect, Draft, Event, Hub, Identity,
-    LogHead, LogPage, Mono, Now, Outcome, Probe, Recipients,
+    Keep, LogHead, LogPage, Mono, Now, Outcome, Probe, ReadError, ReadRange,
 };
 
-/// The driver owns what the Hub only asks for: the clock, the log and the connections.
+/// The driver has what the Hub only asks for: the clock, the connections, and the log of a room.
 struct Driver {
     hub: Hub,
-    log: BTreeMap<RoomName, Vec<Arc<Entry>>>,
-    /// Makes the log refuse appends.
-    is_disk_full: bool,
+    log: Vec<Arc<Entry>>,
+    disk_is_full: bool,
     names: BTreeMap<ConnId, &'static str>,
+    events: VecDeque<Event>,
+    actions: Actions,
 }
 
 impl Driver {
     /// Connects a guest and sends `hello`, perhaps to resume an earlier session.
     fn connect(&mut self, name: &'static str, secret: &str, resume: Option<Resume>) -> ConnId {
-        let connect = Connect {
-            session: SessionId::new(secret).expect("a session id"),
-            dialect: Dialect::V1,
-            identity: Identity::Guest { name: None },
-            probe: Probe::None,
-            peer: None,
-        };
-        let conn = self.hub.connect(NOW, connect, &mut Actions::new());
+        // The name of a new session, which nobody may guess.
+        let session = SessionId::new(secret).expect("a session id");
+        let (dialect, identity) = (Dialect::V1, Identity::Guest { name: None });
+        let connect = Connect { session, dialect, identity, probe: Probe::None, peer: None };
+        let conn = self.hub.connect(NOW, connect, &mut self.actions);
         self.names.insert(conn, name);
         let (name, resume) = (DisplayName::new(name).ok(), resume.map(Box::new));
         self.ask(conn, Request::Hello { name, token: None, features: vec![], resume });
@@ -39,62 +37,65 @@ impl Driver {
     }
 
     fn ask(&mut self, conn: ConnId, request: Request) {
-        self.turn(Event::Received { conn, frame: ClientFrame::V1 { id: None, request } });
+        self.happened(Event::Received { conn, frame: ClientFrame::V1 { id: None, request } });
     }
 
-    /// One turn: an event goes in, drafts are offered to the log, actions come out.
-    fn turn(&mut self, event: Event) {
-        let mut actions = Actions::new();
-        self.hub.handle(NOW, event, &mut actions).expect("this driver makes no mistakes");
-        self.hub.end_turn(NOW, &mut actions);
-        actions.into_iter().for_each(|action| self.perform(action));
+    /// Handles an event and those that follow from it, each in a turn of its own.
+    fn happened(&mut self, event: Event) {
+        self.events.push_back(event);
+        while let Some(event) = self.events.pop_front() {
+            self.hub.handle(NOW, event, &mut self.actions).expect("this driver makes no mistakes");
+            self.hub.end_turn(NOW, &mut self.actions);
+            while let Some(action) = self.actions.pop_front() {
+                self.perform(action);
+            }
+        }
     }
 
     /// The log answers at once. A real one answers later, with the same token.
     fn perform(&mut self, action: Action) {
-        match action {
-            Action::Send { to: Recipients::One(conn), frame } => self.show(conn, &frame),
-            Action::Send { to: Recipients::All(roster), frame } => {
-                roster.iter().for_each(|conn| self.show(conn, &frame));
+        let event = match action {
+            Action::Send { to, frame } => return to.iter().for_each(|to| self.show(to, &frame)),
+            Action::Append { token, drafts, .. } => {
+                Event::Appended { token, result: self.take(drafts) }
             }
-            Action::Send { to: Recipients::AllBut(roster, but), frame } => {
-                roster.iter().filter(|conn| *conn != but).for_each(|conn| self.show(conn, &frame));
-            }
-            Action::Append { token, room, drafts } => {
-                let result = self.append(&room, drafts);
-                self.turn(Event::Appended { token, result });
-            }
-            Action::Load { token, room, range } => {
-                let wanted = |entry: &&Arc<Entry>| (range.from..=range.to).contains(&entry.seq);
-                let entries = self.log.get(&room).into_iter().flatten();
-                let entries = entries.filter(wanted).take(range.limit as usize).cloned().collect();
-                let page = LogPage { head: self.head(room), entries };
-                self.turn(Event::Loaded { token, result: Ok(page) });
-            }
-            // The outboxes of this driver are never full.
-            Action::AwaitDrain { conn } => self.turn(Event::Drained { conn }),
-            // No other action matters here.
-            _ => {}
-        }
+            Action::Load { token, range, .. } => Event::Loaded { token, result: self.read(range) },
+            Action::Head { token, .. } => Event::Head { token, result: Ok(self.head()) },
+            // What was sent has gone out already.
+            Action::AwaitDrain { conn } => Event::Drained { conn },
+            Action::Close { conn, .. } => Event::Disconnected { conn, why: LOST },
+            Action::Authenticate { .. } => unreachable!("all are guests"),
+            // Reading can't be paused here, nobody probes, and there are no other Hubs.
+            _ => return,
+        };
+        self.events.push_back(event);
     }
 
-    fn append(&mut self, room: &RoomName, drafts: Vec<Draft>) -> Result<Appended, AppendError> {
-        if self.is_disk_full {
+    /// A real log also recognizes a repeated `key`: [`Outcome::Duplicate`], [`Outcome::Conflict`].
+    fn take(&mut self, drafts: Vec<Draft>) -> Result<Appended, AppendError> {
+        if self.disk_is_full {
             return Err(AppendError::Refused("the disk is full".into()));
         }
-        let log = self.log.entry(room.clone()).or_default();
-        let mut outcomes = Vec::new();
-        for draft in drafts {
-            let seq = log.last().map_or(Seq::ZERO, |entry| entry.seq).next();
-            log.push(Arc::new(draft.into_entry(room.clone(), seq)));
-            outcomes.push(Outcome::New { seq });
-        }
-        Ok(Appended { epoch: epoch(), outcomes })
+        let outcomes = drafts.into_iter().map(|draft| {
+            let seq = self.head().last.next();
+            self.log.push(Arc::new(draft.into_entry(den(), seq)));
+            Outcome::New { seq }
+        });
+        Ok(Appended { epoch: epoch(), outcomes: outcomes.collect() })
     }
 
-    fn head(&self, room: RoomName) -> LogHead {
-        let last = self.log.get(&room).and_then(|log| log.last()).map_or(Seq::ZERO, |e| e.seq);
-        LogHead { room, epoch: epoch(), first: Seq::ZERO.next(), last }
+    /// A real log also keeps to `range.bytes`.
+    fn read(&self, range: ReadRange) -> Result<LogPage, ReadError> {
+        let wanted = self.log.iter().filter(|entry| (range.from..=range.to).contains(&entry.seq));
+        let excess = wanted.clone().count().saturating_sub(range.limit as usize);
+        let skipped = if range.keep == Keep::Newest { excess } else { 0 };
+        let entries = wanted.skip(skipped).take(range.limit as usize).cloned().collect();
+        Ok(LogPage { head: self.head(), entries })
+    }
+
+    fn head(&self) -> LogHead {
+        let last = self.log.last().map_or(Seq::ZERO, |entry| entry.seq);
+        LogHead { room: den(), epoch: epoch(), first: Seq::ZERO.next(), last }
     }
 
     fn show(&self, conn: ConnId, frame: &ServerFrame) {
@@ -105,40 +106,45 @@ impl Driver {
 
 /// Time stands still in this example.
 const NOW: Now = Now { mono: Mono(0), wall: Timestamp(1_700_000_000_000) };
+/// Why connections end here. [`LeaveReason::Left`] would end the session, too.
+const LOST: LeaveReason = LeaveReason::Disconnected;
 
+/// The name of the log. A log that is made anew has another one.
 fn epoch() -> Epoch {
     Epoch::new("e1").expect("an epoch")
-}
-
-fn say(content: &str) -> Request {
-    Request::Message { room: den(), key: None, content: content.into(), reply_to: None }
 }
 
 fn den() -> RoomName {
     RoomName::new("den").expect("a room name")
 }
 
+fn say(content: &str) -> Request {
+    Request::Message { room: den(), key: None, content: content.into(), reply_to: None }
+}
+
 fn main() {
-    let (hub, log, names) = (Hub::new(Config::default()), BTreeMap::new(), BTreeMap::new());
-    let mut driver = Driver { hub, log, is_disk_full: false, names };
+    let (hub, names, events) = (Hub::new(Config::default()), BTreeMap::new(), VecDeque::new());
+    let (log, actions) = (vec![], Actions::new());
+    let mut driver = Driver { hub, log, disk_is_full: false, names, events, actions };
     let ada = driver.connect("Ada", "secret-of-ada", None);
     let bob = driver.connect("Bob", "secret-of-bob", None);
     for conn in [ada, bob] {
         driver.ask(conn, Request::Join { room: den(), history: 10 });
     }
-    println!("-- Bob does not read: his outbox is over its high-water mark, so he is fed later");
-    driver.turn(Event::Congested { conn: bob });
+    println!("-- Bob does not read");
+    driver.happened(Event::Congested { conn: bob });
     driver.ask(ada, say("Bob, are you there?"));
-    driver.turn(Event::Drained { conn: bob });
+    println!("-- Bob reads again and gets what he has missed");
+    driver.happened(Event::Drained { conn: bob });
     println!("-- the log refuses a message: Ada gets an error, and nobody is shown it");
-    driver.is_disk_full = true;
+    driver.disk_is_full = true;
     driver.ask(ada, say("This will be refused."));
-    driver.is_disk_full = false;
+    driver.disk_is_full = false;
     println!("-- Bob loses his connection, misses a message and resumes after entry 1");
-    driver.turn(Event::Disconnected { conn: bob, why: LeaveReason::Disconnected });
+    driver.happened(Event::Disconnected { conn: bob, why: LOST });
     driver.ask(ada, say("Bob will miss this."));
     let session = SessionId::new("secret-of-bob").expect("a session id");
     let position = Position { epoch: epoch(), seq: Seq::ZERO.next() };
     let resume = Resume { session, attempt: 1, rooms: [(den(), position)].into() };
-    driver.connect("Bob", "a-fresh-secret", Some(resume));
+    driver.connect("Bob", "not-used-by-a-resume", Some(resume));
 }

@@ -293,6 +293,19 @@ pub enum Recipients {
     AllBut(Roster, ConnId),
 }
 
+impl Recipients {
+    /// Returns the connections.
+    pub fn iter(&self) -> impl Iterator<Item = ConnId> + '_ {
+        let (one, many, but) = match self {
+            Self::One(conn) => (Some(*conn), None, None),
+            Self::All(roster) => (None, Some(roster), None),
+            Self::AllBut(roster, but) => (None, Some(roster), Some(*but)),
+        };
+        let many = many.into_iter().flat_map(Roster::iter);
+        one.into_iter().chain(many.filter(move |conn| Some(*conn) != but))
+    }
+}
+
 /// Which Hubs get a signal (never the one that sends it).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SignalTo {
