@@ -70,7 +70,8 @@ impl Hub {
         };
         let range = read_range(asked, limit, self.config.limits.page_bytes, first, cursor);
         if range.from > range.to || room.tail.recent().covers(range.from.max(first), cursor) {
-            let (from, bytes) = (range.from.max(first), range.bytes as usize);
+            let range = ReadRange { from: range.from.max(first), ..range };
+            let (from, bytes) = (range.from, range.bytes as usize);
             let events = match range.keep {
                 Keep::Newest => room.tail.recent().newest(from, range.to, bytes),
                 Keep::Oldest => {
@@ -78,6 +79,9 @@ impl Hub {
                     room.tail.recent().oldest(from, range.to.min(most), bytes)
                 }
             };
+            if let Some(fewer) = fewer_around(asked, range, events.len()) {
+                return self.serve_page(conn, id, at, asked, fewer, out);
+            }
             self.ended(conn, out);
             return self.reply_page(conn, id, Found { at, range, first, events }, out);
         }
@@ -147,8 +151,14 @@ impl Hub {
             return Self::refuse(conn, id, ErrorCode::LogUnavailable, UNREADABLE, out);
         };
         let is_around = matches!(asked, HistoryRange::Around(_));
-        if is_around && page.head.first > range.from && page.entries.len() < limit as usize {
-            // The log was trimmed since the room was opened: other entries are nearest. Try again.
+        let was_trimmed = page.head.first > range.from && page.entries.len() < limit as usize;
+        let fewer = if is_around && was_trimmed {
+            // The log was trimmed since the room was opened: other entries are nearest.
+            Some(limit)
+        } else {
+            fewer_around(asked, range, page.entries.len())
+        };
+        if let Some(limit) = fewer {
             let work = BulkRequest { id, what: BulkReply::Page { room: at, range: asked, limit } };
             let session = &mut self.sessions[conn];
             return session.feed.want(Bulk::Reply(work.into()));
@@ -179,6 +189,20 @@ impl Hub {
         };
         self.finish_join(conn, at, range.to, page.head.first, page.entries, out);
     }
+}
+
+/// Returns the limit for another try at a page around a place, if only `found` entries of the range
+/// fit into its bytes: those furthest from the place are to be left out, on both sides. The next
+/// try has between a half and three quarters of the range, so there are few of them.
+fn fewer_around(asked: HistoryRange, range: ReadRange, found: usize) -> Option<u32> {
+    let HistoryRange::Around(_) = asked else { return None };
+    let window = (range.to.get() + 1).saturating_sub(range.from.get());
+    let found = u64::try_from(found).unwrap_or(u64::MAX);
+    if found == 0 || found >= window {
+        return None;
+    }
+    let fewer = found.clamp(window / 2, window * 3 / 4).max(1);
+    u32::try_from(fewer).ok()
 }
 
 /// Turns a client's range into sequence numbers. An empty range has `from > to`. A range may have
@@ -237,6 +261,30 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_page_around_a_place_is_tried_again_with_fewer_entries_until_it_fits() {
+        let around = HistoryRange::Around(Seq::new(50).unwrap());
+        let (first, cursor) = (Seq::ZERO.next(), Seq::new(100).unwrap());
+        for fits in 1..=100_u64 {
+            let (mut limit, mut tries) = (200, 1);
+            let range = loop {
+                let range = read_range(around, limit, 1, first, cursor);
+                let window = range.to.get() + 1 - range.from.get();
+                let found = usize::try_from(window.min(fits)).unwrap();
+                let Some(fewer) = fewer_around(around, range, found) else { break range };
+                (limit, tries) = (fewer, tries + 1);
+            };
+            let window = range.to.get() + 1 - range.from.get();
+            assert!((fits.div_ceil(2)..=fits).contains(&window), "{window} of {fits}");
+            assert!((range.from.get()..=range.to.get()).contains(&50) && tries <= 8, "{tries}");
+        }
+        assert_eq!(fewer_around(around, read_range(around, 1, 1, first, cursor), 0), None);
+        assert_eq!(
+            fewer_around(HistoryRange::Latest, read_range(around, 9, 1, first, cursor), 1),
+            None
+        );
     }
 
     /// `around` gives the entries nearest to a `seq`. Of two equally near ones, the older wins.

@@ -210,6 +210,31 @@ fn a_session_that_never_was_is_not_resumed() {
 }
 
 #[test]
+fn a_page_around_a_place_leaves_out_what_is_furthest_if_its_bytes_are_few() {
+    let words = ["x".repeat(600), "y".repeat(600), "z".repeat(600)];
+    let [x, y, z] = &words;
+    for recent_entries in [1, 100] {
+        story_with(
+            one_hub(LimitValues { recent_entries, page_bytes: 1024, ..limits() }),
+            &format!(
+                "v1 a\n a joins den\n a says den {x}\n a says den {y}\n a says den {z}
+                 a pages den around 3 3\n a pages den around 2 3\n a pages den around 9 9"
+            ),
+            &format!(
+                "a: welcome a
+                 a: joined den at 0 with 1(a)
+                 a: ack 1\n a: [den] 1<a>{x}
+                 a: ack 2\n a: [den] 2<a>{y}
+                 a: ack 3\n a: [den] 3<a>{z}
+                 a: page 3<a>{z} more-before
+                 a: page 2<a>{y} more-before more-after
+                 a: page 3<a>{z} more-before"
+            ),
+        );
+    }
+}
+
+#[test]
 fn around_a_place_beyond_the_end_are_the_newest_entries() {
     story_with(
         one_hub(LimitValues { recent_entries: 1, ..limits() }),

@@ -513,6 +513,28 @@ fn byes_are_spread(world: &World, conns: &[usize]) {
     assert!(delays.is_sorted_by(|a, b| a < b), "{delays:?}");
 }
 
+/// The entries that are nearest to a place, so many that they fit into `bytes`: at least half as
+/// many as could be.
+fn nearest_that_fit(readable: &[(u64, usize)], at: u64, limit: usize, bytes: usize) -> Vec<u64> {
+    let mut nearest = readable.to_vec();
+    nearest.sort_by_key(|(seq, _)| (seq.abs_diff(at), *seq));
+    nearest.truncate(limit);
+    loop {
+        let mut window = nearest.clone();
+        window.sort_unstable();
+        let mut used = 0;
+        let fits = window.iter().enumerate().take_while(|(n, (_, size))| {
+            used += size;
+            *n == 0 || used <= bytes
+        });
+        let (fits, all) = (fits.count(), window.len());
+        if fits == all {
+            return window.into_iter().map(|(seq, _)| seq).collect();
+        }
+        nearest.truncate(fits.clamp(all / 2, all * 3 / 4).max(1));
+    }
+}
+
 /// The page as a plain filter over the log has it, and whether there is more on both sides.
 fn page_by_filter(
     world: &mut World,
@@ -536,9 +558,7 @@ fn page_by_filter(
         }
         HistoryRange::After(at) => (at.get() + 1, newest, false),
         HistoryRange::Around(at) => {
-            let mut nearest: Vec<u64> = readable.iter().map(|(seq, _)| *seq).collect();
-            nearest.sort_by_key(|seq| (seq.abs_diff(at.get()), *seq));
-            nearest.truncate(limit as usize);
+            let nearest = nearest_that_fit(&readable, at.get(), limit as usize, bytes);
             let ends = (nearest.iter().min(), nearest.iter().max());
             (ends.0.copied().unwrap_or(1), ends.1.copied().unwrap_or(0), false)
         }
