@@ -11,7 +11,7 @@ pub struct Config {
     pub hub: HubId,
     /// Whether there are other Hubs. A single Hub sends no signals.
     pub peers: Peers,
-    /// The durability of the log, which `welcome` states.
+    /// What an ack survives, which `welcome` states. It has to be true of the log in use.
     pub durability: Durability,
     /// The limits of sessions, rooms and frames.
     pub limits: Limits,

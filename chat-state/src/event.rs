@@ -20,7 +20,8 @@ use crate::room::Roster;
 /// A connection whose transport is ready, for [`Hub::connect`](crate::Hub::connect).
 #[derive(Clone, Debug)]
 pub struct Connect {
-    /// A fresh secret name for the session that begins.
+    /// A fresh secret name for the session that begins, with at least 128 random bits: whoever
+    /// knows it can resume the session, and a guest's user id follows from it.
     pub session: SessionId,
     /// The negotiated dialect; [`Dialect::Basic`] becomes `V1` if the first frame is a `hello`.
     pub dialect: Dialect,
@@ -51,17 +52,20 @@ pub enum Event {
         /// The dialect it was read in.
         dialect: Dialect,
     },
-    /// Traffic came that is no frame (a WebSocket ping or pong): the peer lives.
+    /// The peer gave a sign of life that is no frame: a WebSocket ping or pong came, or the peer has
+    /// taken some of what was sent.
     Alive {
         /// From where.
         conn: ConnId,
     },
-    /// The connection's outbox is over its high-water mark.
+    /// The connection's outbox has come to the limit `outbox_high_bytes`. Saying it again is
+    /// harmless. At `outbox_bytes`, cut the connection off with [`CutOff::SlowConsumer`].
     Congested {
         /// Which.
         conn: ConnId,
     },
-    /// The outbox has room again, after [`Event::Congested`] or [`Action::AwaitDrain`].
+    /// The outbox has room again, after [`Event::Congested`] or [`Action::AwaitDrain`]: it has fallen
+    /// to a mark of the adapter's choice, such as a quarter of `outbox_high_bytes`.
     Drained {
         /// Which.
         conn: ConnId,
@@ -79,7 +83,8 @@ pub enum Event {
     Disconnected {
         /// The connection.
         conn: ConnId,
-        /// Why; it does not count after [`Action::Close`].
+        /// Why. [`LeaveReason::Left`] says that the client closed on purpose, and ends the session;
+        /// any other reason keeps it for a while. It does not count after [`Action::Close`].
         why: LeaveReason,
     },
     /// The log answered an [`Action::Append`].
@@ -146,9 +151,10 @@ pub enum Event {
 pub enum Action {
     /// Put a frame into outboxes.
     Send {
-        /// Whose: a snapshot, not a promise.
+        /// Whose. Some of the connections may be closed or gone already: skip those.
         to: Recipients,
-        /// What; connections whose dialect has no such frame are skipped.
+        /// What. Skip connections for whose dialect [`ServerFrame::encode`] returns nothing. A
+        /// connection speaks the dialect of the last frame that was read from it.
         frame: ServerFrame,
     },
     /// Ask the peer for a sign of life below the frames (a WebSocket ping).
@@ -156,7 +162,7 @@ pub enum Action {
         /// Whom.
         conn: ConnId,
     },
-    /// Flush the outbox, then close. Later events of this connection are ignored, and no later
+    /// Flush the outbox, then close, within a time that the adapter sets. Later events of this connection are ignored, and no later
     /// action names it. Its id stays in use until [`Event::Disconnected`].
     Close {
         /// The connection.
@@ -166,7 +172,8 @@ pub enum Action {
         /// The exact reason, for logs and metrics.
         reason: CloseReason,
     },
-    /// Read no further frames from a connection, until [`Action::Unpause`].
+    /// Read no further frames from a connection, until [`Action::Unpause`]. Frames that have been
+    /// read already may still be handed in.
     Pause {
         /// Which.
         conn: ConnId,

@@ -27,7 +27,8 @@ pub struct HubId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct PeerSlot(pub(crate) u32);
 
-/// Ties an answer of the log to its question.
+/// Ties an answer of the log or of the authority to its question. (A credential is a
+/// [`chat_proto::Token`].)
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Token(pub u64);
 

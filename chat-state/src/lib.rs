@@ -45,8 +45,10 @@
 //! # Ok::<(), Box<dyn core::error::Error>>(())
 //! ```
 //!
-//! * Perform actions in order. A log's answer is an event of this turn or of a later one; each
-//!   question has exactly one answer.
+//! * Perform actions in order, and all of an event before the next event. Calls append to the list
+//!   of actions. A log's answer is an event of this turn or of a later one; each question has
+//!   exactly one answer.
+//! * The monotonic clock never goes back.
 //! * Messages stay in the Hub until [`Hub::end_turn`], which offers one batch for each room. A turn
 //!   with more events makes fewer and larger batches.
 //! * A connection ends with exactly one [`Event::Disconnected`], also after [`Action::Close`].
@@ -59,7 +61,8 @@
 //! entry its `seq`: the log does.
 //!
 //! *Invariant:* an event that comes too late (for a connection that is gone, a room that was
-//! forgotten, a question that was given up) changes nothing.
+//! forgotten, a question that was given up) changes nothing. But a late append still shows its
+//! entries.
 #![no_std]
 
 extern crate alloc;

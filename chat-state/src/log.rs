@@ -48,7 +48,8 @@ pub enum Outcome {
     Conflict,
 }
 
-/// What became of a batch that was taken: one [`Outcome`] per draft, in order.
+/// What became of a batch that was taken: one [`Outcome`] per draft, in order. Drafts without an
+/// outcome are told to their authors as unknown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Appended {
     /// Which log took it.
