@@ -52,8 +52,8 @@ pub enum Event {
         /// The dialect it was read in.
         dialect: Dialect,
     },
-    /// The peer gave a sign of life that is no frame: a WebSocket ping or pong came, or the peer has
-    /// taken some of what was sent.
+    /// The peer gave a sign of life that is no frame: a WebSocket ping or pong, or taking some of
+    /// what was sent.
     Alive {
         /// From where.
         conn: ConnId,
@@ -64,8 +64,8 @@ pub enum Event {
         /// Which.
         conn: ConnId,
     },
-    /// The outbox has room again, after [`Event::Congested`] or [`Action::AwaitDrain`]: it has fallen
-    /// to a mark of the adapter's choice, such as a quarter of `outbox_high_bytes`.
+    /// The outbox has room again, after [`Event::Congested`] or [`Action::AwaitDrain`]: it has
+    /// fallen to a mark of the adapter's choice, such as a quarter of `outbox_high_bytes`.
     Drained {
         /// Which.
         conn: ConnId,
@@ -162,8 +162,9 @@ pub enum Action {
         /// Whom.
         conn: ConnId,
     },
-    /// Flush the outbox, then close, within a time that the adapter sets. Later events of this connection are ignored, and no later
-    /// action names it. Its id stays in use until [`Event::Disconnected`].
+    /// Flush the outbox, then close, within a time that the adapter sets. Later events of this
+    /// connection are ignored, and no later action names it. Its id stays in use until
+    /// [`Event::Disconnected`].
     Close {
         /// The connection.
         conn: ConnId,
