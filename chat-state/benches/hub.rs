@@ -2,11 +2,13 @@
 //!
 //! A time is that of one call of the Hub, or of two for a message, up to its actions; what a
 //! transport and a log do is not in it.
+#[path = "world/peers.rs"]
+mod peers;
 mod world;
 
 use std::cell::RefCell;
 
-use chat_state::ConnId;
+use chat_state::{ConnId, Peers};
 use divan::{Bencher, black_box};
 
 use world::reader::Reader;
@@ -28,17 +30,47 @@ fn message(bencher: Bencher<'_, '_>, members: u32) {
 /// Whoever has joined leaves before the next one does.
 #[divan::bench(args = SIZES, sample_size = 1, sample_count = 2000)]
 fn join(bencher: Bencher<'_, '_>, members: u32) {
-    joins(bencher, members, |world, conn| world.join(conn, &mut free));
+    joins(bencher, World::with_room(members), |world, conn| world.join(conn, &mut free));
+}
+
+/// So many other Hubs have members in the room, and have told who they are.
+#[divan::bench(args = [1, 64], sample_size = 1, sample_count = 2000)]
+fn join_with_peers(bencher: Bencher<'_, '_>, count: u64) {
+    let mut world = World::new(Peers::Some);
+    peers::Peers::new(count, &mut world);
+    let first = world.newcomer();
+    world.join(first, &mut free);
+    joins(bencher, world, |world, conn| world.join(conn, &mut free));
+}
+
+/// Nobody is in the room on this Hub; all peers answer who is with them.
+#[divan::bench(args = [1, 64], sample_size = 1, sample_count = 2000)]
+fn first_join_with_peers(bencher: Bencher<'_, '_>, count: u64) {
+    let mut world = World::new(Peers::Some);
+    let peers = RefCell::new(peers::Peers::new(count, &mut world));
+    let open = move |world: &mut World, conn| peers.borrow_mut().open(world, conn, &mut free);
+    joins(bencher, world, open);
+}
+
+#[divan::bench(args = [1, 64], sample_size = 1, sample_count = 2000)]
+fn join_of_a_peers_member(bencher: Bencher<'_, '_>, count: u64) {
+    let mut world = World::new(Peers::Some);
+    let mut peers = peers::Peers::new(count, &mut world);
+    let first = world.newcomer();
+    world.join(first, &mut free);
+    bencher.bench_local(|| peers.join(&mut world, &mut free));
 }
 
 /// A message comes before each join, and is in its time.
 #[divan::bench(args = SIZES, sample_size = 1, sample_count = 2000)]
 fn message_and_join(bencher: Bencher<'_, '_>, members: u32) {
-    joins(bencher, members, |world, conn| world.join_during_broadcast(conn, &mut free));
+    joins(bencher, World::with_room(members), |world, conn| {
+        world.join_during_broadcast(conn, &mut free);
+    });
 }
 
-fn joins(bencher: Bencher<'_, '_>, members: u32, join: fn(&mut World, ConnId)) {
-    let world = RefCell::new(World::with_room(members));
+fn joins(bencher: Bencher<'_, '_>, world: World, join: impl Fn(&mut World, ConnId)) {
+    let world = RefCell::new(world);
     let last = RefCell::new(None::<ConnId>);
     let newcomer = || {
         let mut world = world.borrow_mut();

@@ -3,10 +3,11 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use chat_proto::{Decoder, Dialect, Entry, ServerFrame, Token};
-use chat_state::Identity;
+use chat_state::{Identity, Peers};
 
 use crate::frames::{self, Case};
 use crate::meter::{all_is_set_up, counted_call, report};
+use crate::peers;
 use crate::world::reader::Reader;
 use crate::world::{Returner, World, free, member};
 
@@ -22,13 +23,14 @@ const CALLS: u64 = 64;
 /// The longest first.
 pub(crate) fn names() -> Vec<&'static str> {
     let sizes = SIZES.iter().map(|(name, _)| *name);
-    sizes.chain(["sessions", "frames", "client"]).collect()
+    sizes.chain(["sessions", "peers", "frames", "client"]).collect()
 }
 
 pub(crate) fn run(group: &str) {
     match (group, SIZES.iter().find(|(name, _)| *name == group)) {
         ("frames", _) => count_frames(),
         ("sessions", _) => count_sessions(),
+        ("peers", _) => count_peers(),
         ("client", _) => count_client(),
         (name, Some((_, members))) => count_room(name, *members),
         (name, None) => panic!("there is no group {name:?}"),
@@ -86,6 +88,26 @@ fn count_sessions() {
         world.heartbeat(&mut counted_call);
     }
     report("heartbeat of one of 10000 sessions", 4 * u64::from(SESSIONS));
+}
+
+fn count_peers() {
+    let mut world = World::new(Peers::Some);
+    let mut peers = peers::Peers::new(64, &mut world);
+    let newcomers: Vec<_> = (0..CALLS).map(|_| world.newcomer()).collect();
+    all_is_set_up();
+    for conn in &newcomers {
+        peers.open(&mut world, *conn, &mut counted_call);
+        world.leave(*conn, &mut free);
+    }
+    report("64 peers: first join, and what all peers answer", CALLS);
+    for conn in &newcomers {
+        world.join(*conn, &mut counted_call);
+    }
+    report("64 peers: join", CALLS);
+    for _ in 0..CALLS {
+        peers.join(&mut world, &mut counted_call);
+    }
+    report("64 peers: join of a peer's member", CALLS);
 }
 
 fn count_client() {

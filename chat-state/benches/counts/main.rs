@@ -14,6 +14,8 @@ mod budgets;
 mod frames;
 mod groups;
 mod meter;
+#[path = "../world/peers.rs"]
+mod peers;
 #[path = "../world/mod.rs"]
 mod world;
 

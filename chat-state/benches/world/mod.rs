@@ -10,7 +10,7 @@ use chat_proto::{
 };
 use chat_state::{
     Action, Actions, AddressKey, Appended, Config, ConnId, Connect, Event, Grant, Hub, Identity,
-    LogHead, LogPage, Mono, Now, Outcome, Probe,
+    LogHead, LogPage, Mono, Now, Outcome, Peers, Probe,
 };
 
 /// Runs the call that it is given, once, and measures it.
@@ -43,6 +43,15 @@ impl World {
 
     /// Makes sessions that are in no room.
     pub(crate) fn with_sessions(sessions: u32) -> Self {
+        let mut world = Self::new(Peers::None);
+        for _ in 0..sessions {
+            world.newcomer();
+        }
+        world
+    }
+
+    /// Makes a Hub without sessions.
+    pub(crate) fn new(peers: Peers) -> Self {
         let most = 10_000_000;
         let limits = LimitValues {
             connections: most,
@@ -53,16 +62,12 @@ impl World {
             ..LimitValues::default()
         };
         let limits = limits.build().expect("within bounds");
-        let hub = Hub::new(Config { limits, ..Config::default() });
+        let hub = Hub::new(Config { limits, peers, ..Config::default() });
         let now = Now { mono: Mono(1), wall: Timestamp(1_700_000_000_000) };
         let epoch = Epoch::new("e1").expect("a plain word");
         // The adapter has one queue of actions for all calls.
         let out = Actions::with_capacity(4096);
-        let mut world = Self { hub, out, now, count: 0, last: Seq::ZERO, epoch };
-        for _ in 0..sessions {
-            world.newcomer();
-        }
-        world
+        Self { hub, out, now, count: 0, last: Seq::ZERO, epoch }
     }
 
     /// Connects a guest who says `hello`.
@@ -189,7 +194,7 @@ impl World {
         self.hub.connect(self.now, connect, &mut self.out)
     }
 
-    fn handle(&mut self, event: Event, meter: Meter<'_>) {
+    pub(crate) fn handle(&mut self, event: Event, meter: Meter<'_>) {
         let (hub, out, now) = (&mut self.hub, &mut self.out, self.now);
         let mut event = Some(event);
         meter(&mut || {
@@ -206,7 +211,11 @@ impl World {
 
     /// Does what was asked for: a room's log is empty when it is opened, all credentials are of the
     /// same user, frames go nowhere.
-    fn perform(&mut self) {
+    pub(crate) fn perform(&mut self) {
+        self.perform_metered(&mut free);
+    }
+
+    pub(crate) fn perform_metered(&mut self, meter: Meter<'_>) {
         while let Some(action) = self.out.pop_front() {
             let answer = match action {
                 Action::Load { token, room, .. } => {
@@ -220,7 +229,7 @@ impl World {
                 }
                 _ => continue,
             };
-            self.handle(answer, &mut free);
+            self.handle(answer, meter);
         }
     }
 }
@@ -248,7 +257,7 @@ pub(crate) fn member(n: u32) -> ConnId {
     ConnId { slot: n, generation: 0 }
 }
 
-fn request(conn: ConnId, request: Request) -> Event {
+pub(crate) fn request(conn: ConnId, request: Request) -> Event {
     Event::Received { conn, frame: ClientFrame::V1 { id: RequestId::new("17").ok(), request } }
 }
 
@@ -261,6 +270,6 @@ fn session(n: u32) -> SessionId {
     SessionId::new(&format!("k3XcQ2Vn8sTq7{n:08}")).expect("letters and digits")
 }
 
-fn room() -> RoomName {
+pub(crate) fn room() -> RoomName {
     RoomName::new("lobby").expect("a plain word")
 }
