@@ -23,6 +23,7 @@ use crate::room::policy::{JoinRule, RoomPolicy};
 use crate::session::{Auth, Granted, Hello, Session, Stage, Waiting};
 use crate::timers::Timer;
 use crate::users::kept::KeptSession;
+use crate::users::lingering::Owner;
 
 /// The error text for another user's inbox, whether that room exists or not.
 const NOT_THE_OWNER: &str = "an inbox is for its user's own sessions only";
@@ -307,6 +308,10 @@ impl Hub {
             |_, kept: &KeptSession| what.covers(&kept.user, &kept.session, &kept.credential);
         for member in self.kept.find(revoked) {
             self.kept.take(member);
+        }
+        let revoked =
+            |_, owner: &Owner| what.covers(&owner.user, &owner.session, &owner.credential);
+        for member in self.lingering.find(revoked) {
             self.end_lingering(member, Some(LeaveReason::Disconnected), out);
         }
     }

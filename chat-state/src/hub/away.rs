@@ -12,7 +12,7 @@ use crate::room::RoomId;
 use crate::room::audience::Attendee;
 use crate::session::{Auth, Session, Subscription};
 use crate::users::kept::KeptSession;
-use crate::users::lingering::Lingering;
+use crate::users::lingering::{Lingering, Owner};
 
 impl Hub {
     /// Keeps a session that has lost its connection. The members of its rooms still see it for the
@@ -20,6 +20,11 @@ impl Hub {
     pub(super) fn detach(&mut self, session: Session, why: LeaveReason, out: &mut Actions) {
         let attendee = session.attendee();
         self.keep(&session, out);
+        let owner = Owner {
+            session: session.id.clone(),
+            user: session.user.clone(),
+            credential: session.auth.as_deref().map(Auth::credential_ids).unwrap_or_default(),
+        };
         let mut rooms = Vec::new();
         for Subscription { room: at, state, .. } in session.subscriptions {
             let attendee = attendee.clone();
@@ -41,7 +46,7 @@ impl Hub {
                 self.end_lingering(first, None, out);
             }
             let until = self.now.plus(self.config.times.grace_ms);
-            self.lingering.insert(id, Lingering { conn, reason: why, rooms }, until);
+            self.lingering.insert(id, Lingering { owner, conn, reason: why, rooms }, until);
         }
     }
 
@@ -89,7 +94,7 @@ impl Hub {
         out: &mut Actions,
     ) {
         let Some(lingering) = self.lingering.take(id) else { return };
-        let Lingering { conn, reason: lost, rooms } = lingering;
+        let Lingering { conn, reason: lost, rooms, .. } = lingering;
         for at in rooms {
             self.end_away(conn, id, at, reason.unwrap_or(lost), out);
         }

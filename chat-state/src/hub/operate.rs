@@ -108,6 +108,8 @@ impl Hub {
         }
         for member in self.kept.find(|member, kept| whom.is(&kept.user, member)) {
             self.kept.take(member);
+        }
+        for member in self.lingering.find(|member, owner| whom.is(&owner.user, member)) {
             self.end_lingering(member, Some(LeaveReason::Removed), out);
         }
     }

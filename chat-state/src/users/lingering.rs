@@ -2,14 +2,25 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
-use chat_proto::LeaveReason;
+use chat_proto::{LeaveReason, SessionId, UserId};
 
+use crate::grant::CredentialIds;
 use crate::ids::{ConnId, MemberId, Mono};
+
+/// Whose session it is. A session may linger although it cannot be resumed here any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Owner {
+    pub(crate) session: SessionId,
+    pub(crate) user: UserId,
+    /// The ids by which its last credential can be revoked.
+    pub(crate) credential: CredentialIds,
+}
 
 /// A session that is still shown in rooms although its connection is lost. `R` is the owner's id of
 /// a room.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Lingering<R> {
+    pub(crate) owner: Owner,
     /// The connection that it had.
     pub(crate) conn: ConnId,
     /// Why the connection was lost.
@@ -47,6 +58,13 @@ impl<R: PartialEq> LingeringSessions<R> {
         let had = self.ends.remove(&(until, member));
         assert!(had, "each session has an end");
         Some(lingering)
+    }
+
+    /// Returns the sessions whose owner matches.
+    pub(crate) fn find(&self, matches: impl Fn(MemberId, &Owner) -> bool) -> Vec<MemberId> {
+        let all = self.sessions.iter();
+        let found = all.filter(|(member, (_, lingering))| matches(**member, &lingering.owner));
+        found.map(|(member, _)| *member).collect()
     }
 
     /// Returns the sessions that linger in a room.
@@ -95,7 +113,13 @@ mod tests {
     use super::*;
 
     fn lingering(rooms: &[u32]) -> Lingering<u32> {
+        let owner = Owner {
+            session: SessionId::new("s").expect("a session"),
+            user: UserId::new("u").expect("an id"),
+            credential: CredentialIds::default(),
+        };
         Lingering {
+            owner,
             conn: ConnId { slot: 1, generation: 0 },
             reason: LeaveReason::TimedOut,
             rooms: rooms.to_vec(),
@@ -132,5 +156,17 @@ mod tests {
         assert_eq!(sessions.surplus(2), None);
         sessions.insert(MemberId(2), lingering(&[1]), Mono(10));
         assert_eq!(sessions.surplus(2), Some(MemberId(2)));
+    }
+
+    #[test]
+    fn sessions_are_found_by_their_owner() {
+        let mut sessions = LingeringSessions::default();
+        for n in 1..=2 {
+            let mut lingering = lingering(&[1]);
+            lingering.owner.user = UserId::new(&std::format!("u{n}")).expect("an id");
+            sessions.insert(MemberId(n), lingering, Mono(10));
+        }
+        let found = sessions.find(|_, owner| owner.user.as_str() == "u2");
+        assert_eq!(found, [MemberId(2)]);
     }
 }
