@@ -237,7 +237,7 @@ impl Hub {
         // warning at once.
         let due = left.map(|left| now.mono.plus(left.saturating_sub(warn_ms.min(left / 2))));
         let ends = left.map(|left| now.mono.plus(left));
-        auth.granted = Some(Granted { grant, ends });
+        auth.granted = Some(Granted { grant, ends, warn_at: due });
         match due {
             Some(due) => self.timers.arm(due, Timer::Auth(conn)),
             None => self.timers.disarm(Timer::Auth(conn)),
@@ -247,16 +247,29 @@ impl Hub {
     /// Warns a client that its grant ends soon, or closes its connection once it has ended.
     #[inline(never)]
     pub(super) fn grant_due(&mut self, conn: ConnId, out: &mut Actions) {
-        let Some(session) = self.sessions.get_mut(conn) else { return };
-        let dialect = session.dialect;
-        let granted = session.auth.as_mut().and_then(|auth| auth.granted.as_mut());
-        let Some(granted) = granted else { return };
-        let Some(ends) = granted.ends else { return };
+        let Some(session) = self.sessions.get(conn) else { return };
+        let granted = session.auth.as_ref().and_then(|auth| auth.granted.as_ref());
+        let Some(ends) = granted.and_then(|granted| granted.ends) else { return };
         if self.now >= ends {
             return self.close(conn, CloseReason::GrantEnded, out);
         }
         self.timers.arm(ends, Timer::Auth(conn));
-        if dialect == Dialect::V1 {
+        self.warn_of_end(conn, out);
+    }
+
+    /// Warns a client that its grant ends soon, if that is due. A client that waits for `welcome`
+    /// is warned directly after it.
+    #[inline(never)]
+    pub(super) fn warn_of_end(&mut self, conn: ConnId, out: &mut Actions) {
+        let Some(session) = self.sessions.get_mut(conn) else { return };
+        if session.dialect != Dialect::V1 || session.stage != Stage::Active {
+            return;
+        }
+        let granted = session.auth.as_mut().and_then(|auth| auth.granted.as_mut());
+        let Some(granted) = granted else { return };
+        if granted.warn_at.take_if(|at| *at <= self.now).is_some()
+            && let Some(ends) = granted.ends
+        {
             let expires_in_ms = ends.since(self.now);
             Self::reply(conn, ServerFrame::AuthExpiring { expires_in_ms }, out);
         }

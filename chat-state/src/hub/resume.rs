@@ -249,6 +249,7 @@ impl Hub {
         let known = known || self.is_known_to_peers(member, decided.keys());
         self.timers.disarm(Timer::Resume(conn));
         self.welcome(conn, id, Resumed::Asked { known, rooms: decided }, out);
+        self.warn_of_end(conn, out);
         self.serve(conn, out);
     }
 

@@ -23,6 +23,8 @@ pub(crate) struct Auth {
 pub(crate) struct Granted {
     pub(crate) grant: Grant,
     pub(crate) ends: Option<Mono>,
+    /// When the client has to be warned of the end; `None` once it is.
+    pub(crate) warn_at: Option<Mono>,
 }
 
 /// What is done once the authority has answered.
