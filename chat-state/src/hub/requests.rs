@@ -40,6 +40,11 @@ impl Hub {
         };
         session.heard = self.now;
         let dialect = session.dialect;
+        if session.auth.as_deref().is_some_and(|auth| auth.has_ended(self.now)) {
+            // The timer has not been fired yet, but the grant counts no more.
+            self.grant_due(conn, out);
+            return Ok(());
+        }
         match frame {
             ClientFrame::V1 { id, request } => {
                 let cost = cost::of_request(&request, &self.config.limits);

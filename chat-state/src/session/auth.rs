@@ -69,6 +69,12 @@ impl Auth {
         self.grant()?.messages_per_10s
     }
 
+    /// Returns true if the grant has ended.
+    #[inline]
+    pub(crate) fn has_ended(&self, now: Mono) -> bool {
+        self.granted.as_ref().and_then(|granted| granted.ends).is_some_and(|ends| ends <= now)
+    }
+
     pub(crate) fn grant(&self) -> Option<&Grant> {
         self.granted.as_ref().map(|granted| &granted.grant)
     }
