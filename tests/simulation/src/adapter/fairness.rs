@@ -142,6 +142,27 @@ impl Asked {
         Some(Self { conn: *conn, dialect, cost, resumes })
     }
 
+    /// Returns what a `basic` frame asks for.
+    pub(super) fn of_basic(conn: ConnId) -> Self {
+        Self { conn, dialect: Dialect::Basic, cost: MESSAGE, resumes: None }
+    }
+
+    /// Returns true if the connection was closed before what it asks for was looked at.
+    pub(super) fn is_turned_away(&self, actions: &Actions) -> bool {
+        let is_basic = self.dialect == Dialect::Basic;
+        actions.iter().any(|action| match action {
+            Action::Close { conn, reason, .. } if *conn == self.conn => match reason {
+                CloseReason::GrantEnded => true,
+                CloseReason::Unauthorized
+                | CloseReason::AuthUnavailable
+                | CloseReason::Banned
+                | CloseReason::TooManySessions => is_basic,
+                _ => false,
+            },
+            _ => false,
+        })
+    }
+
     /// Returns true if the Hub has refused the request for a budget.
     pub(super) fn is_refused(&self, actions: &Actions) -> bool {
         actions.iter().any(|action| match action {

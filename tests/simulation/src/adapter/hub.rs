@@ -2,15 +2,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chat_proto::{
-    BasicRequest, ClientFrame, Dialect, Limits, Recovery, Request, RoomName, ServerFrame,
-    SessionId, UserId,
+    BasicRequest, ClientFrame, Dialect, Limits, Recovery, Request, RoomName, ServerFrame, SessionId,
 };
 use chat_state::{
-    Action, Actions, AddressKey, Config, ConnId, Connect, Event, Hub, HubId, Mono, Now, Order,
-    Peers, Recipients, Signal, SignalTo, Spender, Stats, Token,
+    Action, Actions, AddressKey, Config, ConnId, Connect, Event, Hub, HubId, Mono, Now, Peers,
+    Recipients, Signal, SignalTo, Spender, Stats, Token,
 };
 
+use super::authority::Authority;
 use super::fairness::{Asked, Budget};
+use super::grants::End;
+use super::identity::{Identified, SessionKey};
 use super::table::{Entry, Table};
 use super::task::{Question, Task};
 
@@ -28,23 +30,27 @@ pub struct HubAdapter {
     limits: Limits,
     append_ms: u64,
     hub: Hub,
+    /// Timers were due before the event that is handled.
+    is_late: bool,
     table: Table,
     turn: Turn,
     /// The questions without an answer.
     questions: BTreeSet<Token>,
     /// The last append of each room that was not answered, and when it was asked.
     appends: BTreeMap<RoomName, (Token, Mono)>,
+    /// The rooms in which something was said that may not be in the log yet.
+    spoken_in: BTreeSet<RoomName>,
     follows: BTreeSet<RoomName>,
     /// Whether there are other Hubs.
     peers: Peers,
-    /// When the bans of users from rooms end.
-    bans: BTreeMap<(UserId, RoomName), Mono>,
+    /// Who everybody is, and who is kept out.
+    authority: Authority,
     /// What each address has spent.
     addresses: BTreeMap<AddressKey, Budget>,
     /// What each address has spent without peers being told, at least.
     untold: BTreeMap<AddressKey, u32>,
     /// What sessions without a connection have spent.
-    sessions: BTreeMap<SessionId, Budget>,
+    sessions: BTreeMap<SessionKey, Budget>,
     deadline: Option<Mono>,
     is_drained: bool,
 }
@@ -58,13 +64,15 @@ impl HubAdapter {
             limits: config.limits.clone(),
             append_ms: config.times.append_ms,
             peers: config.peers,
+            authority: Authority::new(&config),
             hub: Hub::new(config),
+            is_late: false,
             table: Table::default(),
             turn: Turn::Ended,
             questions: BTreeSet::new(),
             appends: BTreeMap::new(),
+            spoken_in: BTreeSet::new(),
             follows: BTreeSet::new(),
-            bans: BTreeMap::new(),
             addresses: BTreeMap::new(),
             untold: BTreeMap::new(),
             sessions: BTreeMap::new(),
@@ -141,7 +149,9 @@ impl HubAdapter {
     pub fn connect(&mut self, now: Now, key: usize, connect: Connect) -> (ConnId, Vec<Task>) {
         let mut actions = Actions::new();
         let (session, address) = (connect.session.clone(), connect.peer);
+        let identified = Identified::new(&connect);
         let conn = self.hub.connect(now, connect, &mut actions);
+        self.authority.connected(conn, identified);
         let budget = Budget::default();
         self.table.take(conn, Entry { key, address, is_paused: false, session, budget });
         (conn, self.tasks(now, actions))
@@ -163,7 +173,6 @@ impl HubAdapter {
             }
             Event::Drain { deadline } => _ = self.deadline.get_or_insert(*deadline),
             Event::Reconfigure { limits } => self.limits = limits.clone(),
-            Event::Operator(order) => self.ordered(now, order),
             Event::Signal {
                 signal: Signal::Spent { by: Spender::Address(address), cost, per_window },
                 ..
@@ -173,13 +182,39 @@ impl HubAdapter {
             }
             _ => {}
         }
-        let asked = Asked::by(&event, &self.limits);
+        let asked = match &event {
+            // The first frame of a `basic` connection costs nothing before it is handled.
+            Event::Received { conn, frame: ClientFrame::Basic(_) }
+                if !self.authority.has_admitted(*conn) =>
+            {
+                None
+            }
+            Event::Authenticated { token, .. } => {
+                self.authority.first_frame(*token).map(Asked::of_basic)
+            }
+            _ => Asked::by(&event, &self.limits),
+        };
+        let occasion = self.authority.occasion(now, &event, self.poll_timeout());
+        self.is_late = occasion.is_late;
+        self.spoken_in.extend(self.authority.speaks_in(&event));
         let mut actions = Actions::new();
         self.hub.handle(now, event, &mut actions).expect("the Hub has issued it");
+        self.authority.check(now, &occasion, &actions);
+        let asked = asked.filter(|asked| !asked.is_turned_away(&actions));
         let is_over =
             |asked: &Asked| self.budgets_are_kept(now.mono, asked, &actions).then_some(asked.conn);
         let over = asked.as_ref().and_then(is_over);
         let tasks = self.tasks(now, actions);
+        // A Hub that leaves service shows those who have gone until its own end.
+        let is_final = occasion.revoked.is_some() || occasion.order.is_some();
+        if is_final && self.deadline.is_none() {
+            // Whoever has said something is shown until it is in the log.
+            let mut rooms = self.hub.rooms_view(None, usize::MAX);
+            let has_said =
+                |room: &RoomName| self.spoken_in.contains(room) || self.appends.contains_key(room);
+            rooms.retain(|view| !has_said(&view.room));
+            self.authority.nobody_else_is_shown(now.mono, &rooms);
+        }
         self.peers_are_told();
         let entry = over.and_then(|conn| self.table.find(conn));
         assert!(entry.is_none_or(|entry| entry.is_paused), "{entry:?} is read over its budget");
@@ -191,7 +226,10 @@ impl HubAdapter {
     fn disconnected(&mut self, now: Now, conn: ConnId, event: Event) -> Vec<Task> {
         let entry = self.table.release(conn);
         let was_closed = entry.is_none();
-        entry.into_iter().for_each(|entry| self.keep(entry));
+        if let (Some(entry), Event::Disconnected { why, .. }) = (entry, &event) {
+            self.keep(conn, entry);
+            self.authority.ended(now.mono, conn, End::Gone(*why));
+        }
         let mut actions = Actions::new();
         if was_closed {
             // Any event does what is due for peers, a late one too.
@@ -221,8 +259,12 @@ impl HubAdapter {
     pub fn fire(&mut self, now: Now) -> Vec<Task> {
         self.turn = Turn::Open;
         let mut actions = Actions::new();
+        let occasion = self.authority.timeout(now.mono);
         self.hub.handle_timeout(now, &mut actions);
+        self.authority.check(now, &occasion, &actions);
+        self.is_late = false;
         let tasks = self.tasks(now, actions);
+        self.authority.all_are_in_time(now.mono);
         assert!(self.poll_timeout().is_none_or(|at| at > now.mono), "due timers were fired");
         let (stats, mut actions) = (self.hub.stats(), Actions::new());
         self.hub.handle_timeout(now, &mut actions);
@@ -237,28 +279,17 @@ impl HubAdapter {
         let mut actions = Actions::new();
         self.hub.end_turn(now, &mut actions);
         let tasks = self.tasks(now, actions);
+        self.spoken_in.retain(|room| self.appends.contains_key(room));
         let mut actions = Actions::new();
         self.hub.end_turn(now, &mut actions);
         assert!(actions.is_empty(), "a turn ends once: {actions:?}");
         tasks
     }
 
-    fn ordered(&mut self, now: Now, order: &Order) {
-        match order.clone() {
-            Order::Ban { user, room: Some(room), until } => {
-                let ms = until.map_or(u64::MAX, |until| until.0.saturating_sub(now.wall.0));
-                self.bans.insert((user, room), now.mono.plus(ms));
-            }
-            Order::Unban { user, room: Some(room) } => drop(self.bans.remove(&(user, room))),
-            _ => {}
-        }
-    }
-
-    /// Checks that no ban keeps a guest out of a room that the guest enters.
-    fn enters(&mut self, now: Mono, conn: ConnId, room: &RoomName) {
-        let user = chat_state::guest(&self.table.named(conn).session);
-        let until = self.bans.get(&(user, room.clone()));
-        assert!(until.is_none_or(|until| *until <= now), "a ban ends at {until:?}: {room}");
+    /// Checks that no ban keeps a session out of a room that it enters.
+    fn enters(&self, now: Mono, conn: ConnId, room: &RoomName) {
+        let user = self.authority.user(conn);
+        assert!(!self.authority.is_banned(now, &user, Some(room)), "{user} is banned: {room}");
     }
 
     /// Checks that a request is refused if and only if it is over a budget. Returns true if the
@@ -301,8 +332,10 @@ impl HubAdapter {
     }
 
     fn resumes(&mut self, conn: ConnId, session: &SessionId) {
+        // Whose session it is the Hub may have to ask the authority first.
         let open = self.table.open().filter(|entry| entry.session == *session);
-        let known = open.map(|entry| &entry.budget).chain(self.sessions.get(session));
+        let kept = self.sessions.iter().filter(|(key, _)| key.session == *session);
+        let known = open.map(|entry| &entry.budget).chain(kept.map(|(_, budget)| budget));
         let known: Vec<Budget> = known.cloned().collect();
         let entry = self.table.named(conn);
         entry.session = session.clone();
@@ -311,11 +344,13 @@ impl HubAdapter {
 
     /// Keeps what an ended connection has spent. Peers need not be told what its address has spent
     /// if no other connection shares it.
-    fn keep(&mut self, entry: Entry) {
+    fn keep(&mut self, conn: ConnId, entry: Entry) {
         if self.table.open().all(|other| other.address != entry.address) {
             self.untold.retain(|address, _| Some(*address) != entry.address);
         }
-        self.sessions.insert(entry.session, entry.budget);
+        if let Some(key) = self.authority.session(conn) {
+            self.sessions.insert(SessionKey { session: entry.session, ..key }, entry.budget);
+        }
     }
 
     fn tasks(&mut self, now: Now, actions: Actions) -> Vec<Task> {
@@ -330,7 +365,8 @@ impl HubAdapter {
                 assert_eq!(code, reason.code(), "a close code is that of its reason");
                 let entry = self.table.close(conn);
                 let key = entry.key;
-                self.keep(entry);
+                self.keep(conn, entry);
+                self.authority.ended(now, conn, End::Closed(reason));
                 Task::Close { key, code, reason }
             }
             Action::Pause { conn } => {
@@ -393,6 +429,8 @@ impl HubAdapter {
     fn send(&mut self, now: Mono, to: Recipients, frame: ServerFrame) -> Task {
         if let (Recipients::One(conn), ServerFrame::Joined(joined)) = (&to, &frame) {
             self.enters(now, *conn, &joined.room);
+            // What was held until then is said now.
+            self.spoken_in.insert(joined.room.clone());
         }
         if let (Recipients::One(conn), ServerFrame::Welcome(welcome)) = (&to, &frame) {
             for (room, recovery) in &welcome.rooms {
@@ -405,14 +443,16 @@ impl HubAdapter {
             let knew = (!welcome.resumed || !is_unknown).then_some(welcome.resumed);
             self.table.named(*conn).budget.welcome(knew);
         }
-        let mut key = |conn| self.table.named(conn).key;
-        let to = match to {
-            Recipients::One(conn) => vec![key(conn)],
-            Recipients::All(roster) => roster.iter().map(key).collect(),
-            Recipients::AllBut(roster, but) => {
-                roster.iter().filter(|conn| *conn != but).map(key).collect()
-            }
+        let to: Vec<ConnId> = match to {
+            Recipients::One(conn) => vec![conn],
+            Recipients::All(roster) => roster.iter().collect(),
+            Recipients::AllBut(roster, but) => roster.iter().filter(|conn| *conn != but).collect(),
         };
+        let mut key = |conn| {
+            self.authority.is_sent(now, conn, &frame, self.is_late);
+            self.table.named(conn).key
+        };
+        let to = to.into_iter().map(&mut key).collect();
         Task::Send { to, frame }
     }
 

@@ -5,9 +5,12 @@
 //! between a Hub and its adapter. [`ClientAdapter`] does the same for a Client. [`Port`] is one
 //! connection as an adapter has it. Their owners carry frames, store entries and answer questions,
 //! each in its own way.
+mod authority;
 mod client;
 mod fairness;
+mod grants;
 mod hub;
+mod identity;
 mod port;
 mod table;
 mod task;

@@ -26,6 +26,7 @@ pub enum Want {
     Rooms,
     Typing,
     Pong,
+    Authenticated,
     Error,
 }
 
@@ -186,6 +187,12 @@ impl View {
                 self.count(&room);
             }
             ServerFrame::Ping { .. } => return Some(r#"{"type":"pong"}"#.into()),
+            ServerFrame::Authenticated { id, .. } => {
+                self.replied(id.as_deref(), &Want::Authenticated);
+            }
+            ServerFrame::AuthExpiring { .. } => {
+                assert!(self.welcome, "{}: warned before `welcome`", self.name);
+            }
             ServerFrame::Bye { .. } => {}
             other => panic!("a peer was sent {other:?}"),
         }

@@ -1,10 +1,11 @@
 //! A connection as the adapter has it, and the peer at its other end.
 use std::collections::VecDeque;
 
-use chat_proto::{CloseCode, Dialect};
+use chat_proto::{CloseCode, Dialect, Token as Credentials, UserId};
 use chat_state::ConnId;
 
 use super::check::View;
+use super::script::Kind;
 use crate::adapter::Port;
 
 /// Whether frames can travel.
@@ -18,11 +19,25 @@ pub enum Link {
     Closed(CloseCode),
 }
 
+/// How a peer comes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Arrival<'a> {
+    pub(super) hub: usize,
+    pub(super) kind: Kind,
+    pub(super) name: &'a str,
+    /// `None`: a guest.
+    pub(super) credentials: Option<&'a Credentials>,
+}
+
 /// One connection and its peer.
 #[derive(Debug)]
 pub struct Conn {
     /// What the peer is called.
     pub name: String,
+    /// The user, where an authority says so; `None`: a guest.
+    pub user: Option<UserId>,
+    /// The last credential that the peer has brought.
+    pub credentials: Option<Credentials>,
     /// The connection that began its session; its own index if it is the first one.
     pub root: usize,
     /// Its Hub.

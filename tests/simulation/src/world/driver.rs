@@ -10,6 +10,7 @@ use super::broker::Broker;
 use super::conn::{Conn, Link};
 use super::log::SimLog;
 use super::setup::Setup;
+use super::tokens::Tokens;
 use crate::adapter::{HubAdapter, Item, Question, Task};
 
 /// Calls of one Hub's timers at the same instant; more is a hot loop.
@@ -36,6 +37,8 @@ pub struct World {
     pub log: SimLog,
     /// The broker.
     pub broker: Broker,
+    /// The authority.
+    pub tokens: Tokens,
     /// Every action so far, if wanted.
     pub trace: Option<String>,
     /// Frames sent to connections, one per recipient.
@@ -70,6 +73,7 @@ impl World {
             new_peers_read: true,
             log: SimLog::default(),
             broker: Broker::default(),
+            tokens: Tokens::default(),
             trace: None,
             sent: 0,
             spoken: 0,
@@ -134,6 +138,12 @@ impl World {
         self.set_time(end);
     }
 
+    /// Lets time pass in which no Hub runs, as in a suspended process. What was sent meanwhile is
+    /// handled before the timers that are due.
+    pub fn sleep(&mut self, ms: u64) {
+        self.set_time(self.now.mono.plus(ms));
+    }
+
     fn set_time(&mut self, mono: Mono) {
         self.now = Now { mono, wall: Timestamp(WALL_MS + mono.0) };
     }
@@ -179,7 +189,12 @@ impl World {
                 Task::Pause(index) => self.conns[index].port.is_paused = true,
                 Task::Unpause(index) => self.conns[index].port.is_paused = false,
                 Task::AwaitDrain(index) => self.conns[index].port.awaits_drain = true,
-                Task::Authenticate { key, .. } => unreachable!("{key} is a guest"),
+                Task::Authenticate { token, credentials, .. } => {
+                    let wall = self.now.wall;
+                    if let Some(answer) = self.tokens.ask(hub, token, credentials, wall) {
+                        self.tell(hub, answer);
+                    }
+                }
                 Task::Ask(question) => self.ask(hub, question),
                 Task::Signal { to, signal } => self.signal(hub, &to, &signal),
                 Task::Followed(_) | Task::Unfollowed(_) | Task::Note(_) | Task::DrainedAll => {}

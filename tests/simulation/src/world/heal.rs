@@ -11,6 +11,7 @@ use super::input::room_name;
 use super::judge::older_ones_are_fenced;
 use super::log::LogMood;
 use super::script::{Kind, Script};
+use super::tokens::AuthorityMood;
 use crate::adapter::HubAdapter;
 
 /// Long enough for every retry (after at most 30 s), poll and announcement.
@@ -66,10 +67,15 @@ impl World {
         self.has_addresses = false;
         self.log.mood = LogMood::Prompt;
         self.broker.mood = BrokerMood::Prompt;
+        self.tokens.mood = AuthorityMood::Prompt;
         self.conns.iter_mut().for_each(|conn| conn.reading = true);
         self.flush();
         self.settle();
         while let Some((hub, event)) = self.log.answer(0) {
+            self.tell(hub, event);
+            self.settle();
+        }
+        while let Some((hub, event)) = self.tokens.answer(0, self.now.wall) {
             self.tell(hub, event);
             self.settle();
         }
@@ -99,6 +105,7 @@ impl World {
             }
             self.pass(CONVERGE_MS);
         }
+        self.let_grants_end();
         self.everybody_has_everything(&[]);
         self.everybody_knows_everybody();
         self.one_more_message_reaches_all();
@@ -191,8 +198,9 @@ impl World {
     fn members(&self, room: &RoomName) -> (u64, u64) {
         let open = self.open();
         let inside = open.iter().filter(|c| self.conns[**c].view.rooms.contains_key(room));
-        let roots: Vec<usize> = inside.map(|c| self.conns[*c].root).collect();
-        let sessions: BTreeSet<usize> = roots.iter().copied().collect();
+        let session = |c: &usize| (self.conns[*c].root, self.conns[*c].user.clone());
+        let roots: Vec<_> = inside.map(session).collect();
+        let sessions: BTreeSet<_> = roots.iter().collect();
         (sessions.len() as u64, roots.len() as u64)
     }
 

@@ -3,26 +3,49 @@ use std::collections::BTreeMap;
 
 use chat_proto::{
     BasicRequest, Dialect, DisplayName, HistoryRange, Key, LeaveReason, Position, Request,
-    RequestId, Resume, RoomName, Seq, SessionId,
+    RequestId, Resume, RoomName, Seq, Token as Credentials, UserId,
 };
 use chat_state::{AddressKey, Connect, Event, Identity, Lost, Probe};
 
 use super::check::{View, Want};
-use super::conn::{Conn, Link};
+use super::conn::{Arrival, Conn, Link};
 use super::driver::World;
+use super::identities::session_of;
 use super::script::{Ask, Kind, Step};
 use crate::adapter::Port;
 
 impl World {
     /// Lets a peer connect; returns its index.
     pub fn connect(&mut self, hub: usize, kind: Kind, name: &str) -> usize {
+        self.arrive(&Arrival { hub, kind, name, credentials: None })
+    }
+
+    /// Lets a peer connect, with a credential or as a guest; returns its index.
+    pub(super) fn arrive(&mut self, arrival: &Arrival<'_>) -> usize {
+        let index = self.begin(arrival);
+        if matches!(arrival.kind, Kind::V1 | Kind::Upgrades) {
+            self.hello(index);
+        }
+        self.settle();
+        index
+    }
+
+    fn begin(&mut self, arrival: &Arrival<'_>) -> usize {
+        let Arrival { hub, kind, name, credentials } = *arrival;
         let index = self.conns.len();
         let dialect = match kind {
             Kind::Basic | Kind::Upgrades => Dialect::Basic,
             Kind::V1 | Kind::Mute => Dialect::V1,
         };
+        // One that nobody has issued is nobody's, but its bearer hopes for the best.
+        let user = credentials.map(|with| match self.tokens.grant(with) {
+            Some(grant) => grant.user.clone(),
+            None => UserId::new("nobody").expect("a user id"),
+        });
         self.conns.push(Conn {
             name: name.into(),
+            user,
+            credentials: credentials.cloned(),
             root: index,
             hub,
             port: Port::new(dialect),
@@ -34,21 +57,27 @@ impl World {
         // Some share an address, some another one.
         let address = AddressKey([u8::from(index.is_multiple_of(3)); 16]);
         let peer = self.has_addresses.then_some(address);
-        let identity = Identity::Guest { name: Some(DisplayName::new(name).expect("a name")) };
-        let session = SessionId::new(&format!("s{index}")).expect("a session id");
-        let probe = Probe::Transport;
+        let identity = match credentials {
+            None => Identity::Guest { name: Some(DisplayName::new(name).expect("a name")) },
+            Some(with) => {
+                // Some bring it with `hello`.
+                let is_early = kind == Kind::Basic || index.is_multiple_of(2);
+                Identity::Wanted { credentials: is_early.then(|| with.clone()) }
+            }
+        };
+        let (session, probe) = (session_of(index), Probe::Transport);
         self.attach(index, Connect { session, dialect, identity, probe, peer });
-        if matches!(kind, Kind::V1 | Kind::Upgrades) {
-            self.hello(index);
-        }
-        self.settle();
         index
     }
 
     fn hello(&mut self, index: usize) {
-        let request =
-            Request::Hello { name: None, token: None, features: features(), resume: None };
+        let token = self.token_of_hello(index);
+        let request = Request::Hello { name: None, token, features: features(), resume: None };
         self.request(index, &request, Want::Welcome);
+    }
+
+    fn token_of_hello(&self, index: usize) -> Option<Credentials> {
+        self.conns[index].credentials.clone().filter(|_| !index.is_multiple_of(2))
     }
 
     /// Lets a peer go on with its session by a new connection; returns its index.
@@ -57,23 +86,37 @@ impl World {
         self.resume_from(hub, old, rooms)
     }
 
-    /// Lets a peer go on with its session from these positions.
+    /// Lets a peer go on with its session from these positions, with its last credential if it has
+    /// one.
     pub fn resume_from(
         &mut self,
         hub: usize,
         old: usize,
         rooms: BTreeMap<RoomName, Position>,
     ) -> usize {
+        let credentials = self.conns[old].credentials.clone();
+        self.resume_as(hub, old, rooms, credentials.as_ref())
+    }
+
+    pub(super) fn resume_as(
+        &mut self,
+        hub: usize,
+        old: usize,
+        rooms: BTreeMap<RoomName, Position>,
+        credentials: Option<&Credentials>,
+    ) -> usize {
         let (root, name) = (self.conns[old].root, self.conns[old].name.clone());
         let attempt = self.conns.iter().filter(|conn| conn.root == root).count() as u64;
-        let index = self.connect(hub, Kind::Mute, &name);
+        let index = self.begin(&Arrival { hub, kind: Kind::Mute, name: &name, credentials });
+        self.settle();
         self.conns[index].root = root;
-        let session = SessionId::new(&format!("s{root}")).expect("a session id");
         let request = Request::Hello {
             name: None,
-            token: None,
+            token: self.token_of_hello(index),
             features: features(),
-            resume: Some(Resume { session, attempt, rooms: rooms.clone() }.into()),
+            resume: Some(
+                Resume { session: session_of(root), attempt, rooms: rooms.clone() }.into(),
+            ),
         };
         self.request(index, &request, Want::Resumed { rooms });
         self.settle();
@@ -215,7 +258,7 @@ impl World {
             Step::Drain { hub, ms } => {
                 self.drain(hub_of(hub, self.hubs.len()), ms.into());
             }
-            _ => unreachable!("steps of peers are applied before"),
+            _ => self.apply_to_identities(step),
         }
     }
 
@@ -251,15 +294,20 @@ impl World {
         self.spoken += 1;
         let root = self.conns[index].root;
         let padding = "x".repeat(usize::from(size.saturating_sub(200)) * 20);
+        // Sessions of one user have keys of their own.
+        let (of, whose) = match &self.conns[index].user {
+            Some(user) => (format!("{root} as {user}"), format!(" of {root}")),
+            None => (root.to_string(), String::new()),
+        };
         let text = match (key, self.conns[index].dialect()) {
             (0, _) | (_, Dialect::Basic) => format!("m{}{padding}", self.spoken),
             // The same key says the same, mostly.
             (key, Dialect::V1) if size.is_multiple_of(4) => {
-                format!("k{key} of {root}, not the same")
+                format!("k{key} of {of}, not the same")
             }
-            (key, Dialect::V1) => format!("k{key} of {root}"),
+            (key, Dialect::V1) => format!("k{key} of {of}"),
         };
-        let key = (key > 0).then(|| Key::new(&format!("k{key}")).expect("a key"));
+        let key = (key > 0).then(|| Key::new(&format!("k{key}{whose}")).expect("a key"));
         self.say(index, &room_name(room), key, &text);
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use chat_proto::{CloseCode, Dialect, Entry, ErrorCode, ServerFrame};
 
-use super::conn::Link;
+use super::conn::{Conn, Link};
 use super::driver::World;
 use super::input::room_name;
 use super::script::{Script, Step};
@@ -17,6 +17,8 @@ use super::setup::Preset;
 pub fn closes_have_causes(world: &World, script: &Script) {
     let replaced = script.steps.iter().any(|s| matches!(s, Step::Replace { .. }));
     let trimmed = script.steps.iter().any(|s| matches!(s, Step::Trim { .. }));
+    let is_revoked = script.steps.iter().any(|s| matches!(s, Step::Revoke { .. }));
+    let is_ordered = script.steps.iter().any(|s| matches!(s, Step::Order { .. }));
     for (index, conn) in world.conns.iter().enumerate() {
         let dialect = conn.dialect();
         let newer = world.conns[index + 1..].iter().any(|other| other.root == conn.root);
@@ -25,8 +27,12 @@ pub fn closes_have_causes(world: &World, script: &Script) {
             CloseCode::HelloExpected => dialect == Dialect::V1 && !conn.view.welcome,
             CloseCode::TooBig => dialect == Dialect::Basic,
             CloseCode::Overloaded => {
-                dialect == Dialect::Basic || script.setup.preset == Preset::Tiny
+                let is_tiny = script.setup.preset == Preset::Tiny;
+                dialect == Dialect::Basic || is_tiny || conn.user.is_some()
             }
+            CloseCode::Unauthorized => conn.user.is_some() || is_revoked,
+            CloseCode::AuthExpired => conn.user.is_some(),
+            CloseCode::Removed => is_ordered,
             CloseCode::Draining => world.hubs[conn.hub].deadline().is_some(),
             CloseCode::RateLimited => script.setup.preset == Preset::Tiny,
             CloseCode::HeartbeatTimeout => true,
@@ -90,7 +96,8 @@ pub(super) fn older_ones_are_fenced(world: &World) {
             continue;
         }
         let newer = world.conns[index + 1..].iter();
-        let mut newer = newer.filter(|other| other.root == conn.root && other.hub == conn.hub);
+        let is_same = |other: &&Conn| other.root == conn.root && other.user == conn.user;
+        let mut newer = newer.filter(|other| is_same(other) && other.hub == conn.hub);
         let fenced = newer.any(|other| other.view.lines.iter().any(goes_on));
         assert!(
             !fenced || conn.link != Link::Open,

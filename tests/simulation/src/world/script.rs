@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use super::broker::BrokerMood;
 use super::log::LogMood;
 use super::setup::{Preset, Setup};
+use super::tokens::AuthorityMood;
 
 /// One thing that happens. Whom it happens to is chosen by `n % live`, so any part of a script is
 /// a script.
@@ -56,6 +57,20 @@ pub enum Step {
     Pass { ms: u16 },
     /// A Hub leaves service.
     Drain { hub: u8, ms: u16 },
+    /// A peer connects with a credential; `terms` says what it is good for.
+    SignIn { hub: u8, kind: Kind, user: u8, terms: u8 },
+    /// A peer goes on with its session by a fresh credential, of another user if `user % 8 == 0`.
+    ResumeAs { conn: u8, hub: u8, user: u8, terms: u8 },
+    /// A peer brings a fresh credential, of another user if `user % 8 == 0`.
+    Renew { conn: u8, user: u8, terms: u8 },
+    /// What any connection there ever was has is revoked.
+    Revoke { conn: u8, what: Revoked },
+    /// An operator orders something about the user of any connection there ever was.
+    Order { conn: u8, room: u8, what: Operation, ms: u16 },
+    /// The authority changes its mood.
+    Authority { mood: AuthorityMood },
+    /// The authority answers a question that waits.
+    Identify { n: u8 },
 }
 
 /// How a peer speaks.
@@ -84,6 +99,28 @@ pub enum Ask {
     Nonsense,
 }
 
+/// What of a connection is revoked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names are those of the revocations")]
+pub enum Revoked {
+    User,
+    Session,
+    Token,
+    Key,
+}
+
+/// What an operator orders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names are those of the orders")]
+pub enum Operation {
+    Kick,
+    BanFromRoom,
+    Ban,
+    UnbanFromRoom,
+    Unban,
+    Close,
+}
+
 /// A world and what happens in it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Script {
@@ -104,12 +141,23 @@ impl fmt::Debug for Script {
 }
 
 impl Script {
-    /// Returns all scripts of up to so many steps.
+    /// Returns all scripts of up to so many steps. In a third of them peers have credentials.
     pub fn any(steps: usize) -> impl Strategy<Value = Self> {
-        let setup = (1..=3_usize, 0..3_u8).prop_map(|(hubs, n)| setup(hubs, n));
-        let bytes = any::<[u8; 6]>();
-        (setup, proptest::collection::vec(bytes.prop_map(Step::from_bytes), 0..steps))
-            .prop_map(|(setup, steps)| Self { setup, steps })
+        let head = (1..=3_usize, 0..3_u8, 0..3_u8);
+        let bytes = proptest::collection::vec(any::<[u8; 6]>(), 0..steps);
+        (head, bytes).prop_map(|((hubs, preset, n), bytes)| {
+            let steps = bytes.into_iter().map(|bytes| Step::read(n == 2, bytes)).collect();
+            Self { setup: setup(hubs, preset), steps }
+        })
+    }
+
+    /// Returns scripts of up to so many steps in which peers have credentials.
+    pub fn with_tokens(steps: usize) -> impl Strategy<Value = Self> {
+        let bytes = proptest::collection::vec(any::<[u8; 6]>(), 0..steps);
+        (1..=3_usize, 0..3_u8, bytes).prop_map(|(hubs, preset, bytes)| {
+            let steps = bytes.into_iter().map(|bytes| Step::read(true, bytes)).collect();
+            Self { setup: setup(hubs, preset), steps }
+        })
     }
 
     /// Reads a script from any bytes.
@@ -117,8 +165,10 @@ impl Script {
     pub fn from_bytes(data: &[u8]) -> Self {
         let (head, rest) = data.split_first().unwrap_or((&0, &[]));
         let setup = setup(1 + usize::from(head % 3), head / 3 % 3);
+        let has_tokens = head / 9 % 3 == 2;
         let (steps, _) = rest.as_chunks::<6>();
-        Self { setup, steps: steps.iter().copied().map(Step::from_bytes).collect() }
+        let steps = steps.iter().map(|bytes| Step::read(has_tokens, *bytes)).collect();
+        Self { setup, steps }
     }
 }
 
@@ -132,6 +182,29 @@ fn setup(hubs: usize, preset: u8) -> Setup {
 }
 
 impl Step {
+    fn read(has_tokens: bool, bytes: [u8; 6]) -> Self {
+        if has_tokens { Self::with_tokens(bytes) } else { Self::from_bytes(bytes) }
+    }
+
+    /// Reads a step of a script in which peers have credentials.
+    fn with_tokens(bytes: [u8; 6]) -> Self {
+        let [what, conn, room, a, b, c] = bytes;
+        match what % 64 {
+            20 | 35 => {
+                let ms = u16::from_le_bytes([b, c]);
+                Self::Order { conn, room, what: operation(a), ms }
+            }
+            22..=26 => Self::SignIn { hub: conn, kind: kind(a), user: b, terms: c },
+            27..=30 => Self::Renew { conn, user: room, terms: a },
+            31 => Self::Authority { mood: authority_mood(a) },
+            37..=39 => Self::ResumeAs { conn, hub: room, user: a, terms: b },
+            43 | 46 => Self::Revoke { conn, what: revoked(a) },
+            50 | 58 => Self::Identify { n: a },
+            61 => Self::Pass { ms: u16::from_le_bytes([b, c & 63]) },
+            _ => Self::from_bytes(bytes),
+        }
+    }
+
     /// Reads a step from any bytes; smaller numbers make simpler steps, so shrinking helps.
     #[must_use]
     pub fn from_bytes([what, conn, room, a, b, c]: [u8; 6]) -> Self {
@@ -200,5 +273,33 @@ fn broker_mood(n: u8) -> BrokerMood {
         0 => BrokerMood::Prompt,
         1 | 2 => BrokerMood::Holds,
         _ => BrokerMood::Drops,
+    }
+}
+
+fn authority_mood(n: u8) -> AuthorityMood {
+    match n % 4 {
+        0 | 1 => AuthorityMood::Prompt,
+        2 => AuthorityMood::Holds,
+        _ => AuthorityMood::Unavailable,
+    }
+}
+
+fn revoked(n: u8) -> Revoked {
+    match n % 4 {
+        0 => Revoked::User,
+        1 => Revoked::Session,
+        2 => Revoked::Token,
+        _ => Revoked::Key,
+    }
+}
+
+fn operation(n: u8) -> Operation {
+    match n % 8 {
+        0 | 1 => Operation::Kick,
+        2 => Operation::BanFromRoom,
+        3 => Operation::Ban,
+        4 => Operation::UnbanFromRoom,
+        5 | 6 => Operation::Unban,
+        _ => Operation::Close,
     }
 }
