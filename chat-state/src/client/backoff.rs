@@ -41,8 +41,8 @@ pub(super) struct Bye {
 pub(super) enum Next {
     /// Connect after this many milliseconds.
     Wait(u64),
-    /// Connect with another credential.
-    Token,
+    /// Connect with another credential, after this many milliseconds at the earliest.
+    Token(u64),
     /// Do not connect.
     Stop(StopReason),
 }
@@ -76,7 +76,9 @@ pub(super) struct Loss {
 pub(super) fn after(loss: Loss, times: &Times, random: u64) -> Next {
     let growing = || jitter(bound(times, loss.earlier), random);
     let code = match loss.cause {
-        Cause::Refused(error) if error.code == ErrorCode::Unauthorized => return Next::Token,
+        Cause::Refused(error) if error.code == ErrorCode::Unauthorized => {
+            CloseCode::Unauthorized.number()
+        }
         Cause::Refused(error) if error.retryable => {
             let asked = error.retry_after_ms.unwrap_or(0).min(times.retry_max_ms);
             return Next::Wait(asked.max(growing()));
@@ -89,14 +91,16 @@ pub(super) fn after(loss: Loss, times: &Times, random: u64) -> Next {
     };
     let advice = Advice::of(code);
     let resume = || jitter(resume_bound(times, loss.earlier), random);
+    let after_bye = |bye: &Bye| bye.after_ms.min(times.retry_max_ms).saturating_add(resume());
     match (advice, loss.bye) {
-        (Advice::FixFirst, _) if wants_token(code) => Next::Token,
-        (Advice::FixFirst | Advice::StayAway, _) => Next::Stop(StopReason::Closed { code, advice }),
-        (_, Some(bye)) if !bye.reconnect => Next::Stop(StopReason::Bye { code: bye.code }),
-        (_, Some(bye)) => {
-            let asked = bye.after_ms.min(times.retry_max_ms);
-            Next::Wait(asked.saturating_add(resume()))
+        (Advice::FixFirst | Advice::StayAway, _) if !wants_token(code) => {
+            Next::Stop(StopReason::Closed { code, advice })
         }
+        (_, Some(bye)) if !bye.reconnect => Next::Stop(StopReason::Bye { code: bye.code }),
+        (Advice::FixFirst | Advice::StayAway, bye) => {
+            Next::Token(bye.as_ref().map_or(0, after_bye))
+        }
+        (_, Some(bye)) => Next::Wait(after_bye(&bye)),
         (Advice::ResumeNow, None) => Next::Wait(resume()),
         (Advice::BackOff, None) => Next::Wait(growing()),
     }
@@ -191,6 +195,19 @@ mod tests {
             let bye = Bye { code: String::new(), reconnect: true, after_ms };
             let next = after(loss(Some(4100), Some(bye), 0), &times, 0);
             assert_eq!(next, Next::Wait(after_ms.min(600_000)));
+        }
+    }
+
+    #[test]
+    fn a_fresh_credential_is_used_after_the_delay_that_a_bye_asks_for() {
+        let times = Times::default();
+        let bye = |reconnect| Some(Bye { code: "draining".into(), reconnect, after_ms: 5000 });
+        for code in [4001, 4003] {
+            assert_eq!(after(loss(Some(code), None, 0), &times, LARGEST), Next::Token(0));
+            let next = after(loss(Some(code), bye(true), 0), &times, LARGEST);
+            assert_eq!(next, Next::Token(5000 + 1999));
+            let next = after(loss(Some(code), bye(false), 0), &times, 0);
+            assert_eq!(next, Next::Stop(StopReason::Bye { code: "draining".into() }), "{code}");
         }
     }
 

@@ -41,8 +41,8 @@ pub(super) enum Phase {
         since: Mono,
     },
     Waiting(Mono),
-    /// A credential was requested.
-    Token,
+    /// A credential was requested. The next connection is not opened before this time.
+    Token(Mono),
     Stopped(StopReason),
 }
 
@@ -50,7 +50,7 @@ impl Connection {
     pub(super) fn state(&self) -> State {
         match &self.phase {
             Phase::Idle => State::Idle,
-            Phase::Opening(_) | Phase::Greeting { .. } | Phase::Token => State::Connecting,
+            Phase::Opening(_) | Phase::Greeting { .. } | Phase::Token(_) => State::Connecting,
             Phase::Online { .. } => State::Online,
             Phase::Waiting(until) => State::Waiting { until: *until },
             Phase::Stopped(why) => State::Stopped { why: why.clone() },
@@ -63,7 +63,7 @@ impl Connection {
             Phase::Opening(link) | Phase::Greeting { link, .. } | Phase::Online { link, .. } => {
                 Some(link)
             }
-            Phase::Idle | Phase::Waiting(_) | Phase::Token | Phase::Stopped(_) => None,
+            Phase::Idle | Phase::Waiting(_) | Phase::Token(_) | Phase::Stopped(_) => None,
         }
     }
 
@@ -75,7 +75,7 @@ impl Connection {
             | Phase::Opening(_)
             | Phase::Greeting { .. }
             | Phase::Waiting(_)
-            | Phase::Token
+            | Phase::Token(_)
             | Phase::Stopped(_) => None,
         }
     }

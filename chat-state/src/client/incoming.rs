@@ -23,7 +23,7 @@ impl Client {
             Phase::Idle
             | Phase::Opening(_)
             | Phase::Waiting(_)
-            | Phase::Token
+            | Phase::Token(_)
             | Phase::Stopped(_) => {}
         }
     }

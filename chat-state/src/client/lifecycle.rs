@@ -28,7 +28,7 @@ impl Client {
             | Phase::Greeting { .. }
             | Phase::Online { .. }
             | Phase::Waiting(_)
-            | Phase::Token => {}
+            | Phase::Token(_) => {}
         }
     }
 
@@ -49,12 +49,19 @@ impl Client {
     }
 
     pub(super) fn token(&mut self, token: Option<Token>, turn: &mut Turn<'_>) {
-        let is_awaited = matches!(self.connection.phase, Phase::Token);
+        let awaited = match self.connection.phase {
+            Phase::Token(not_before) => Some(not_before),
+            _ => None,
+        };
         match token {
             Some(token) => {
                 self.config.token = Some(token.clone());
-                if is_awaited {
-                    self.open(turn);
+                match awaited {
+                    Some(not_before) if turn.now.mono < not_before => {
+                        self.enter(Phase::Waiting(not_before), turn);
+                    }
+                    Some(_) => self.open(turn),
+                    None => {}
                 }
                 if let Some(link) = self.connection.online()
                     && self.connection.renewing
@@ -62,7 +69,7 @@ impl Client {
                     self.request(link, Purpose::Auth, Request::Auth { token }, turn);
                 }
             }
-            None if is_awaited => {
+            None if awaited.is_some() => {
                 self.enter(Phase::Stopped(StopReason::Unauthorized), turn);
             }
             None => {}
@@ -195,7 +202,7 @@ impl Client {
             | Phase::Greeting { .. }
             | Phase::Online { .. }
             | Phase::Waiting(_)
-            | Phase::Token
+            | Phase::Token(_)
             | Phase::Stopped(_) => Cause::Closed(code),
         };
         self.lose(cause, turn);
@@ -215,7 +222,7 @@ impl Client {
         match self.connection.phase {
             Phase::Opening(_) | Phase::Greeting { .. } => self.abandon(Cause::NoAnswer, turn),
             Phase::Waiting(_) => self.open(turn),
-            Phase::Token => self.token(None, turn),
+            Phase::Token(_) => self.token(None, turn),
             Phase::Idle | Phase::Online { .. } | Phase::Stopped(_) => {}
         }
     }
@@ -234,11 +241,11 @@ impl Client {
         self.disconnected(turn);
         match next {
             Next::Wait(ms) => self.enter(Phase::Waiting(turn.now.mono.plus(ms)), turn),
-            Next::Token if self.connection.token_replaced => {
+            Next::Token(_) if self.connection.token_replaced => {
                 self.enter(Phase::Stopped(StopReason::Unauthorized), turn);
             }
-            Next::Token => {
-                self.enter(Phase::Token, turn);
+            Next::Token(ms) => {
+                self.enter(Phase::Token(turn.now.mono.plus(ms)), turn);
                 self.connection.token_replaced = true;
                 turn.out.push_back(Action::NeedToken);
             }
@@ -272,7 +279,7 @@ impl Client {
             Phase::Opening(_) => Some(now.plus(times.connect_ms)),
             Phase::Greeting { .. } => Some(now.plus(times.hello_ms)),
             Phase::Waiting(until) => Some(*until),
-            Phase::Token => Some(now.plus(times.token_ms)),
+            Phase::Token(_) => Some(now.plus(times.token_ms)),
             Phase::Idle | Phase::Online { .. } | Phase::Stopped(_) => None,
         };
         match until {

@@ -31,7 +31,7 @@ impl Client {
             Phase::Idle
             | Phase::Opening(_)
             | Phase::Greeting { .. }
-            | Phase::Token
+            | Phase::Token(_)
             | Phase::Stopped(_) => {}
         }
     }
