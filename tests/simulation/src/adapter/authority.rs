@@ -39,6 +39,20 @@ pub(super) struct Occasion {
     pub(super) is_late: bool,
 }
 
+impl Occasion {
+    /// Returns the connection that is let in to go on with a session.
+    pub(super) fn resumed(&self) -> Option<(ConnId, &SessionId)> {
+        self.expected.iter().find_map(|expected| match expected {
+            Expected::Admission {
+                conn,
+                about: About::Hello { resumes: Some(session), .. },
+                ..
+            } => Some((*conn, session)),
+            _ => None,
+        })
+    }
+}
+
 /// What a connection has sent.
 #[derive(Debug)]
 pub(super) struct Sent {

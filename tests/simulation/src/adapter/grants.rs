@@ -62,6 +62,7 @@ impl Authority {
         {
             who.session = session.clone();
             let key = who.key().expect("a guest has a user");
+            who.may_resume = self.sessions.knows(&key);
             self.sessions.begin(key, who.credential());
         }
     }
@@ -154,7 +155,10 @@ impl Authority {
             who.session = session;
         }
         self.grants(now, conn, grant);
-        let (who, banned) = (&self.conns[&conn], self.is_banned(now.mono, &grant.user, None));
+        let banned = self.is_banned(now.mono, &grant.user, None);
+        let who = self.conns.get_mut(&conn).expect("it has asked");
+        let key = who.key().expect("it has a user");
+        who.may_resume = self.sessions.knows(&key);
         let is_welcome = replies(actions, conn).any(|f| matches!(f, ServerFrame::Welcome(_)));
         match close_of(actions, conn) {
             Some(CloseReason::Banned) => assert!(banned, "{who:?} is not banned"),
@@ -162,11 +166,8 @@ impl Authority {
             Some(CloseReason::TooManySessions) => {}
             Some(CloseReason::Superseded) => assert!(is_resume, "{who:?}: {actions:?}"),
             Some(_) if is_basic => {}
-            None if is_basic => self.conns.get_mut(&conn).expect("it is there").is_greeted = true,
-            None if is_welcome || is_resume => {
-                let (key, credential) = (who.key().expect("it has a user"), who.credential());
-                self.sessions.begin(key, credential);
-            }
+            None if is_basic => who.is_greeted = true,
+            None if is_welcome || is_resume => self.sessions.begin(key, who.credential()),
             other => panic!("{who:?} is not welcome: {other:?}"),
         }
     }
@@ -305,7 +306,7 @@ impl Authority {
                     let is_allowed = who.granted.as_ref().is_none_or(|g| g.allows(room));
                     assert!(is_allowed, "{key:?} is back in {room}");
                 }
-                let is_known = self.peers == Peers::Some || self.sessions.knows(&key);
+                let is_known = self.peers == Peers::Some || who.may_resume;
                 assert!(is_known || !welcome.resumed, "{key:?} was ended");
                 assert!(!self.is_banned(now, &key.user, None), "{key:?} is banned");
                 self.sessions.begin(key, credential);

@@ -200,6 +200,10 @@ impl HubAdapter {
         let mut actions = Actions::new();
         self.hub.handle(now, event, &mut actions).expect("the Hub has issued it");
         self.authority.check(now, &occasion, &actions);
+        // Whose session it is the Hub may have had to ask the authority first.
+        if let Some((conn, session)) = occasion.resumed() {
+            self.resumes(conn, session);
+        }
         let asked = asked.filter(|asked| !asked.is_turned_away(&actions));
         let is_over =
             |asked: &Asked| self.budgets_are_kept(now.mono, asked, &actions).then_some(asked.conn);
@@ -317,7 +321,9 @@ impl HubAdapter {
         if let Some(shared) = shared {
             shared.take(now, cost, shared_limit);
         }
-        if let Some(session) = &asked.resumes {
+        if let Some(session) = &asked.resumes
+            && self.authority.has_admitted(asked.conn)
+        {
             self.resumes(asked.conn, session);
         }
         false
@@ -332,7 +338,6 @@ impl HubAdapter {
     }
 
     fn resumes(&mut self, conn: ConnId, session: &SessionId) {
-        // Whose session it is the Hub may have to ask the authority first.
         let open = self.table.open().filter(|entry| entry.session == *session);
         let kept = self.sessions.iter().filter(|(key, _)| key.session == *session);
         let known = open.map(|entry| &entry.budget).chain(kept.map(|(_, budget)| budget));

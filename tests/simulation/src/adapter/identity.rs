@@ -24,6 +24,8 @@ pub(super) struct Identified {
     /// What the authority is being asked, and when the question is given up.
     pub(super) asked: Option<Asked>,
     pub(super) granted: Option<Granted>,
+    /// The Hub may have known the session that the connection goes on with.
+    pub(super) may_resume: bool,
     /// The rooms that it has asked to be in.
     pub(super) wants: BTreeSet<RoomName>,
     /// The rooms that it was told to be in.
@@ -116,6 +118,7 @@ impl Identified {
             is_greeted: false,
             asked: None,
             granted: None,
+            may_resume: false,
             wants: BTreeSet::new(),
             told: BTreeSet::new(),
         }
