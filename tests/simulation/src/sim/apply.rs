@@ -106,6 +106,8 @@ impl Sim {
                 self.order(usize::from(who) % self.people.len(), &room_of(room), what, ms.into());
             }
             What::Reload { other } => self.reload(other),
+            What::Revoke { who, what } => self.revoke(usize::from(who) % self.people.len(), what),
+            What::Authority(authority) => self.authority = authority,
             _ => self.apply_to_plain(what),
         }
     }

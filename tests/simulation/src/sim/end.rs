@@ -7,6 +7,7 @@ use super::Sim;
 use super::broker::Carriage;
 use super::log::Disk;
 use super::plan::Plan;
+use super::tokens::Authority;
 use crate::world::Preset;
 
 /// Within this time after the last fault everybody is back and has everything: the longest that a
@@ -29,6 +30,7 @@ impl Sim {
     pub(super) fn converge(&mut self, plan: &Plan) {
         self.disk = Disk::default();
         self.broker.carriage = Carriage::default();
+        self.authority = Authority::default();
         self.holds = (0, 0);
         for link in &mut self.links {
             link.slow_ms = 0;

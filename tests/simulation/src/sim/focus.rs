@@ -3,10 +3,14 @@ use super::broker::Carriage;
 use super::log::Disk;
 use super::plan::{Plan, Setup, Step, What};
 use super::random::Random;
+use super::tokens::Authority;
 use crate::world::Preset;
 
 /// What a send may not survive.
 const DAY_MS: i64 = 25 * 60 * 60 * 1000;
+
+/// Tells the random numbers for credentials from all others.
+const TOKENS: u64 = 0x70_6b_65_6e_73;
 
 /// The guarantee that a plan is hard on. All are checked in every plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +69,7 @@ impl Focus {
             plain: random.index(3),
             rooms: 1 + random.index(3),
             preset,
+            has_tokens: seed % 3 == 2,
         };
         let mut steps = beginning(&setup, &mut random);
         let span = 20_000 + random.below(100_000);
@@ -78,6 +83,14 @@ impl Focus {
                 steps.push(Step { at: at + random.below(ms.into()) / 4, what: cut(&mut random) });
             }
             steps.push(Step { at, what });
+        }
+        if setup.has_tokens {
+            // All else is what it would be without credentials.
+            let mut random = Random::new(seed ^ TOKENS);
+            for _ in 0..1 + random.index(8) {
+                let what = token_fault(&mut random);
+                steps.push(Step { at: random.below(span), what });
+            }
         }
         steps.sort_by_key(|step| step.at);
         Plan { seed, focus: self, setup, steps }
@@ -177,6 +190,13 @@ fn any_fault(random: &mut Random) -> What {
         26 => What::Reload { other: random.permille(700) },
         _ => What::Wake { who: byte(random) },
     }
+}
+
+fn token_fault(random: &mut Random) -> What {
+    if random.permille(600) {
+        return What::Revoke { who: byte(random), what: byte(random) };
+    }
+    What::Authority(Authority::any(random))
 }
 
 fn cut(random: &mut Random) -> What {

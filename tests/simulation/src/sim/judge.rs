@@ -28,9 +28,12 @@ impl Sim {
     pub(super) fn close_is_right(&self, index: usize, code: CloseCode) {
         let link = &self.links[index];
         let is_tiny = self.setup.preset == Preset::Tiny;
+        let has_tokens = self.setup.has_tokens;
         let right = match code {
             CloseCode::Draining => link.bye.is_some() || link.is_leaky,
-            CloseCode::Overloaded | CloseCode::RateLimited => is_tiny,
+            CloseCode::Overloaded => is_tiny || has_tokens,
+            CloseCode::Unauthorized | CloseCode::AuthExpired => has_tokens,
+            CloseCode::RateLimited => is_tiny,
             CloseCode::HeartbeatTimeout | CloseCode::Superseded => true,
             CloseCode::LogReplaced => self.has_replaced(),
             CloseCode::SlowConsumer => !self.trimmed.is_empty(),

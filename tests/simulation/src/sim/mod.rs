@@ -25,6 +25,7 @@ mod present;
 mod random;
 mod seen;
 mod shrink;
+mod tokens;
 mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,9 +33,9 @@ use std::fmt::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use chat_proto::{LeaveReason, Limits, RoomName, Timestamp};
+use chat_proto::{LeaveReason, Limits, RoomName, Timestamp, Token as Credentials};
 use chat_state::client::Event as ClientEvent;
-use chat_state::{Event, Mono, Now};
+use chat_state::{AuthError, Event, Mono, Now, Token};
 
 use self::broker::Broker;
 use self::link::{Link, Peer};
@@ -42,7 +43,7 @@ use self::node::Node;
 use self::person::Person;
 use self::plain::Plain;
 use crate::adapter::{Item, Question};
-use crate::world::{RoomLog, SimLog};
+use crate::world::{RoomLog, SimLog, Tokens};
 
 pub use self::broker::Carriage;
 pub use self::focus::Focus;
@@ -50,6 +51,7 @@ pub use self::log::Disk;
 pub use self::plan::{Plan, Setup, Step, What};
 pub use self::random::Random;
 pub use self::shrink::{Failure, failure, shrink, shrink_with};
+pub use self::tokens::Authority;
 
 /// When the story of every simulation begins, for people.
 const WALL_MS: i64 = 1_700_000_000_000;
@@ -110,23 +112,73 @@ pub fn trace_to(plan: &Plan, file: &Path) {
 #[derive(Debug)]
 enum Due {
     Apply(usize),
-    Accept { link: usize },
-    Opened { link: usize },
-    Arrive { link: usize },
-    Alive { link: usize },
-    Pump { link: usize },
-    Land { link: usize },
-    NodeNotice { link: usize },
-    PeerNotice { link: usize },
-    TooSlow { link: usize },
-    Tell { node: usize, life: u32, event: Box<Event> },
-    Ask { node: usize, life: u32, question: Box<Question>, answer_at: Option<u64> },
-    Boot { node: usize },
-    DrainEnds { node: usize, life: u32 },
-    SitDown { who: usize, life: u32 },
-    SignOn { who: usize, life: u32 },
-    NoToken { who: usize },
-    PlainBack { who: usize },
+    Accept {
+        link: usize,
+    },
+    Opened {
+        link: usize,
+    },
+    Arrive {
+        link: usize,
+    },
+    Alive {
+        link: usize,
+    },
+    Pump {
+        link: usize,
+    },
+    Land {
+        link: usize,
+    },
+    NodeNotice {
+        link: usize,
+    },
+    PeerNotice {
+        link: usize,
+    },
+    TooSlow {
+        link: usize,
+    },
+    Tell {
+        node: usize,
+        life: u32,
+        event: Box<Event>,
+    },
+    Ask {
+        node: usize,
+        life: u32,
+        question: Box<Question>,
+        answer_at: Option<u64>,
+    },
+    Boot {
+        node: usize,
+    },
+    DrainEnds {
+        node: usize,
+        life: u32,
+    },
+    SitDown {
+        who: usize,
+        life: u32,
+    },
+    SignOn {
+        who: usize,
+        life: u32,
+    },
+    FreshToken {
+        who: usize,
+        life: u32,
+    },
+    Identify {
+        node: usize,
+        life: u32,
+        token: Token,
+        credentials: Credentials,
+        result: Option<AuthError>,
+    },
+    PlainBack {
+        who: usize,
+    },
 }
 
 /// The world.
@@ -145,6 +197,8 @@ struct Sim {
     log: SimLog,
     disk: Disk,
     broker: Broker,
+    tokens: Tokens,
+    authority: Authority,
     /// Rooms whose log was trimmed, ever.
     trimmed: BTreeSet<RoomName>,
     /// For how long new links are held up as soon as they are open, and until when that is so.
@@ -174,6 +228,8 @@ impl Sim {
             log: SimLog::default(),
             disk: Disk::default(),
             broker: Broker::default(),
+            tokens: Tokens::default(),
+            authority: Authority::default(),
             trimmed: BTreeSet::new(),
             holds: (0, 0),
             crashes: 0,
@@ -303,7 +359,16 @@ impl Sim {
                     self.sign_on(who);
                 }
             }
-            Due::NoToken { who } => self.act(who, ClientEvent::Token { token: None }),
+            Due::FreshToken { who, life } => {
+                if self.people[who].life == life {
+                    self.bring_token(who);
+                }
+            }
+            Due::Identify { node, life, token, credentials, result } => {
+                if self.nodes[node].life == life {
+                    self.identify(node, token, &credentials, result);
+                }
+            }
             Due::PlainBack { who } => self.plain_connects(who),
         }
     }

@@ -128,7 +128,9 @@ impl Sim {
                     self.links[link].port.awaits_drain = true;
                     self.water(link);
                 }
-                Task::Authenticate { key, .. } => unreachable!("{key} is a guest"),
+                Task::Authenticate { token, credentials, .. } => {
+                    self.ask_authority(node, token, credentials);
+                }
                 Task::Ask(question) => self.ask(node, question),
                 Task::Signal { to, signal } => self.signal(node, &to, &signal),
                 Task::Followed(_) | Task::Unfollowed(_) | Task::Note(_) | Task::DrainedAll => {}
@@ -187,7 +189,10 @@ impl Sim {
             Peer::Plain { who } => (Dialect::Basic, Some(self.plain[who].name.clone())),
         };
         let name = name.map(|name| DisplayName::new(&name).expect("a name"));
-        let identity = Identity::Guest { name };
+        let identity = match peer {
+            Peer::Person { .. } if self.setup.has_tokens => Identity::Wanted { credentials: None },
+            Peer::Person { .. } | Peer::Plain { .. } => Identity::Guest { name },
+        };
         let session = SessionId::new(&format!("s{index}-{:x}", self.random.bits()));
         let session = session.expect("a session id");
         let probe = Probe::Transport;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use chat_proto::{
     Dialect, DisplayName, Entry, Epoch, ErrorCode, Key, Request, RequestId, Resume, RoomName, Seq,
-    ServerFrame, UserId,
+    ServerFrame, Token, UserId,
 };
 use chat_state::Mono;
 use chat_state::client::{
@@ -23,6 +23,8 @@ use crate::world::{AskedPage, RoomLog, Want, page_is_right};
 const TRIES_MAX: usize = 30;
 /// ...within this time.
 const TRIES_MS: u64 = 10_000;
+/// After this time an application starts a Client again that has no credential.
+const TRY_AGAIN_MS: u64 = 5000;
 /// No wait that a server asks for is longer.
 const RETRY_MS_MAX: u64 = 600_000;
 
@@ -42,6 +44,8 @@ pub(super) struct Person {
     pub(super) seen: BTreeMap<RoomName, Seen>,
     /// The user of the present session, as the server has told.
     pub(super) user: Option<UserId>,
+    /// The newest credential.
+    pub(super) token: Option<Token>,
     /// An operator has ordered something about the person.
     pub(super) was_ordered: bool,
     /// What is not settled.
@@ -125,6 +129,7 @@ impl Person {
             wants: BTreeSet::new(),
             seen: BTreeMap::new(),
             user: None,
+            token: None,
             was_ordered: false,
             open: BTreeMap::new(),
             said: Vec::new(),
@@ -157,6 +162,7 @@ impl Sim {
     pub(super) fn sit_down(&mut self, who: usize) {
         let config = Config {
             name: Some(DisplayName::new(&self.people[who].name).expect("a name")),
+            token: self.fresh_token(who),
             features: vec!["typing".into()],
             history: 5,
             resume: self.people[who].saved.take(),
@@ -268,7 +274,7 @@ impl Sim {
                     self.links[index].is_wanted = false;
                     self.transmit(index, Up::Close(code));
                 }
-                Action::NeedToken => self.due(self.now, Due::NoToken { who }),
+                Action::NeedToken => self.needs_token(who),
                 Action::Deliver(delivery) => self.take(who, delivery),
             }
         }
@@ -314,6 +320,7 @@ impl Sim {
             Request::Members { room } => Want::Members { room },
             Request::Rooms { .. } => Want::Rooms,
             Request::Ping => Want::Pong,
+            Request::Auth { .. } => Want::Authenticated,
             _ => return,
         };
         if let Some(id) = id {
@@ -413,6 +420,12 @@ impl Sim {
         }
         match state {
             State::Stopped { why: StopReason::Asked } => {}
+            State::Stopped { why: StopReason::Unauthorized } if person.token.is_some() => {
+                // Two credentials in a row were revoked: the application tries again later.
+                person.is_on = false;
+                let life = person.life;
+                self.due(self.now + TRY_AGAIN_MS, Due::SignOn { who, life });
+            }
             State::Stopped { why } => panic!("{} has stopped for good: {why:?}", person.name),
             State::Idle | State::Connecting | State::Online | State::Waiting { .. } => {}
         }

@@ -3,6 +3,7 @@
 use super::broker::Carriage;
 use super::focus::Focus;
 use super::log::Disk;
+use super::tokens::Authority;
 use crate::world::Preset;
 
 /// What a simulation is made of.
@@ -18,6 +19,8 @@ pub struct Setup {
     pub rooms: usize,
     /// The Hubs' limits.
     pub preset: Preset,
+    /// People need credentials.
+    pub has_tokens: bool,
 }
 
 /// What happens at a time, to whom. Numbers choose by `n % count`, so any part of a plan is a plan.
@@ -87,6 +90,10 @@ pub enum What {
     Replace { room: u8 },
     /// An operator orders something about a person, of every node; a ban ends after `ms`.
     Order { who: u8, room: u8, what: u8, ms: u32 },
+    /// What a person has is revoked.
+    Revoke { who: u8, what: u8 },
+    /// The authority behaves differently.
+    Authority(Authority),
     /// Every node takes other limits while it runs.
     Reload { other: bool },
 }

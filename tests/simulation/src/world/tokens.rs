@@ -151,7 +151,10 @@ impl Tokens {
     }
 
     /// Tells whose a credential is. Some authorities leave it to the Hub to see that it has ended.
-    fn check(&self, credentials: &Credentials, now: Timestamp) -> Result<Grant, AuthError> {
+    ///
+    /// # Errors
+    /// If it does not count.
+    pub fn check(&self, credentials: &Credentials, now: Timestamp) -> Result<Grant, AuthError> {
         let grant = self.grant(credentials).ok_or(AuthError::Invalid)?;
         let mut issued = self.issued.iter().filter(|issued| issued.grant == *grant);
         if issued.next().is_none_or(|issued| issued.is_revoked) {
