@@ -71,9 +71,9 @@ impl Sim {
         let Authority { slow_ms, unavailable, silent } = self.authority;
         let at = self.now + self.random.below(slow_ms.max(1));
         let life = self.nodes[node].life;
-        let result = if self.random.permille(silent.into()) {
+        let result = if self.random.permille(silent) {
             return;
-        } else if self.random.permille(unavailable.into()) {
+        } else if self.random.permille(unavailable) {
             Some(AuthError::Unavailable)
         } else {
             None
