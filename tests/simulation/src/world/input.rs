@@ -220,6 +220,10 @@ impl World {
                 }
             }),
             Step::Ask { conn, room, what } => self.with(conn, |w, c| w.ask_for(c, room, what)),
+            Step::SayLate { conn, room, ms } => {
+                self.with(conn, |w, c| w.say_something(c, room, 0, 0));
+                self.sleep(ms.into());
+            }
             Step::Cut { conn } => self.with(conn, |w, c| w.cut(c, LeaveReason::Disconnected)),
             Step::Stall { conn } => self.with(conn, |w, c| w.conns[c].reading = false),
             Step::Sip { conn, frames } => self.with(conn, |w, c| w.read(c, frames.into())),

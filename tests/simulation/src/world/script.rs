@@ -63,6 +63,8 @@ pub enum Step {
     ResumeAs { conn: u8, hub: u8, user: u8, terms: u8 },
     /// A peer brings a fresh credential, of another user if `user % 8 == 0`.
     Renew { conn: u8, user: u8, terms: u8 },
+    /// A peer speaks while no Hub runs: it is heard before the timers that are due.
+    SayLate { conn: u8, room: u8, ms: u16 },
     /// What any connection there ever was has is revoked.
     Revoke { conn: u8, what: Revoked },
     /// An operator orders something about the user of any connection there ever was.
@@ -200,6 +202,7 @@ impl Step {
             37..=39 => Self::ResumeAs { conn, hub: room, user: a, terms: b },
             43 | 46 => Self::Revoke { conn, what: revoked(a) },
             50 | 58 => Self::Identify { n: a },
+            62 => Self::SayLate { conn, room, ms: u16::from_le_bytes([b, c & 7]) },
             61 => Self::Pass { ms: u16::from_le_bytes([b, c & 63]) },
             _ => Self::from_bytes(bytes),
         }
