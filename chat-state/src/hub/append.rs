@@ -5,6 +5,7 @@ use super::pause::Reason;
 use super::{Actions, Hub};
 use crate::ids::ConnId;
 use crate::log::Draft;
+use crate::reason::CloseReason;
 use crate::room::tail::Offered;
 use crate::room::{RoomId, Ticket};
 use crate::session::{Message, State};
@@ -33,6 +34,10 @@ impl Hub {
         let Message { id, key, ts, body } = message;
         if full && dialect == Dialect::V1 {
             return self.refuse_for_drafts(conn, id, out);
+        }
+        if full && room.tail.queued() >= 2 * self.tail_config.drafts_max {
+            // Those who come and go could queue without end.
+            return self.close(conn, CloseReason::LogUnavailable, out);
         }
         let draft = Draft { user, username, key, ts, body };
         let offered = room.tail.offer(&self.tail_config, Ticket { conn, id }, draft);

@@ -1,8 +1,9 @@
 //! Sessions that have lost their connection: they can be resumed for a while, and their rooms show
 //! them for a shorter while.
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
-use chat_proto::LeaveReason;
+use chat_proto::{LeaveReason, RoomName};
 
 use super::{Actions, Hub};
 use crate::ids::{ConnId, MemberId, Mono};
@@ -25,6 +26,7 @@ impl Hub {
             user: session.user.clone(),
             credential: session.auth.as_deref().map(Auth::credential_ids).unwrap_or_default(),
         };
+        let undecided = undecided(&session);
         let mut rooms = Vec::new();
         for Subscription { room: at, state, .. } in session.subscriptions {
             let attendee = attendee.clone();
@@ -37,15 +39,26 @@ impl Hub {
             }
         }
         let Attendee { conn, id, .. } = attendee;
-        // Rooms in which the session lingers since an earlier connection get the same deadline.
-        let before = self.lingering.take(id);
-        rooms.extend(before.into_iter().flat_map(|lingering| lingering.rooms));
+        let mut until = self.now.plus(self.config.times.grace_ms);
+        // The session has lingered since an earlier connection in rooms that it has not come back
+        // to. It goes on lingering in those that it was about to recover.
+        if let Some(end) = self.lingering.end_of(id)
+            && let Some(before) = self.lingering.take(id)
+        {
+            for at in before.rooms {
+                if undecided.contains(&self.rooms[at].name) {
+                    until = end;
+                    rooms.push(at);
+                } else {
+                    self.end_away(before.conn, id, at, before.reason, out);
+                }
+            }
+        }
         if !rooms.is_empty() {
             while let Some(first) = self.lingering.surplus(self.config.limits.connections as usize)
             {
                 self.end_lingering(first, None, out);
             }
-            let until = self.now.plus(self.config.times.grace_ms);
             self.lingering.insert(id, Lingering { owner, conn, reason: why, rooms }, until);
         }
     }
@@ -172,4 +185,11 @@ impl Hub {
             self.end_lingering(member, Some(LeaveReason::Draining), out);
         }
     }
+}
+
+/// Returns the rooms of a resume that are not decided yet.
+fn undecided(session: &Session) -> BTreeSet<RoomName> {
+    let Some(resuming) = &session.resuming else { return BTreeSet::new() };
+    let waiting = resuming.waiting.iter().map(|(name, _)| name);
+    waiting.chain(&resuming.undecided).cloned().collect()
 }

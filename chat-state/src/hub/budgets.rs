@@ -142,6 +142,17 @@ impl Hub {
         self.pause(conn, Reason::Budget, out);
     }
 
+    /// Reads all connections again that were over a budget, after the limits have changed. Those
+    /// that are still over it are paused by their next frame.
+    pub(super) fn forget_pauses(&mut self, out: &mut Actions) {
+        for conn in self.sessions.conns() {
+            if self.sessions[conn].paused.budget {
+                self.timers.disarm(Timer::Budget(conn));
+                self.unpause(conn, Reason::Budget, out);
+            }
+        }
+    }
+
     /// Makes a connection share the budget of its user.
     pub(super) fn share_of_user(&mut self, conn: ConnId) {
         let max = self.budgets_max();

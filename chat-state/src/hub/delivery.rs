@@ -146,6 +146,13 @@ impl Hub {
         self.timers.disarm(Timer::Read(conn));
         // If the work was dropped, the next read can be sent now.
         let Some(work) = answered else { return self.serve(conn, out) };
+        // A log that answers for another room cannot be relied on.
+        let result = match (result, work.room()) {
+            (Ok(page), Some(at)) if !self.is_named(at, &page.head.room) => {
+                Err(ReadError("the log has answered for another room".into()))
+            }
+            (result, _) => result,
+        };
         if let Ok(page) = &result
             && let Some(at) = work.room()
             && self.note_ends(at, &page.head, out) == Some(PageOf::AnotherLog)
@@ -161,6 +168,11 @@ impl Hub {
             Bulk::Presence(_) => unreachable!("presence is never read from the log"),
         }
         self.serve(conn, out);
+    }
+
+    /// Returns true if a room has this name, or is gone.
+    fn is_named(&self, at: RoomId, name: &RoomName) -> bool {
+        self.rooms.get(at).is_none_or(|room| room.name == *name)
     }
 
     /// Treats a read for a connection as failed, since the log has not answered in time.
@@ -274,7 +286,8 @@ impl Hub {
     /// Moves the cursor of a lagging member. At the room's own cursor the member goes live again.
     fn advance(&mut self, conn: ConnId, at: RoomId, reached: Seq, out: &mut Actions) {
         let room = &self.rooms[at];
-        if reached < room.tail.cursor() {
+        // A congested connection gets no live events: it goes live once it has drained.
+        if reached < room.tail.cursor() || !self.sessions[conn].feed.is_open() {
             self.set_state(conn, at, State::Lagging { cursor: reached });
             let session = &mut self.sessions[conn];
             session.feed.want(Bulk::CatchUp(at));

@@ -20,6 +20,12 @@ const SPREAD_MS_MAX: u64 = 24 * 60 * 60 * 1000;
 /// The reconnects of clients are spread over at least this time.
 const RETURN_SPREAD_MS: u64 = 2000;
 
+/// Tells a client when to come back.
+pub(super) fn bye(after_ms: u64) -> ServerFrame {
+    let code = String::from(CloseCode::Draining.reason());
+    ServerFrame::Bye { code, reconnect: true, after_ms }
+}
+
 impl Hub {
     /// Starts a drain. Each connection gets a turn to be closed, spread over the time until the
     /// deadline, and each client is told when to reconnect.
@@ -37,9 +43,7 @@ impl Hub {
             let turn = spread * i as u64 / count;
             let after_ms = turn + RETURN_SPREAD_MS * i as u64 / count;
             if self.sessions.get(conn).is_some_and(|s| s.dialect == Dialect::V1) {
-                let code = String::from(CloseCode::Draining.reason());
-                let bye = ServerFrame::Bye { code, reconnect: true, after_ms };
-                Self::reply(conn, bye, out);
+                Self::reply(conn, bye(after_ms), out);
             }
             self.timers.arm(self.now.plus(turn), Timer::DrainClose(conn));
         }
@@ -57,11 +61,13 @@ impl Hub {
         }
     }
 
-    /// Reports once that no session and no room is left.
+    /// Reports once that no session and no room is left. Rooms whose logs do not answer are waited
+    /// for until the deadline.
     pub(super) fn report_drained(&mut self, out: &mut Actions) {
-        let empty = self.sessions.len == 0 && self.rooms.len() == 0;
+        let (no_session, no_room) = (self.sessions.len == 0, self.rooms.len() == 0);
         if let Some(draining) = &mut self.draining
-            && empty
+            && no_session
+            && (no_room || self.now >= draining.deadline)
             && !draining.reported
         {
             draining.reported = true;

@@ -35,8 +35,9 @@ impl Hub {
         let Some(session) = self.sessions.get_mut(conn) else { return };
         let Some(ping_at) = session.ping_at else { return };
         let (every, dead) = beat(&self.config.times, session.dialect);
-        if session.paused.any() {
-            // The connection is not read, so its silence does not count.
+        if session.paused.any() && session.feed.is_open() {
+            // The connection is not read, so its silence does not count. If its outbox is full, it
+            // has to take something.
             session.heard = self.now;
         }
         if self.now.since(session.heard) >= dead {

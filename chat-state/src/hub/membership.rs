@@ -304,6 +304,7 @@ impl Hub {
         let room = &mut self.rooms[at];
         room.joining.remove(&conn);
         room.ahead.remove(&conn);
+        room.stalled.remove(&conn);
         let farewell = room.farewell(conn, reason);
         if let Some(spot) = state.spot() {
             self.audience(at, out, |audience, cx| audience.leave(cx, attendee, spot, farewell));

@@ -170,7 +170,7 @@ impl Hub {
             Event::Signal { from, signal } => self.signalled(from, signal, out),
             Event::SignalsLost(lost) => self.peers.lost(now.mono, lost),
             Event::Drain { deadline } => self.drain(deadline, out),
-            Event::Reconfigure { limits } => self.reconfigure(limits),
+            Event::Reconfigure { limits } => self.reconfigure(limits, out),
         }
         self.end_event(out);
         Ok(())
@@ -352,7 +352,7 @@ impl Hub {
         }
     }
 
-    fn reconfigure(&mut self, limits: Limits) {
+    fn reconfigure(&mut self, limits: Limits, out: &mut Actions) {
         let listed_max = limits.members_listed as usize;
         if limits.members_listed != self.config.limits.members_listed {
             for at in self.rooms.ids() {
@@ -366,6 +366,7 @@ impl Hub {
         self.peers.set_rooms_max(limits.rooms_total as usize);
         self.config.limits = limits;
         self.tail_config = tail::tail_config(&self.config);
+        self.forget_pauses(out);
     }
 
     /// Frees the id of a connection whose transport is gone. The session is kept, unless the client

@@ -69,7 +69,13 @@ impl Hub {
             self.end_lingering_in(at, whom, LeaveReason::Removed, out);
         }
         for conn in self.sessions.conns() {
-            let Some(at) = self.rooms.find(name) else { return };
+            let Some(session) = self.sessions.get_mut(conn) else { continue };
+            if whom.is(&session.user, session.member_id)
+                && let Some(resuming) = &mut session.resuming
+            {
+                resuming.drop_waiting(name, LostReason::NotMember);
+            }
+            let Some(at) = self.rooms.find(name) else { continue };
             let Some(session) = self.sessions.get(conn) else { continue };
             if !session.is_subscribed(at) || !whom.is(&session.user, session.member_id) {
                 continue;

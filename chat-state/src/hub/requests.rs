@@ -10,6 +10,7 @@ use chat_proto::{
     Request, RequestId, RoomName, RoomSummary, ServerFrame, Token, Welcome,
 };
 
+use super::drain;
 use super::places::{KEPT_OUT, Refusal};
 use super::{Actions, Hub};
 use crate::event::{Action, Misuse, Recipients, Signal, SignalTo};
@@ -48,7 +49,7 @@ impl Hub {
         match frame {
             ClientFrame::V1 { id, request } => {
                 let cost = cost::of_request(&request, &self.config.limits);
-                let speaks_v1 = dialect == Dialect::V1 || self.upgrade(conn);
+                let speaks_v1 = dialect == Dialect::V1 || self.upgrade(conn, out);
                 if speaks_v1 && self.admit(conn, &id, cost, out) {
                     self.v1(now, conn, id, request, out);
                 }
@@ -79,7 +80,7 @@ impl Hub {
                 self.slow_down_for_malformed(conn, out);
             }
             Dialect::V1 => {
-                let _ = self.upgrade(conn);
+                let _ = self.upgrade(conn, out);
                 if self.admit(conn, &error.id, cost::MESSAGE, out) {
                     Self::reply(conn, ServerFrame::Error(ErrorBody::from(error).into()), out);
                     self.slow_down_for_malformed(conn, out);
@@ -90,7 +91,7 @@ impl Hub {
 
     /// Switches a connection without a negotiated dialect to `chat.v1`, which its first frame has
     /// chosen. Returns true if the connection speaks `chat.v1` now.
-    fn upgrade(&mut self, conn: ConnId) -> bool {
+    fn upgrade(&mut self, conn: ConnId, out: &mut Actions) -> bool {
         let session = &mut self.sessions[conn];
         // A `basic` frame that is being checked has chosen `basic`.
         let undecided = session.subscriptions.is_empty() && session.stage != Stage::Checking;
@@ -100,6 +101,10 @@ impl Hub {
             self.timers.disarm(Timer::Heartbeat(conn));
             self.sessions.unname(conn);
             self.await_hello(conn);
+            if self.draining.is_some() {
+                // The others were told when the drain began.
+                Self::reply(conn, drain::bye(0), out);
+            }
             return true;
         }
         session.dialect == Dialect::V1

@@ -37,9 +37,10 @@ impl Hub {
         let member = session.member_of(&resume.session);
         let kept = self.kept.get(member).map(|kept| kept.attempt);
         let held = self.sessions.of(member).map(|session| session.attempt);
+        let newest = kept.max(held).unwrap_or(0);
         // A client that does not count its attempts leaves the field out: then the later one wins.
         let counts = resume.attempt > 0;
-        if counts && kept.max(held).is_some_and(|newest| resume.attempt < newest) {
+        if counts && resume.attempt < newest {
             // The connection was delayed, and the client has given it up.
             return self.close(conn, CloseReason::Superseded, out);
         }
@@ -52,7 +53,7 @@ impl Hub {
         session.user = session.user_of(&resume.session);
         session.id = resume.session;
         session.member_id = member;
-        session.attempt = resume.attempt;
+        session.attempt = newest.max(resume.attempt);
         let is_kept = kept.is_some();
         if let Some(kept) = kept {
             session.name = kept.name;

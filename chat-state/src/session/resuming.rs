@@ -1,7 +1,7 @@
 //! A session that is being resumed.
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use chat_proto::{Position, Recovery, RequestId, RoomName};
+use chat_proto::{LostReason, Position, Recovery, RequestId, RoomName};
 
 /// Rooms of one resume that are opened at a time.
 const ROOMS_AT_ONCE: usize = 8;
@@ -23,6 +23,15 @@ pub(crate) struct Resuming {
 }
 
 impl Resuming {
+    /// Gives up a room that waits to be opened.
+    pub(crate) fn drop_waiting(&mut self, room: &RoomName, reason: LostReason) {
+        if let Some(at) = self.waiting.iter().position(|(name, _)| name == room)
+            && let Some((name, _)) = self.waiting.remove(at)
+        {
+            self.decided.insert(name, Recovery::Lost(reason));
+        }
+    }
+
     /// Takes the next room to decide, if few enough are being decided.
     pub(crate) fn next_room(&mut self) -> Option<(RoomName, Position)> {
         if self.undecided.len() >= ROOMS_AT_ONCE {

@@ -105,9 +105,12 @@ struct Shared {
 }
 
 impl Shared {
-    fn spend(&mut self, bucket: Bucket, cost: Cost) {
+    /// Takes a cost. What is spent without a limit is told to nobody.
+    fn spend(&mut self, bucket: Bucket, cost: Cost, per_window: u32) {
         self.bucket = bucket;
-        self.untold = self.untold.saturating_add(cost.0);
+        if per_window > 0 {
+            self.untold = self.untold.saturating_add(cost.0);
+        }
     }
 }
 
@@ -197,7 +200,7 @@ impl Budgets {
         let mut bucket = shared.bucket;
         let verdict = bucket.take(now, cost, per_window, limit);
         if verdict == Verdict::Within {
-            shared.spend(bucket, cost);
+            shared.spend(bucket, cost, per_window);
         }
         verdict
     }
@@ -215,8 +218,8 @@ impl Budgets {
         let address_verdict = of_address.take(now, cost, rates.address, ADDRESS_LIMIT);
         match (user_verdict, address_verdict) {
             (Verdict::Within, Verdict::Within) => {
-                self.get_mut(user).spend(of_user, cost);
-                self.get_mut(address).spend(of_address, cost);
+                self.get_mut(user).spend(of_user, cost, rates.user);
+                self.get_mut(address).spend(of_address, cost, rates.address);
                 Verdict::Within
             }
             (over @ Verdict::Over { .. }, Verdict::Within)
@@ -242,7 +245,7 @@ impl Budgets {
                 let shared = self.get_mut(id);
                 let mut bucket = shared.bucket;
                 wait = wait.max(bucket.charge(now, cost, per_window));
-                shared.spend(bucket, cost);
+                shared.spend(bucket, cost, per_window);
             }
         }
         wait

@@ -67,6 +67,11 @@ impl<R: PartialEq> LingeringSessions<R> {
         found.map(|(member, _)| *member).collect()
     }
 
+    /// Returns when a session's time ends, if it lingers.
+    pub(crate) fn end_of(&self, member: MemberId) -> Option<Mono> {
+        self.sessions.get(&member).map(|(until, _)| *until)
+    }
+
     /// Returns the sessions that linger in a room.
     pub(crate) fn in_room(&self, room: &R) -> Vec<MemberId> {
         let all = self.sessions.iter();

@@ -94,7 +94,11 @@ impl<T> Tail<T> {
         if asked != id {
             return;
         }
-        let Ok(head) = result else { return self.head_failed(cx, backoff, out) };
+        let head = match result {
+            Ok(head) if head.room == *cx.room => head,
+            // A log that answers for another room cannot be relied on.
+            Ok(_) | Err(_) => return self.head_failed(cx, backoff, out),
+        };
         let Log::Open(open) = &mut self.log else {
             unreachable!("the question is forgotten when the log is opened again");
         };

@@ -58,8 +58,10 @@ impl<T> Tail<T> {
             return;
         }
         open.hole = Hole::None;
-        let Ok(LogPage { head, entries }) = result else {
-            return self.retry_hole(cx, backoff, out);
+        let LogPage { head, entries } = match result {
+            Ok(page) if page.head.room == *cx.room => page,
+            // A log that answers for another room cannot be relied on.
+            Ok(_) | Err(_) => return self.retry_hole(cx, backoff, out),
         };
         if head.epoch != open.epoch {
             return self.replaced(cx, out);
