@@ -75,15 +75,15 @@ pub(crate) fn message(name: &str) -> Request {
 }
 
 impl Test {
-    pub(crate) fn new(hubs: usize, limits: LimitValues) -> Self {
+    pub(crate) fn new(hubs: usize, limits: &LimitValues) -> Self {
         let silence = 7 * 24 * 3600 * 1000;
         // Nobody here answers pings.
         let (heartbeat_ms, heartbeat_dead_ms) = (silence, silence);
         let times = TimeValues { heartbeat_ms, heartbeat_dead_ms, ..TimeValues::default() };
-        Self::with_times(hubs, limits, times)
+        Self::with_times(hubs, limits, &times)
     }
 
-    pub(crate) fn with_times(hubs: usize, limits: LimitValues, times: TimeValues) -> Self {
+    pub(crate) fn with_times(hubs: usize, limits: &LimitValues, times: &TimeValues) -> Self {
         let config = |hub| Config {
             hub: id(hub),
             peers: if hubs > 1 { Peers::Some } else { Peers::None },

@@ -14,7 +14,7 @@ use harness::{Test, hello, message, resume_of, room, seq, session, user};
 /// the room; a session is in at most `rooms` rooms.
 #[test]
 fn a_session_does_not_linger_for_ever_in_rooms_that_it_has_not_come_back_to() {
-    let mut test = Test::new(1, LimitValues { rooms: 2, ..LimitValues::default() });
+    let mut test = Test::new(1, &LimitValues { rooms: 2, ..LimitValues::default() });
     let b = test.welcomed("b");
     test.join(b, "room 0");
     let mut conn = test.welcomed("a");
@@ -44,7 +44,7 @@ fn what_a_session_without_a_limit_sends_is_not_charged_to_its_neighbours_on_anot
         address_messages_per_10s: 64,
         ..LimitValues::default()
     };
-    let mut test = Test::new(2, limits);
+    let mut test = Test::new(2, &limits);
     let grant = Grant { messages_per_10s: Some(0), ..user("machine") };
     let machine = test.known(0, "m", grant, 1);
     for _ in 0..1000 {
@@ -75,7 +75,7 @@ fn what_was_sent_before_there_was_a_limit_does_not_count() {
         address_messages_per_10s: 0,
         ..LimitValues::default()
     };
-    let mut test = Test::new(2, limits.clone());
+    let mut test = Test::new(2, &limits);
     let ada = test.known(0, "ada", user("ada"), 1);
     let bob = test.known(1, "bob", user("bob"), 1);
     for _ in 0..1000 {
@@ -96,7 +96,7 @@ fn what_was_sent_before_there_was_a_limit_does_not_count() {
 #[test]
 fn a_member_does_not_go_live_while_its_connection_is_congested() {
     let limits = LimitValues { recent_entries: 1, ..LimitValues::default() };
-    let mut test = Test::new(1, limits);
+    let mut test = Test::new(1, &limits);
     let (a, b) = (test.welcomed("a"), test.welcomed("b"));
     test.join(a, "den");
     test.join(b, "den");
@@ -119,7 +119,7 @@ fn a_member_does_not_go_live_while_its_connection_is_congested() {
 #[test]
 fn no_more_than_room_drafts_wait_for_the_log_whoever_comes_and_goes() {
     let limits = LimitValues { room_drafts: 4, ..LimitValues::default() };
-    let mut test = Test::new(1, limits);
+    let mut test = Test::new(1, &limits);
     test.slow_appends = true;
     for n in 0..500 {
         let conn = test.connect(&format!("s{n}"), Dialect::Basic);
@@ -137,7 +137,7 @@ fn no_more_than_room_drafts_wait_for_the_log_whoever_comes_and_goes() {
 /// G13: a server that drains sends each `chat.v1` session a `bye` before it closes it with 4100.
 #[test]
 fn a_session_that_begins_during_a_drain_gets_a_bye() {
-    let mut test = Test::new(1, LimitValues::default());
+    let mut test = Test::new(1, &LimitValues::default());
     let _first = test.connect("a", Dialect::V1);
     // A connection over lines: its first frame chooses the dialect.
     let conn = test.connect("b", Dialect::Basic);
@@ -156,7 +156,7 @@ fn a_session_that_begins_during_a_drain_gets_a_bye() {
 /// `LogHead::room`: a Hub takes an answer for another room as a failed read.
 #[test]
 fn a_head_of_another_room_is_a_failed_read() {
-    let mut test = Test::new(1, LimitValues::default());
+    let mut test = Test::new(1, &LimitValues::default());
     let a = test.welcomed("a");
     test.join(a, "den");
     for _ in 0..3 {
@@ -177,7 +177,7 @@ fn a_head_of_another_room_is_a_failed_read() {
 #[test]
 fn a_page_of_another_room_is_a_failed_read() {
     let limits = LimitValues { recent_entries: 1, ..LimitValues::default() };
-    let mut test = Test::new(1, limits);
+    let mut test = Test::new(1, &limits);
     let (a, b) = (test.welcomed("a"), test.welcomed("b"));
     for name in ["den", "secret"] {
         test.join(b, name);
@@ -207,7 +207,7 @@ fn a_page_of_another_room_is_a_failed_read() {
 /// "Operators": a session that an operator removes from a room is no longer a member.
 #[test]
 fn a_kick_ends_a_membership_whose_resume_is_yet_to_begin() {
-    let mut test = Test::new(1, LimitValues::default());
+    let mut test = Test::new(1, &LimitValues::default());
     let (a, b) = (test.welcomed("a"), test.welcomed("b"));
     test.join(a, "zoo");
     test.join(b, "zoo");
@@ -231,7 +231,7 @@ fn a_kick_ends_a_membership_whose_resume_is_yet_to_begin() {
 /// "The older connection": a connection with a lower attempt than the newest known is closed.
 #[test]
 fn a_resume_without_a_count_does_not_let_older_connections_back() {
-    let mut test = Test::new(1, LimitValues::default());
+    let mut test = Test::new(1, &LimitValues::default());
     let a = test.welcomed("a");
     test.cut(a);
     let five = test.resumed("a", 5, &[]);
@@ -247,7 +247,7 @@ fn a_resume_without_a_count_does_not_let_older_connections_back() {
 #[test]
 fn a_ban_from_the_server_ends_the_stay_of_a_session_that_is_not_kept() {
     let times = TimeValues { session_ms: 0, ..TimeValues::default() };
-    let mut test = Test::with_times(1, LimitValues::default(), times);
+    let mut test = Test::with_times(1, &LimitValues::default(), &times);
     let (a, b) = (test.welcomed("a"), test.welcomed("b"));
     test.join(a, "den");
     test.join(b, "den");
@@ -260,7 +260,7 @@ fn a_ban_from_the_server_ends_the_stay_of_a_session_that_is_not_kept() {
 /// G13: everybody is gone by the deadline, and the Hub says so.
 #[test]
 fn a_drain_ends_although_the_log_is_gone() {
-    let mut test = Test::new(2, LimitValues::default());
+    let mut test = Test::new(2, &LimitValues::default());
     let a = test.welcomed("a");
     test.join(a, "den");
     test.slow_appends = true;
@@ -280,7 +280,7 @@ fn a_drain_ends_although_the_log_is_gone() {
 #[test]
 fn a_client_that_takes_nothing_is_closed_whatever_it_has_asked_for() {
     let limits = LimitValues { in_flight: 4, outbox_high_bytes: 1024, ..LimitValues::default() };
-    let mut test = Test::with_times(1, limits, TimeValues::default());
+    let mut test = Test::with_times(1, &limits, &TimeValues::default());
     let a = test.welcomed("a");
     test.join(a, "den");
     // It sends requests until it is not read any more, and reads none of the replies.
@@ -302,7 +302,7 @@ fn a_client_that_takes_nothing_is_closed_whatever_it_has_asked_for() {
 #[test]
 fn a_basic_connection_is_read_again_once_its_limit_is_lifted() {
     let limits = LimitValues { basic_messages_per_10s: 1, ..LimitValues::default() };
-    let mut test = Test::new(1, limits.clone());
+    let mut test = Test::new(1, &limits);
     let a = test.connect("a", Dialect::Basic);
     // Frames of one packet, all read before the pause.
     for _ in 0..100 {
@@ -321,7 +321,7 @@ fn a_basic_connection_is_read_again_once_its_limit_is_lifted() {
 /// "Coming back": whatever ends for others after 10 s ends on a Hub whose log can't be read, too.
 #[test]
 fn a_session_that_never_gets_its_room_back_is_shown_as_gone() {
-    let mut test = Test::new(1, LimitValues::default());
+    let mut test = Test::new(1, &LimitValues::default());
     let (a, b) = (test.welcomed("a"), test.welcomed("b"));
     test.join(a, "den");
     test.join(b, "den");
