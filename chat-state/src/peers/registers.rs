@@ -6,7 +6,7 @@
 //! Merging is therefore safe under loss, repetition and reordering.
 //!
 //! *Invariant:* a statement that is older than a change already seen never changes a register.
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::ops::Bound::{Excluded, Included, Unbounded};
 
@@ -60,8 +60,8 @@ pub(super) struct Registers {
     clock: u64,
     /// Rooms that are open here.
     here: usize,
-    /// Rooms in which peers have members.
-    elsewhere: usize,
+    /// The rooms in which peers have members.
+    elsewhere: BTreeSet<RoomName>,
     /// Rooms that are both.
     common: usize,
 }
@@ -285,7 +285,9 @@ impl Registers {
         count: u64,
         rooms_max: usize,
     ) -> Line {
-        if !self.rooms.contains_key(&register.room) && (count == 0 || self.elsewhere >= rooms_max) {
+        if !self.rooms.contains_key(&register.room)
+            && (count == 0 || self.elsewhere.len() >= rooms_max)
+        {
             return Line::Nothing;
         }
         let version = register.version;
@@ -402,12 +404,12 @@ impl Registers {
 impl Registers {
     /// Returns how many rooms peers have members in.
     pub(super) fn elsewhere(&self) -> usize {
-        self.elsewhere
+        self.elsewhere.len()
     }
 
     /// Returns how many of these are not open here.
     pub(super) fn not_here(&self) -> usize {
-        self.elsewhere - self.common
+        self.elsewhere.len() - self.common
     }
 
     /// Returns how many members peers have in a room.
@@ -418,8 +420,7 @@ impl Registers {
 
     /// Returns the rooms after a name that peers have members in, in the order of their names.
     pub(super) fn after(&self, after: Option<&RoomName>) -> impl Iterator<Item = &RoomName> {
-        let range = self.rooms.range((after.map_or(Unbounded, Excluded), Unbounded));
-        range.filter(|(_, entry)| entry.is_elsewhere()).map(|(room, _)| room)
+        self.elsewhere.range((after.map_or(Unbounded, Excluded), Unbounded))
     }
 
     fn update<T>(&mut self, room: &RoomName, change: impl FnOnce(&mut Entry) -> T) -> Option<T> {
@@ -441,7 +442,11 @@ impl Registers {
             total + usize::from(after) - usize::from(before)
         };
         self.here = adjust(self.here, before.0, after.0);
-        self.elsewhere = adjust(self.elsewhere, before.1, after.1);
+        match (before.1, after.1) {
+            (false, true) => drop(self.elsewhere.insert(room.clone())),
+            (true, false) => drop(self.elsewhere.remove(room)),
+            (false, false) | (true, true) => {}
+        }
         self.common = adjust(self.common, before.0 && before.1, after.0 && after.1);
         result
     }
