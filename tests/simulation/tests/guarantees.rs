@@ -185,7 +185,8 @@ proptest! {
             };
             let got: Vec<u64> = page.events.iter().map(|e| e.seq.get()).collect();
             let flags = (page.has_more_before, page.has_more_after);
-            let (want, more) = page_by_filter(world.log.room(&lobby()), range, limit.min(8), bytes as usize);
+            let (log, limit) = (world.log.room(&lobby()), limit.min(8));
+            let (want, more) = page_by_filter(log, range, limit, bytes as usize);
             prop_assert_eq!((got, flags), (want, more), "{:?} {} bytes {}", range, limit, bytes);
         }
     }
