@@ -134,7 +134,8 @@ limits! {
     /// Entries that a member may be behind. A live member beyond it gets a `gap`; a resumed session
     /// has to join again.
     behind_entries: u32 = 10_000, 1..=10_000_000;
-    /// Messages of one room that wait for the log on one worker. At the limit reading stops.
+    /// Messages of one room that wait for the log on one worker. At the limit reading stops; at
+    /// twice the limit, a `basic` connection that says more is closed with 4101.
     room_drafts: u32 = 4096, 1..=1_000_000;
     /// Largest room in which typing is shown, in members.
     typing_members: u32 = 100, 0..=10_000;

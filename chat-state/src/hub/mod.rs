@@ -266,7 +266,7 @@ impl Hub {
     /// Returns when the next timer is due, see [`Hub::handle_timeout`].
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Mono> {
-        let all = [self.timers.next(), self.users_end(), self.peers_due()];
+        let all = [self.timers.next(), self.users_end(), self.peers_due(), self.drain_end()];
         all.into_iter().flatten().min()
     }
 
@@ -362,6 +362,9 @@ impl Hub {
                     room.audience.relist(listed_max, member);
                 }
             }
+        }
+        if limits.members_listed > self.config.limits.members_listed {
+            self.peers.forget_members();
         }
         self.peers.set_rooms_max(limits.rooms_total as usize);
         self.config.limits = limits;

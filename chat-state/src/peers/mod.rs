@@ -178,6 +178,11 @@ impl Cluster {
         self.settings.rooms_max = rooms_max;
     }
 
+    /// Requests the members of peers again: more of them are wanted now.
+    pub(crate) fn forget_members(&mut self) {
+        self.registers.forget_members();
+    }
+
     /// Takes a report of lost signals.
     pub(crate) fn lost(&mut self, now: Mono, lost: Lost) {
         self.recovery.lost(now, lost);

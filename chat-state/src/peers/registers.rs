@@ -315,6 +315,13 @@ impl Registers {
         })
     }
 
+    /// Keeps only the counts of parts, so that the next digests have them requested again.
+    pub(super) fn forget_members(&mut self) {
+        for entry in self.rooms.values_mut().filter(|entry| entry.here.is_some()) {
+            entry.parts.iter_mut().for_each(|part| part.known = Known::Count);
+        }
+    }
+
     /// Takes what a digest says by not listing rooms. Returns the rooms open here that are thereby
     /// known to be empty at the peer.
     pub(super) fn unlisted(&mut self, slot: PeerSlot, digest: &Digest) -> Vec<RoomName> {

@@ -216,7 +216,8 @@ impl HubAdapter {
             let mut rooms = self.hub.rooms_view(None, usize::MAX);
             let has_said =
                 |room: &RoomName| self.spoken_in.contains(room) || self.appends.contains_key(room);
-            rooms.retain(|view| !has_said(&view.room));
+            // What was said in a room that is not open yet is not even offered to the log.
+            rooms.retain(|view| view.position.is_some() && !has_said(&view.room));
             self.authority.nobody_else_is_shown(now.mono, &rooms);
         }
         self.peers_are_told();

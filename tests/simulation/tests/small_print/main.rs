@@ -339,3 +339,29 @@ fn a_session_that_never_gets_its_room_back_is_shown_as_gone() {
     }
     assert!(is_left, "180 s without the room, and still shown as a member");
 }
+
+/// "Limits in operation": an operator may change limits while the server runs. They apply at once.
+#[test]
+fn a_raised_limit_on_listed_members_applies_to_members_on_other_hubs() {
+    let limits = LimitValues { members_listed: 1, ..LimitValues::default() };
+    let mut test = Test::new(2, &limits);
+    let a = test.welcomed("a");
+    test.join(a, "den");
+    for n in 0..5 {
+        let identity = Identity::Guest { name: None };
+        let conn = test.connect_as(1, &format!("b{n}"), Dialect::V1, identity, None);
+        test.request(1, conn, hello(None));
+        test.request(1, conn, Request::Join { room: room("den"), history: 0 });
+    }
+    let limits = LimitValues { members_listed: 200, ..limits }.build().expect("within bounds");
+    for hub in 0..2 {
+        test.handle(hub, Event::Reconfigure { limits: limits.clone() });
+    }
+    test.pass(60_000);
+    test.request(0, a, Request::Members { room: room("den") });
+    let view = test.told(0, a).into_iter().find_map(|frame| match frame {
+        ServerFrame::Members { view, .. } => Some((view.count, view.members.len())),
+        _ => None,
+    });
+    assert_eq!(view, Some((6, 6)), "the count and the names, 60 s later");
+}
