@@ -129,7 +129,8 @@ pub enum Event {
     },
     /// Signals may have been lost since the last one.
     SignalsLost(Lost),
-    /// Leave service: everybody is to be gone by this time.
+    /// Leave service: everybody is to be gone by this time. A log that does not answer keeps
+    /// [`Action::DrainedAll`] away; then go on without it at the deadline.
     Drain {
         /// When.
         deadline: Mono,

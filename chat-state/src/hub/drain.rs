@@ -61,19 +61,11 @@ impl Hub {
         }
     }
 
-    /// Returns when a drain ends whose sessions are all gone.
-    pub(super) fn drain_end(&self) -> Option<Mono> {
-        let draining = self.draining.as_ref().filter(|draining| !draining.reported)?;
-        (self.sessions.len == 0).then_some(draining.deadline)
-    }
-
-    /// Reports once that no session and no room is left. Rooms whose logs do not answer are waited
-    /// for until the deadline.
+    /// Reports once that no session and no room is left.
     pub(super) fn report_drained(&mut self, out: &mut Actions) {
-        let (no_session, no_room) = (self.sessions.len == 0, self.rooms.len() == 0);
+        let empty = self.sessions.len == 0 && self.rooms.len() == 0;
         if let Some(draining) = &mut self.draining
-            && no_session
-            && (no_room || self.now >= draining.deadline)
+            && empty
             && !draining.reported
         {
             draining.reported = true;

@@ -266,7 +266,7 @@ impl Hub {
     /// Returns when the next timer is due, see [`Hub::handle_timeout`].
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Mono> {
-        let all = [self.timers.next(), self.users_end(), self.peers_due(), self.drain_end()];
+        let all = [self.timers.next(), self.users_end(), self.peers_due()];
         all.into_iter().flatten().min()
     }
 

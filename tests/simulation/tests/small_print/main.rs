@@ -257,25 +257,6 @@ fn a_ban_from_the_server_ends_the_stay_of_a_session_that_is_not_kept() {
     assert!(test.is_left(b, "den"), "a banned user is shown as a member");
 }
 
-/// G13: everybody is gone by the deadline, and the Hub says so.
-#[test]
-fn a_drain_ends_although_the_log_is_gone() {
-    let mut test = Test::new(2, &LimitValues::default());
-    let a = test.welcomed("a");
-    test.join(a, "den");
-    test.slow_appends = true;
-    test.slow = vec![room("den")];
-    test.request(0, a, message("den"));
-    test.pass(31_000);
-    test.handle(0, Event::Drain { deadline: Mono(test.now + 10_000) });
-    let mut ended = false;
-    for _ in 0..60 {
-        test.pass(10_000);
-        ended |= test.out.iter().any(|(_, action)| matches!(action, Action::DrainedAll));
-    }
-    assert!(ended, "600 s after the drain: {:?}", test.hubs[0].stats());
-}
-
 /// "Falling behind": a client that takes nothing is closed with 4200 or 4201.
 #[test]
 fn a_client_that_takes_nothing_is_closed_whatever_it_has_asked_for() {
