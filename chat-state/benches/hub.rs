@@ -43,7 +43,7 @@ fn join_with_peers(bencher: Bencher<'_, '_>, count: u64) {
     joins(bencher, world, |world, conn| world.join(conn, &mut free));
 }
 
-/// Nobody is in the room on this Hub; all peers answer who is with them.
+/// The room is not open on this Hub, and each peer has members in it and tells who they are.
 #[divan::bench(args = [1, 64], sample_size = 1, sample_count = 2000)]
 fn first_join_with_peers(bencher: Bencher<'_, '_>, count: u64) {
     let mut world = World::new(Peers::Some);

@@ -109,7 +109,7 @@ const NOW: Now = Now { mono: Mono(0), wall: Timestamp(1_700_000_000_000) };
 /// Why connections end here. [`LeaveReason::Left`] would end the session, too.
 const LOST: LeaveReason = LeaveReason::Disconnected;
 
-/// The name of the log. A log that is made anew has another one.
+/// The name of the log. A new log has a new name.
 fn epoch() -> Epoch {
     Epoch::new("e1").expect("an epoch")
 }

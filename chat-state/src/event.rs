@@ -20,8 +20,8 @@ use crate::room::Roster;
 /// A connection whose transport is ready, for [`Hub::connect`](crate::Hub::connect).
 #[derive(Clone, Debug)]
 pub struct Connect {
-    /// A fresh secret name for the session that begins, with at least 128 random bits: whoever
-    /// knows it can resume the session, and a guest's user id follows from it.
+    /// A secret name for a new session, of at least 128 random bits. Whoever knows it can resume
+    /// the session. A guest's user id is made from it.
     pub session: SessionId,
     /// The negotiated dialect; [`Dialect::Basic`] becomes `V1` if the first frame is a `hello`.
     pub dialect: Dialect,

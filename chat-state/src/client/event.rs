@@ -150,8 +150,8 @@ pub struct SavedMessage {
     /// Wall-clock time at which the message was queued. Only a restart uses it: the monotonic clock
     /// of the earlier process has no meaning in the later one.
     pub queued: Timestamp,
-    /// The user as whom the message was queued; `None` before the first `welcome`. With a token of
-    /// another user it is not sent, but settled with `forbidden`.
+    /// The user who queued the message; `None` if no `welcome` had come yet. A Client that signs in
+    /// as another user does not send it. It settles it with `forbidden`.
     pub owner: Option<UserId>,
     /// The user as whom the message was last sent; `None` if it was never sent.
     pub sent_as: Option<UserId>,

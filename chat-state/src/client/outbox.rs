@@ -20,7 +20,7 @@ pub(super) struct Pending {
     /// Its age at that time in milliseconds, if an earlier process had queued it.
     earlier_ms: u64,
     pub(super) state: PendingState,
-    /// The user as whom it was queued; `None` before the first `welcome`.
+    /// The user who queued it; `None` if no `welcome` has come yet.
     owner: Option<UserId>,
     /// The user as whom it was sent last: a key counts for one user only.
     pub(super) sent_as: Option<UserId>,

@@ -113,7 +113,7 @@ impl Hub {
         }
     }
 
-    /// Shows the sessions of somebody that linger in a room as gone from it.
+    /// Shows that somebody is gone from a room, in which their sessions only lingered.
     pub(super) fn end_lingering_in(
         &mut self,
         at: RoomId,
